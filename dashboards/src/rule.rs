@@ -1,0 +1,1 @@
+//! Alert rules in Prometheus' file format, with `lang: logs` beside PromQL.

@@ -1,0 +1,128 @@
+//! Trace and span identifiers as OpenTelemetry defines them: 16 and 8 bytes, all-zero is invalid,
+//! text is lowercase hex.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+macro_rules! byte_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// The id in `bytes`; `None` when the length is wrong or every byte is zero.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                let id: [u8; $len] = bytes.try_into().ok()?;
+                id.iter().any(|byte| *byte != 0).then_some(Self(id))
+            }
+
+            /// The id written as hex of either case; `None` for anything else or all zeros.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                if text.len() != $len * 2 {
+                    return None;
+                }
+                let mut id = [0u8; $len];
+                for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+                    *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+                }
+                Self::from_bytes(&id)
+            }
+
+            /// The bytes, most significant first.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// Appends the lowercase hex text without allocating a new string.
+            pub fn push_hex(&self, out: &mut String) {
+                push_hex(&self.0, out);
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::from_hex(text)
+                    .ok_or_else(|| format!("`{text}` is not {} hex digits with one that is not 0", $len * 2))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+byte_id!(
+    /// Identifies one trace (W3C Trace Context, `trace-id`).
+    TraceId,
+    16
+);
+byte_id!(
+    /// Identifies one span within its trace (W3C Trace Context, `parent-id`).
+    SpanId,
+    8
+);
+
+/// Appends `bytes` as lowercase hex.
+pub fn push_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)] as char);
+        out.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+}
+
+const fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_of_either_case_reads_as_the_same_id_and_writes_lowercase() {
+        let id = TraceId::from_hex("0AF7651916CD43DD8448EB211C80319C").expect("valid");
+        assert_eq!(id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(TraceId::from_hex(&id.to_string()), Some(id));
+    }
+
+    #[test]
+    fn zero_ids_wrong_lengths_and_other_letters_are_no_ids() {
+        assert_eq!(SpanId::from_hex("0000000000000000"), None);
+        assert_eq!(SpanId::from_hex("00f067aa0ba902"), None);
+        assert_eq!(SpanId::from_hex("00f067aa0ba902bg"), None);
+        assert_eq!(SpanId::from_bytes(&[0; 8]), None);
+    }
+}

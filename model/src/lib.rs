@@ -1,0 +1,22 @@
+//! The vocabulary every other crate speaks: signals, identifiers, time, OTLP bytes, id rules and
+//! log dialects.
+//!
+//! Owns: names and their text forms, zero-copy views over OTLP protobuf, the rules that find ids in
+//! a record, the parsing of one log line. Does not own: I/O, threads, async, storage layout.
+//!
+//! Invariants: nothing here reads a clock, a file or a socket; bytes from outside never panic.
+
+pub mod dialect;
+pub mod id;
+pub mod ids;
+pub mod otlp;
+pub mod severity;
+pub mod signal;
+pub mod time;
+pub mod wire;
+
+pub use id::{SpanId, TraceId};
+pub use ids::{IdRules, IdTerm};
+pub use severity::Severity;
+pub use signal::Signal;
+pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNano};

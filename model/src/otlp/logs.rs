@@ -1,0 +1,202 @@
+//! `LogRecord` (opentelemetry-proto logs.proto) as a borrowed view, and its writer.
+
+use super::value::{AnyValue, text};
+use crate::wire::{Fields, Repeated, WireError, check, put_bytes, put_fixed64, put_message, put_u64};
+use crate::{SpanId, TraceId, UnixNano};
+
+/// One log record. Attributes are read on demand.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRecordView<'a> {
+    /// When the event happened; 0 when the sender does not know.
+    pub time: UnixNano,
+    /// When the event was first seen by a collector or SDK; 0 when not set.
+    pub observed_time: UnixNano,
+    /// 1–24, 0 when unspecified (see [`crate::Severity`]).
+    pub severity_number: i32,
+    /// The level as the source wrote it.
+    pub severity_text: &'a str,
+    /// The body.
+    pub body: AnyValue<'a>,
+    /// Attributes, see [`super::attributes`].
+    pub attributes: Repeated<'a>,
+    /// The trace the record belongs to.
+    pub trace_id: Option<TraceId>,
+    /// The span the record belongs to.
+    pub span_id: Option<SpanId>,
+    /// Name of the event, empty for ordinary records.
+    pub event_name: &'a str,
+}
+
+impl<'a> LogRecordView<'a> {
+    /// Reads a `LogRecord` message.
+    ///
+    /// # Errors
+    /// When the bytes are no message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut record = Self {
+            time: UnixNano(0),
+            observed_time: UnixNano(0),
+            severity_number: 0,
+            severity_text: "",
+            body: AnyValue::Empty,
+            attributes: Repeated::new(bytes, 6),
+            trace_id: None,
+            span_id: None,
+            event_name: "",
+        };
+        for field in Fields::new(bytes) {
+            let (number, value) = field?;
+            match number {
+                1 => record.time = UnixNano::from_u64(value.integer()),
+                2 => record.severity_number = i32::try_from(value.integer()).unwrap_or(0),
+                3 => record.severity_text = text(value.bytes()),
+                5 => record.body = AnyValue::parse(value.bytes())?,
+                6 => check(value.bytes())?,
+                9 => record.trace_id = TraceId::from_bytes(value.bytes()),
+                10 => record.span_id = SpanId::from_bytes(value.bytes()),
+                11 => record.observed_time = UnixNano::from_u64(value.integer()),
+                12 => record.event_name = text(value.bytes()),
+                _ => {}
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// Writes an `ExportLogsServiceRequest` record by record: bytes in, bytes out, no objects between.
+///
+/// One writer makes one resource with one scope; several finished requests may be concatenated, as
+/// protobuf joins repeated fields of concatenated messages.
+#[derive(Debug)]
+pub struct LogsWriter {
+    resource: Vec<u8>,
+    records: Vec<u8>,
+    count: usize,
+}
+
+impl LogsWriter {
+    /// A request for a resource with these string attributes.
+    pub fn new<'k>(resource: impl IntoIterator<Item = (&'k str, &'k str)>) -> Self {
+        let mut bytes = Vec::new();
+        for (key, value) in resource {
+            put_attribute(&mut bytes, 1, key, value);
+        }
+        Self { resource: bytes, records: Vec::new(), count: 0 }
+    }
+
+    /// Records written so far.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of the records written so far.
+    pub fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Appends one record. Zero times, severity 0, empty text and `None` are left out.
+    pub fn push<'k>(
+        &mut self,
+        record: &LogRecordParts<'_>,
+        attributes: impl IntoIterator<Item = (&'k str, &'k str)>,
+    ) {
+        self.count += 1;
+        put_message(&mut self.records, 2, |out| {
+            if record.time.0 > 0 {
+                put_fixed64(out, 1, record.time.0 as u64);
+            }
+            if record.severity_number > 0 {
+                put_u64(out, 2, u64::from(record.severity_number.unsigned_abs()));
+            }
+            if !record.severity_text.is_empty() {
+                put_bytes(out, 3, record.severity_text.as_bytes());
+            }
+            put_message(out, 5, |body| put_bytes(body, 1, record.body.as_bytes()));
+            for (key, value) in attributes {
+                put_attribute(out, 6, key, value);
+            }
+            if let Some(id) = record.trace_id {
+                put_bytes(out, 9, id.as_bytes());
+            }
+            if let Some(id) = record.span_id {
+                put_bytes(out, 10, id.as_bytes());
+            }
+            if record.observed_time.0 > 0 {
+                put_fixed64(out, 11, record.observed_time.0 as u64);
+            }
+        });
+    }
+
+    /// The finished request; the writer is empty afterwards and keeps its resource.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.records.len() + self.resource.len() + 32);
+        put_message(&mut out, 1, |group| {
+            put_bytes(group, 1, &self.resource);
+            put_bytes(group, 2, &self.records);
+        });
+        self.records.clear();
+        self.count = 0;
+        out
+    }
+}
+
+/// The fixed parts of a record to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogRecordParts<'a> {
+    /// When the event happened.
+    pub time: UnixNano,
+    /// When it was read.
+    pub observed_time: UnixNano,
+    /// 1–24 or 0.
+    pub severity_number: i32,
+    /// The level as written.
+    pub severity_text: &'a str,
+    /// The message.
+    pub body: &'a str,
+    /// The trace it belongs to.
+    pub trace_id: Option<TraceId>,
+    /// The span it belongs to.
+    pub span_id: Option<SpanId>,
+}
+
+/// Appends a string attribute as field `number`.
+pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: &str) {
+    put_message(out, number, |attribute| {
+        put_bytes(attribute, 1, key.as_bytes());
+        put_message(attribute, 2, |any| put_bytes(any, 1, value.as_bytes()));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp;
+
+    #[test]
+    fn a_written_request_reads_back_record_for_record() {
+        let mut writer = LogsWriter::new([("service.name", "billing")]);
+        let trace_id = TraceId::from_bytes(&[7; 16]);
+        let parts = LogRecordParts {
+            time: UnixNano(5),
+            severity_number: 17,
+            severity_text: "ERROR",
+            body: "acquirer timeout",
+            trace_id,
+            ..LogRecordParts::default()
+        };
+        writer.push(&parts, [("order_id", "ORD-1")]);
+        writer.push(&LogRecordParts { body: "second", ..parts }, []);
+        let request = writer.finish();
+
+        assert_eq!(otlp::count_items(&request), 2);
+        let group = otlp::resources(&request).expect("message").next().expect("one").expect("well formed");
+        assert_eq!(otlp::value::find(group.resource, "service.name"), Some(AnyValue::Str("billing")));
+        let scope = group.scopes().next().expect("one").expect("well formed");
+        let records: Vec<_> = scope.items().map(|item| LogRecordView::parse(item).expect("valid")).collect();
+        assert_eq!(records[0].trace_id, trace_id);
+        assert_eq!(records[0].severity_number, 17);
+        assert_eq!(records[0].body, AnyValue::Str("acquirer timeout"));
+        assert_eq!(otlp::value::find(records[0].attributes, "order_id"), Some(AnyValue::Str("ORD-1")));
+        assert_eq!(records[1].body, AnyValue::Str("second"));
+    }
+}

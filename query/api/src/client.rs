@@ -1,0 +1,320 @@
+//! The HTTP client of the query API, for the terminal and the command line.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use model::{TimeRange, UnixNano};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::boards::{BoardsAnswer, NamedBoard};
+use crate::{
+    AlertsAnswer, ErrorAnswer, ErrorBody, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData,
+    ServicesAnswer, SqlAnswer, SqlRequest,
+};
+
+/// Why a request has no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The server answered with an error.
+    #[error("{}", .0.message)]
+    Refused(Box<ErrorBody>),
+    /// Nobody answered, or the connection broke.
+    #[error("no answer from {url}: is `silmari serve` running there?")]
+    Unreachable {
+        /// Where the server was expected.
+        url: String,
+        /// What happened.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is not what this version understands.
+    #[error("the answer of {url} is not understood: {problem}")]
+    Unreadable {
+        /// What was asked.
+        url: String,
+        /// Why it is not understood.
+        problem: String,
+    },
+}
+
+/// One line of a live tail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TailItem {
+    /// A record.
+    Record(Box<LogRecord>),
+    /// This many records were left out because the reader was slow.
+    Skipped(u64),
+}
+
+/// Talks to one server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client of the server at `base`, for example `http://127.0.0.1:3900`.
+    pub fn new(base: &str) -> Self {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .no_proxy()
+            .build()
+            .expect("a client without TLS has nothing that can fail");
+        let base = base.trim_end_matches('/');
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        Self { base, http }
+    }
+
+    /// Where the server is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Everything that `id` reaches within `range`.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries the id.
+    pub async fn journey(&self, id: &str, range: TimeRange) -> Result<Journey, ClientError> {
+        self.get("/api/v1/journey", &[("id", id.to_owned())], Some(range)).await
+    }
+
+    /// The latest `limit` log records that match `query`.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` and the column when the search cannot be read.
+    pub async fn logs(&self, query: &str, range: TimeRange, limit: usize) -> Result<LogsAnswer, ClientError> {
+        let parameters = [("query", query.to_owned()), ("limit", limit.to_string())];
+        self.get("/api/v1/logs", &parameters, Some(range)).await
+    }
+
+    /// Log records that match `query`, as they arrive. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when the search cannot be read.
+    pub async fn tail(
+        &self,
+        query: &str,
+    ) -> Result<impl Stream<Item = Result<TailItem, ClientError>> + Send + use<>, ClientError> {
+        let url = format!("{}/api/v1/logs/tail", self.base);
+        let response = self.send(self.http.get(&url).query(&[("query", query)]), &url).await?;
+        Ok(tail_items(Box::pin(response.bytes_stream()), url))
+    }
+
+    /// Rate, errors and duration of all services within `range`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn services(&self, range: TimeRange) -> Result<ServicesAnswer, ClientError> {
+        self.get("/api/v1/services", &[], Some(range)).await
+    }
+
+    /// All alert rules with their state.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn alerts(&self) -> Result<AlertsAnswer, ClientError> {
+        self.get("/api/v1/alerts", &[], None).await
+    }
+
+    /// All boards.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn boards(&self) -> Result<BoardsAnswer, ClientError> {
+        self.get("/api/v1/boards", &[], None).await
+    }
+
+    /// One board.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` for an unknown name.
+    pub async fn board(&self, name: &str) -> Result<NamedBoard, ClientError> {
+        self.get(&format!("/api/v1/boards/{name}"), &[], None).await
+    }
+
+    /// A PromQL expression at one instant.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when the expression cannot be read or evaluated.
+    pub async fn metrics_instant(&self, promql: &str, time: UnixNano) -> Result<MetricsData, ClientError> {
+        let parameters = [("query", promql.to_owned()), ("time", time.to_string())];
+        self.prometheus("query", &parameters).await
+    }
+
+    /// A PromQL expression at every `step` of a range.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when the expression cannot be read or evaluated.
+    pub async fn metrics_range(
+        &self,
+        promql: &str,
+        range: TimeRange,
+        step: Duration,
+    ) -> Result<MetricsData, ClientError> {
+        let parameters = [
+            ("query", promql.to_owned()),
+            ("start", range.from.to_string()),
+            ("end", range.to.to_string()),
+            ("step", step.as_secs_f64().to_string()),
+        ];
+        self.prometheus("query_range", &parameters).await
+    }
+
+    /// One SQL statement.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` or `limit`.
+    pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, ClientError> {
+        let url = format!("{}/api/v1/sql", self.base);
+        let response = self.send(self.http.post(&url).json(request), &url).await?;
+        decode(response, &url).await
+    }
+
+    /// Whether the server is up and has replayed its WAL.
+    pub async fn is_ready(&self) -> bool {
+        let url = format!("{}/ready", self.base);
+        matches!(self.http.get(url).send().await, Ok(response) if response.status().is_success())
+    }
+
+    async fn prometheus(&self, path: &str, parameters: &[(&str, String)]) -> Result<MetricsData, ClientError> {
+        let url = format!("{}/prometheus/api/v1/{path}", self.base);
+        let response = self
+            .http
+            .post(&url)
+            .form_body(parameters)
+            .send()
+            .await
+            .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
+        let answer: MetricsAnswer = decode(response, &url).await?;
+        answer.data.ok_or_else(|| {
+            ClientError::Refused(Box::new(ErrorBody {
+                code: "bad_query".to_owned(),
+                message: answer.error.unwrap_or_default(),
+                hint: None,
+                searched: Vec::new(),
+                range: None,
+            }))
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+        range: Option<TimeRange>,
+    ) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.get(&url).query(parameters);
+        if let Some(range) = range {
+            request = request.query(&[("from", range.from.to_string()), ("to", range.to.to_string())]);
+        }
+        let response = self.send(request, &url).await?;
+        decode(response, &url).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Result<reqwest::Response, ClientError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let answer: ErrorAnswer = decode(response, url).await?;
+        Err(ClientError::Refused(Box::new(answer.error)))
+    }
+}
+
+trait FormBody {
+    fn form_body(self, parameters: &[(&str, String)]) -> Self;
+}
+
+impl FormBody for reqwest::RequestBuilder {
+    /// `application/x-www-form-urlencoded`, so that long expressions fit.
+    fn form_body(self, parameters: &[(&str, String)]) -> Self {
+        let mut body = String::new();
+        for (key, value) in parameters {
+            if !body.is_empty() {
+                body.push('&');
+            }
+            body.push_str(key);
+            body.push('=');
+            push_escaped(value, &mut body);
+        }
+        self.header("content-type", "application/x-www-form-urlencoded").body(body)
+    }
+}
+
+fn push_escaped(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            model::id::push_hex(&[byte], out);
+        }
+    }
+}
+
+async fn decode<T: DeserializeOwned>(response: reqwest::Response, url: &str) -> Result<T, ClientError> {
+    let unreadable = |problem: String| ClientError::Unreadable { url: url.to_owned(), problem };
+    let status = response.status();
+    let body = response.bytes().await.map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| unreadable(format!("status {status}, {error}")))
+}
+
+/// Items of a newline-delimited stream. Lines of more than this many bytes end it.
+const LINE_BYTES_MAX: usize = 16 << 20;
+
+fn tail_items<S>(bytes: S, url: String) -> impl Stream<Item = Result<TailItem, ClientError>> + Send
+where
+    S: Stream<Item = reqwest::Result<Bytes>> + Send + Unpin,
+{
+    futures_util::stream::unfold((bytes, Vec::new(), url), |(mut bytes, mut pending, url)| async move {
+        loop {
+            if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                let item = tail_item(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
+                return Some((item, (bytes, pending, url)));
+            }
+            match bytes.next().await {
+                Some(Ok(chunk)) if pending.len() + chunk.len() <= LINE_BYTES_MAX => pending.extend_from_slice(&chunk),
+                Some(Err(source)) => {
+                    let error = ClientError::Unreachable { url: url.clone(), source };
+                    return Some((Err(error), (bytes, pending, url)));
+                }
+                _ => return None,
+            }
+        }
+    })
+}
+
+fn tail_item(line: &[u8]) -> Result<TailItem, String> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Line {
+        Skipped { skipped: u64 },
+        Record(Box<LogRecord>),
+    }
+    match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+        Line::Skipped { skipped } => Ok(TailItem::Skipped(skipped)),
+        Line::Record(record) => Ok(TailItem::Record(record)),
+    }
+}
+
+/// Serialises one line of a tail, for the server's side of the protocol.
+///
+/// # Errors
+/// Never for the types of this crate.
+pub fn tail_line(item: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(item)?;
+    line.push(b'\n');
+    Ok(line)
+}

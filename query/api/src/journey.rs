@@ -1,0 +1,229 @@
+//! `GET /api/v1/journey?id=…`: all that one id reaches, on one time axis.
+
+use std::collections::BTreeMap;
+
+use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{Cut, QueryStats, RangeSchema};
+
+/// Everything one id reaches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Journey {
+    /// The id as it was asked for.
+    pub id: String,
+    /// The terms of that id that were found (a bare id can be of several kinds).
+    #[schemars(with = "Vec<String>")]
+    pub matched: Vec<IdTerm>,
+    /// The time range that was searched.
+    #[schemars(with = "RangeSchema")]
+    pub range: TimeRange,
+    /// Start of the earliest row.
+    #[schemars(with = "String")]
+    pub start_time: UnixNano,
+    /// From the start of the earliest row to the end of the latest.
+    pub duration_nano: i64,
+    /// How it went.
+    pub status: JourneyStatus,
+    /// The first error, if there is one.
+    pub failure: Option<JourneyFailure>,
+    /// How much there is.
+    pub counts: JourneyCounts,
+    /// Services touched, in the order they were first reached.
+    pub services: Vec<String>,
+    /// The traces, in order of their start.
+    pub traces: Vec<JourneyTrace>,
+    /// Every id that belongs to this journey, as `kind=value`, sorted.
+    #[schemars(with = "Vec<String>")]
+    pub ids: Vec<IdTerm>,
+    /// The timeline, in drawing order.
+    pub rows: Vec<JourneyRow>,
+    /// Where the time went; the durations sum exactly to `duration_nano`. Largest first.
+    pub time_spent: Vec<TimeSpent>,
+    /// How far clocks must be apart at least, judged by children that begin before their parents.
+    pub clock_skew_nano: i64,
+    /// What was left out.
+    pub cuts: Vec<Cut>,
+    /// What it cost.
+    pub stats: QueryStats,
+}
+
+/// How a journey went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JourneyStatus {
+    /// No span failed and every message was consumed.
+    Ok,
+    /// A span ended with status `error`.
+    Failed,
+    /// A message was produced and nobody has consumed it.
+    Waiting,
+}
+
+/// The first error of a journey.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyFailure {
+    /// Service that failed.
+    pub service: String,
+    /// Span name, or log body.
+    pub name: String,
+    /// Status message, exception message or log body.
+    pub message: String,
+    /// Index into [`Journey::rows`].
+    pub row: usize,
+}
+
+/// How much a journey holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyCounts {
+    /// Traces joined.
+    pub traces: usize,
+    /// Spans.
+    pub spans: usize,
+    /// Log records.
+    pub logs: usize,
+    /// Messages sent through a broker.
+    pub messages: usize,
+    /// Services.
+    pub services: usize,
+    /// Spans with status `error`.
+    pub errors: usize,
+}
+
+/// One trace of a journey.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyTrace {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub trace_id: TraceId,
+    /// Why it belongs.
+    pub evidence: Evidence,
+    /// Name of its root span, or of its earliest when the root was not received.
+    pub name: String,
+    /// Service of that span.
+    pub service: String,
+    /// Start of its earliest span.
+    #[schemars(with = "String")]
+    pub start_time: UnixNano,
+    /// From its earliest start to its latest end.
+    pub duration_nano: i64,
+    /// Spans in it.
+    pub spans: usize,
+    /// Whether a span in it failed.
+    pub is_failed: bool,
+}
+
+/// Why something belongs to a journey.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// The sort of evidence.
+    pub kind: EvidenceKind,
+    /// For people: `order_id=ORD-4711`, `span link from orders/3@88121`.
+    pub text: String,
+}
+
+/// The sorts of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// It carries the id that was asked for.
+    Asked,
+    /// It is in a trace that belongs.
+    SameTrace,
+    /// A span link points from or to it.
+    Link,
+    /// It sent or received a message that belongs.
+    Message,
+    /// It shares an id that joins.
+    SharedId,
+}
+
+/// What a row of the timeline is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKind {
+    /// Heading of a trace.
+    Trace,
+    /// A span.
+    Span,
+    /// A log record.
+    Log,
+    /// An event of a span.
+    Event,
+    /// The time a message waited between producer and consumer.
+    QueueWait,
+    /// A span others name as parent and that was not received.
+    Missing,
+}
+
+/// One row of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyRow {
+    /// What it is.
+    pub kind: RowKind,
+    /// Nesting, 0 at the left.
+    pub depth: u16,
+    /// The trace it belongs to.
+    #[schemars(with = "Option<String>")]
+    pub trace_id: Option<TraceId>,
+    /// The span it is, or belongs to.
+    #[schemars(with = "Option<String>")]
+    pub span_id: Option<SpanId>,
+    /// The parent span.
+    #[schemars(with = "Option<String>")]
+    pub parent_span_id: Option<SpanId>,
+    /// Service, or broker destination for a queue wait.
+    pub service: String,
+    /// Span name, log body, event name, `topic/partition@offset`.
+    pub name: String,
+    /// `server`, `client`, `producer`, `consumer`, `internal` for spans, severity (`ERROR`) for logs.
+    pub label: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub start_time: UnixNano,
+    /// How long it took; 0 for logs and events.
+    pub duration_nano: i64,
+    /// A span with status error, or a log of severity ERROR and above.
+    pub is_error: bool,
+    /// A queue wait whose message nobody has consumed yet; its duration ends at the query's time.
+    #[serde(default)]
+    pub is_open: bool,
+    /// Nanoseconds of this row that nothing deeper explains (it was the innermost thing going on).
+    pub self_nano: i64,
+    /// Status message of a failed span.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Why it is here.
+    pub evidence: Evidence,
+    /// Attributes of the span, log record or event.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Attributes of the resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resource: BTreeMap<String, String>,
+}
+
+/// A share of a journey's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeSpent {
+    /// The class.
+    pub class: TimeClass,
+    /// Service for `self`, destination for `queue_wait`, empty for `gap`.
+    pub label: String,
+    /// How long.
+    pub duration_nano: i64,
+}
+
+/// Where time can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeClass {
+    /// A span was at work and none of its children was.
+    #[serde(rename = "self")]
+    SelfTime,
+    /// A message waited for its consumer.
+    QueueWait,
+    /// Nothing that was recorded was going on.
+    Gap,
+}

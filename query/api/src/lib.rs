@@ -1,0 +1,30 @@
+//! The query API: request and response types of `/api/v1`, and the HTTP client.
+//!
+//! Owns: the JSON that server, terminal and command line agree on. Does not own: how answers are made
+//! (`query`), how they are drawn (`tui`, `silmari`).
+//!
+//! Invariants: every answer carries what was cut and what it cost; times are RFC 3339 text with
+//! nanoseconds, durations are whole nanoseconds in fields that end in `_nano`; a field is only ever
+//! added within `v1`.
+
+pub mod alerts;
+pub mod boards;
+pub mod client;
+pub mod common;
+pub mod journey;
+pub mod logs;
+pub mod metrics;
+pub mod services;
+pub mod sql;
+
+pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
+pub use client::{Client, ClientError};
+pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};
+pub use journey::{
+    Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace,
+    RowKind, TimeClass, TimeSpent,
+};
+pub use logs::{Facet, FacetValue, LogBucket, LogRecord, LogsAnswer};
+pub use metrics::{MetricsAnswer, MetricsData, MetricsResult, Sample, Series};
+pub use services::{Health, QueueRow, ServiceRow, ServicesAnswer};
+pub use sql::{SqlAnswer, SqlColumn, SqlRequest};

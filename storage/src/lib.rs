@@ -1,0 +1,38 @@
+//! The store: durable on acknowledgement, visible at once, an open format on disk.
+//!
+//! Owns: the write-ahead log, the head, segments, the identity index, the catalog, snapshots. Does not
+//! own: protocols (`collector`), the meaning of queries (`query`).
+//!
+//! ```text
+//! Store::append(Frame, Batch) ─► wal (fdatasync) ─► head ─► Durable      what the sender is told
+//!                                                    │
+//! Store::snapshot() ◄── head batches + segments      └─ seal ─► Parquet + ids index ─► catalog ─► wal trimmed
+//! ```
+//!
+//! Invariants: [`Durable`] exists only after fdatasync; rows are in the next snapshot before their
+//! `Durable` is returned; a segment is immutable; a row is in exactly one of head and segments.
+
+mod budget;
+mod catalog;
+mod decode;
+mod error;
+mod frame;
+mod fs;
+mod head;
+mod index;
+pub mod rows;
+pub mod schema;
+mod seal;
+mod segment;
+mod snapshot;
+mod store;
+mod table;
+mod wal;
+
+pub use decode::{Batch, DecodeError};
+pub use error::{Error, ErrorKind};
+pub use frame::{Compression, Frame, decompress};
+pub use fs::{DiskFile, Fs, RealFs};
+pub use head::HeadBatch;
+pub use snapshot::{ScanOrder, ScanStats, Snapshot};
+pub use store::{Durable, Settings, Store, StoreStats};

@@ -1,0 +1,143 @@
+//! The columns of the three tables, and the order their rows are kept in on disk.
+//!
+//! The three signals differ here and in `decode`, nowhere else: head, segment, index and snapshot are
+//! generic over [`Signal`]. `docs/formats/segment.md` draws the same columns for outside readers; a test
+//! compares the two.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use model::Signal;
+
+/// Version of the segment format: the columns below, their order on disk and the index beside them.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Rows of one minute stay together, so that a trace's rows are neighbours within it.
+pub(crate) const TIME_BUCKET_NANO: i64 = 60_000_000_000;
+
+/// `Timestamp(ns, UTC)`.
+pub(crate) fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+}
+
+fn map_entries() -> Fields {
+    Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ])
+}
+
+/// `Map<Utf8, Utf8>`, the form of all attributes.
+pub(crate) fn text_map() -> DataType {
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(map_entries()), false)), false)
+}
+
+fn text_list() -> DataType {
+    DataType::List(Arc::new(Field::new("item", DataType::Utf8, false)))
+}
+
+/// The fields of one span event.
+pub(crate) fn event_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("time", timestamp(), false),
+        Field::new("name", DataType::Utf8, false),
+        Field::new("attributes", text_map(), false),
+    ])
+}
+
+/// The fields of one span link.
+pub(crate) fn link_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("trace_id", DataType::FixedSizeBinary(16), false),
+        Field::new("span_id", DataType::FixedSizeBinary(8), false),
+    ])
+}
+
+fn struct_list(fields: Fields) -> DataType {
+    DataType::List(Arc::new(Field::new("item", DataType::Struct(fields), false)))
+}
+
+fn schema_of(fields: Vec<(&str, DataType, bool)>) -> SchemaRef {
+    let fields: Vec<Field> =
+        fields.into_iter().map(|(name, data_type, nullable)| Field::new(name, data_type, nullable)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema_of(vec![
+        ("trace_id", DataType::FixedSizeBinary(16), false),
+        ("span_id", DataType::FixedSizeBinary(8), false),
+        ("parent_span_id", DataType::FixedSizeBinary(8), true),
+        ("service", DataType::Utf8, false),
+        ("name", DataType::Utf8, false),
+        ("kind", DataType::Utf8, false),
+        ("start_time", timestamp(), false),
+        ("duration_nano", DataType::Int64, false),
+        ("status", DataType::Utf8, false),
+        ("status_message", DataType::Utf8, false),
+        ("ids", text_list(), false),
+        ("attributes", text_map(), false),
+        ("resource_attributes", text_map(), false),
+        ("scope", DataType::Utf8, false),
+        ("events", struct_list(event_fields()), false),
+        ("links", struct_list(link_fields()), false),
+    ])
+});
+
+static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema_of(vec![
+        ("time", timestamp(), false),
+        ("observed_time", timestamp(), false),
+        ("service", DataType::Utf8, false),
+        ("severity_number", DataType::Int32, false),
+        ("severity_text", DataType::Utf8, false),
+        ("body", DataType::Utf8, false),
+        ("trace_id", DataType::FixedSizeBinary(16), true),
+        ("span_id", DataType::FixedSizeBinary(8), true),
+        ("ids", text_list(), false),
+        ("event_name", DataType::Utf8, false),
+        ("attributes", text_map(), false),
+        ("resource_attributes", text_map(), false),
+        ("scope", DataType::Utf8, false),
+    ])
+});
+
+static POINTS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema_of(vec![
+        ("time", timestamp(), false),
+        ("service", DataType::Utf8, false),
+        ("metric", DataType::Utf8, false),
+        ("name", DataType::Utf8, false),
+        ("kind", DataType::Utf8, false),
+        ("unit", DataType::Utf8, false),
+        ("labels", text_map(), false),
+        ("series_id", DataType::UInt64, false),
+        ("value", DataType::Float64, false),
+    ])
+});
+
+/// The columns of a signal's table.
+pub fn schema(signal: Signal) -> SchemaRef {
+    match signal {
+        Signal::Traces => Arc::clone(&SPANS),
+        Signal::Logs => Arc::clone(&LOGS),
+        Signal::Metrics => Arc::clone(&POINTS),
+    }
+}
+
+/// The column that says when a row happened.
+pub const fn time_column(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "start_time",
+        Signal::Logs | Signal::Metrics => "time",
+    }
+}
+
+/// The column by whose equal values rows are grouped on disk and in the identity index; rows of
+/// signals without one are not indexed by id.
+pub(crate) const fn group_column(signal: Signal) -> Option<&'static str> {
+    match signal {
+        Signal::Traces | Signal::Logs => Some("trace_id"),
+        Signal::Metrics => None,
+    }
+}
