@@ -1,3 +1,56 @@
-//! To be written.
+//! The `silmari` command: parse, dispatch, exit code. One file a subcommand, nothing else lives here.
 
-fn main() {}
+mod alerts;
+mod cli;
+mod config;
+mod demo;
+mod exit;
+mod logs;
+mod metrics;
+mod output;
+mod reference;
+mod remote;
+mod serve;
+mod services;
+mod sql;
+mod trace;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&Failure::runtime(format!("starting threads: {error}"))),
+    };
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => exit::report(&failure),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let server = cli.server;
+    match cli.command {
+        None => ui::run(&server, ui::UiArgs::default()).await,
+        Some(Command::Ui(arguments)) => ui::run(&server, arguments).await,
+        Some(Command::Serve(arguments)) => serve::run(arguments).await,
+        Some(Command::Demo(arguments)) => demo::run(arguments).await,
+        Some(Command::Trace(arguments)) => trace::run(&server, arguments).await,
+        Some(Command::Logs(arguments)) => logs::run(&server, arguments).await,
+        Some(Command::Services(arguments)) => services::run(&server, arguments).await,
+        Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,
+        Some(Command::Sql(arguments)) => sql::run(&server, arguments).await,
+        Some(Command::Alerts(arguments)) => alerts::run(&server, arguments).await,
+        Some(Command::Completions { shell }) => cli::completions(shell),
+        Some(Command::Reference) => reference::run(),
+    }
+}

@@ -1,1 +1,30 @@
-//! To be written.
+//! The agent beside a service: tails log files, takes OTLP on loopback, ships both to the collector.
+//!
+//! Owns: file identity and rotation, positions, the on-disk spool for pushed data, retries, its own
+//! counters. Does not own: how a line is parsed (`model::dialect`), storage, queries.
+//!
+//! Invariants
+//! - A log file is its own write-ahead log: only positions are kept, and a position moves only after
+//!   the collector acknowledged everything before it. When the collector is away, reading stops.
+//! - Pushed data is acknowledged to its sender only once it stands in the spool.
+//! - Per component, `in = out + dropped(reason) + buffered`; `/status` shows the four.
+//! - Memory is bounded: at most [`input::BATCHES_MAX`] batches of files, and
+//!   [`input::REQUESTS_MAX`] OTLP requests at a time.
+//!
+//! ```text
+//! files ──► input::file (own thread) ── batch + ranges ──► export ── OTLP/HTTP ──► collector
+//!              ▲  positions.json ◄──────── acknowledged ────┘  ▲
+//! OTLP  ──► input::otlp ── + resource ──► queue (spool on disk) ┘
+//! ```
+
+pub mod config;
+mod error;
+mod export;
+pub mod input;
+pub mod queue;
+mod run;
+pub mod status;
+
+pub use config::Config;
+pub use error::{Error, ErrorKind, exit_code};
+pub use run::{Addresses, Agent, run};

@@ -1,1 +1,256 @@
-//! Log dialects: one line of text into the parts of a log record. To be filled in.
+//! Log dialects: one line of text, or one JSON object, into the parts of a log record.
+//!
+//! Owns: which text is a time, a level, a message, a trace id, and the names the other fields get.
+//! Does not own: how lines are found in a file (agent), how records are stored (storage), id rules
+//! (`ids`, applied once at ingest).
+//!
+//! Invariants: parsing never fails and never panics — what no dialect understands is the body, as it
+//! stands; a field that loses its role (two messages, an impossible level) becomes an attribute, so
+//! nothing of a line is dropped without the marker attributes below saying so.
+//!
+//! ```text
+//! line ─► auto ─┬─ starts with `{` ───────────────► json   ┐
+//!               ├─ addr - user [time] "request" …─► nginx  ├─► roles (time, level, message, ids,
+//!               ├─ key=value key=value, level/msg ► logfmt ┘         service) + attributes
+//!               └─ everything else ───────────────► plain: [time] [level] [service] [key=value …] body
+//! ```
+
+mod json;
+mod logfmt;
+mod nginx;
+mod plain;
+mod role;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Severity, SpanId, TraceId, UnixNano};
+
+pub use json::parse_json_object;
+pub use time::parse_time;
+
+/// Attributes kept of one record; more are counted in [`DROPPED_ATTRIBUTES`].
+pub const ATTRIBUTES_MAX: usize = 128;
+/// Bytes kept of one attribute value; the keys of longer ones are listed in [`CUT_VALUES`].
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes kept of a body.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest attribute name; an attribute with a longer one counts as dropped.
+pub const KEY_BYTES_MAX: usize = 256;
+/// Depth to which JSON objects are flattened; deeper ones are kept as JSON text.
+pub const DEPTH_MAX: usize = 32;
+/// Marker attribute: how many attributes were left out.
+pub const DROPPED_ATTRIBUTES: &str = "silmari.dropped_attributes";
+/// Marker attribute: which values, or the body, were cut, separated by commas.
+pub const CUT_VALUES: &str = "silmari.cut_values";
+
+/// How a line is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Decided line by line.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// `key=value key="quoted value"`.
+    Logfmt,
+    /// nginx' and Apache's combined access log, with `key=value` pairs after it.
+    Nginx,
+    /// Text with an optional time, level, `[service]` and `[key=value …]` in front.
+    Plain,
+}
+
+impl Dialect {
+    /// All dialects.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Json, Self::Logfmt, Self::Nginx, Self::Plain];
+
+    /// The name in configuration: `auto`, `json`, `logfmt`, `nginx`, `plain`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Logfmt => "logfmt",
+            Self::Nginx => "nginx",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name);
+        Self::ALL.into_iter().find(|dialect| dialect.name() == text).ok_or_else(|| {
+            let hint =
+                nearest(text, names).map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
+            format!("`{text}` is no dialect: use {}{hint}", names.join(", "))
+        })
+    }
+}
+
+/// The parts of one record. Reused from line to line: [`parse_line`] clears it first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParsedLine {
+    /// When the line says it was written.
+    pub time: Option<UnixNano>,
+    /// 1–24 as OpenTelemetry numbers them; 0 when the line names no level.
+    pub severity_number: i32,
+    /// The level as the line writes it.
+    pub severity_text: String,
+    /// The message.
+    pub body: String,
+    /// The trace the line names.
+    pub trace_id: Option<TraceId>,
+    /// The span the line names.
+    pub span_id: Option<SpanId>,
+    /// The service the line names.
+    pub service: Option<String>,
+    /// Everything else, in order of the line, values as text.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl ParsedLine {
+    /// Empties every part and keeps the memory.
+    pub fn clear(&mut self) {
+        self.time = None;
+        self.severity_number = 0;
+        self.severity_text.clear();
+        self.body.clear();
+        self.trace_id = None;
+        self.span_id = None;
+        self.service = None;
+        self.attributes.clear();
+    }
+
+    /// The value of the attribute `key`.
+    pub fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn set_level(&mut self, severity: Severity, text: &str) {
+        self.severity_number = severity.number();
+        self.severity_text.clear();
+        self.severity_text.push_str(text);
+    }
+
+    /// Sets the body, cut at [`BODY_BYTES_MAX`] with a marker.
+    fn set_body(&mut self, text: &str) {
+        let kept = cut(text, BODY_BYTES_MAX);
+        self.body.clear();
+        self.body.push_str(kept);
+        if kept.len() < text.len() {
+            self.mark_cut("body");
+        }
+    }
+
+    /// Adds an attribute within the limits.
+    fn push_attribute(&mut self, key: &str, value: &str) {
+        if self.attributes.len() >= ATTRIBUTES_MAX || key.len() > KEY_BYTES_MAX {
+            return self.mark_dropped();
+        }
+        let kept = cut(value, VALUE_BYTES_MAX);
+        self.attributes.push((key.to_owned(), kept.to_owned()));
+        if kept.len() < value.len() {
+            self.mark_cut(key);
+        }
+    }
+
+    fn mark_dropped(&mut self) {
+        match self.attributes.iter_mut().find(|(key, _)| key == DROPPED_ATTRIBUTES) {
+            Some((_, count)) => *count = (count.parse::<u64>().unwrap_or(0) + 1).to_string(),
+            None => self.attributes.push((DROPPED_ATTRIBUTES.to_owned(), "1".to_owned())),
+        }
+    }
+
+    fn mark_cut(&mut self, key: &str) {
+        match self.attributes.iter_mut().find(|(name, _)| name == CUT_VALUES) {
+            Some((_, keys)) => {
+                keys.push(',');
+                keys.push_str(key);
+            }
+            None => self.attributes.push((CUT_VALUES.to_owned(), key.to_owned())),
+        }
+    }
+}
+
+/// Reads one line, without its line end, into `out`.
+pub fn parse_line(dialect: Dialect, line: &str, out: &mut ParsedLine) {
+    out.clear();
+    let understood = match dialect {
+        Dialect::Json => json::parse(line, out),
+        Dialect::Logfmt => logfmt::parse(line, out, logfmt::Accept::Any),
+        Dialect::Nginx => nginx::parse(line, out),
+        Dialect::Plain => false,
+        Dialect::Auto => parse_auto(line, out),
+    };
+    if understood {
+        return;
+    }
+    out.clear();
+    match dialect {
+        Dialect::Auto | Dialect::Plain => plain::parse(line, out),
+        _ => out.set_body(line),
+    }
+}
+
+/// The trace and span id that a text names as `trace_id=…`, `traceId: …`, `"span.id":"…"`, if any.
+pub fn ids_in_text(text: &str) -> (Option<TraceId>, Option<SpanId>) {
+    plain::ids_in_text(text)
+}
+
+fn parse_auto(line: &str, out: &mut ParsedLine) -> bool {
+    let first = line.trim_ascii_start().as_bytes().first().copied();
+    match first {
+        Some(b'{') if json::parse(line, out) => true,
+        Some(_) if nginx::is_likely(line) && nginx::parse(line, out) => true,
+        _ => {
+            out.clear();
+            logfmt::parse(line, out, logfmt::Accept::OnlyLikely)
+        }
+    }
+}
+
+/// The longest beginning of `text` of at most `bytes` bytes that ends between two characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// The choice that differs least from `word`, for "did you mean" in error messages; `None` when
+/// none is near.
+pub fn nearest<'c>(word: &str, choices: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let limit = (word.chars().count() / 2).clamp(1, 4);
+    choices
+        .into_iter()
+        .map(|choice| (edit_distance(word, choice), choice))
+        .filter(|(distance, choice)| *distance <= limit || choice.starts_with(word) && !word.is_empty())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, choice)| choice)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(!ca.eq_ignore_ascii_case(cb));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

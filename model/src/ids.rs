@@ -307,8 +307,9 @@ impl IdRules {
             let has_group = regex.group_info().group_len(regex_automata::PatternID::ZERO) == 2;
             if has_group {
                 for captures in regex.captures_iter(body) {
-                    let span = captures.get_group(1).unwrap_or_default();
-                    found.push(&self.kinds[*kind].kind, &body[span.range()]);
+                    if let Some(span) = captures.get_group(1) {
+                        found.push(&self.kinds[*kind].kind, &body[span.range()]);
+                    }
                 }
             } else {
                 for span in regex.find_iter(body) {
@@ -328,7 +329,8 @@ impl IdRules {
             let value = match rest.strip_prefix('"') {
                 Some(quoted) => quoted.split('"').next().unwrap_or_default(),
                 None => {
-                    let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | ']' | '}' | '"'));
+                    let end = rest
+                        .find(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | ']' | '}' | '"'));
                     &rest[..end.unwrap_or(rest.len())]
                 }
             };
@@ -463,7 +465,8 @@ mod tests {
 
     #[test]
     fn a_pattern_takes_its_capture_and_a_value_is_kept_once() {
-        let rules = IdRules::parse("kinds: [{kind: order_id, sources: ['re:order (ORD-[0-9]+)']}]").expect("valid");
+        let rules =
+            IdRules::parse("kinds: [{kind: order_id, sources: ['re:order (ORD-[0-9]+)']}]").expect("valid");
         assert_eq!(found(&rules, &[], "order ORD-7 again order ORD-7"), ["order_id=ORD-7"]);
     }
 

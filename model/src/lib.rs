@@ -12,7 +12,9 @@ pub mod ids;
 pub mod otlp;
 pub mod severity;
 pub mod signal;
+pub mod text;
 pub mod time;
+pub mod units;
 pub mod wire;
 
 pub use id::{SpanId, TraceId};

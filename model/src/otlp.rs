@@ -49,7 +49,9 @@ pub struct ScopeGroup<'a> {
 ///
 /// # Errors
 /// When the request itself is no protobuf message.
-pub fn resources(request: &[u8]) -> Result<impl Iterator<Item = Result<ResourceGroup<'_>, WireError>>, WireError> {
+pub fn resources(
+    request: &[u8],
+) -> Result<impl Iterator<Item = Result<ResourceGroup<'_>, WireError>>, WireError> {
     wire::check(request)?;
     Ok(Repeated::new(request, 1).iter().map(ResourceGroup::parse))
 }

@@ -73,9 +73,8 @@ impl Severity {
             }
             b"warn" | b"warning" | b"wrn" | b"w" => Some(Self::Warn),
             b"error" | b"err" | b"eror" | b"severe" | b"e" => Some(Self::Error),
-            b"fatal" | b"ftl" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic" | b"f" => {
-                Some(Self::Fatal)
-            }
+            b"fatal" | b"ftl" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic"
+            | b"f" => Some(Self::Fatal),
             _ => None,
         }
     }

@@ -12,7 +12,6 @@
 //! Invariants: [`Durable`] exists only after fdatasync; rows are in the next snapshot before their
 //! `Durable` is returned; a segment is immutable; a row is in exactly one of head and segments.
 
-mod budget;
 mod catalog;
 mod decode;
 mod error;

@@ -357,7 +357,13 @@ mod tests {
 
     #[test]
     fn names_follow_the_prometheus_compatibility_specification() {
-        check_name("http.server.request.duration", "s", MetricKind::Histogram, false, "http_server_request_duration_seconds");
+        check_name(
+            "http.server.request.duration",
+            "s",
+            MetricKind::Histogram,
+            false,
+            "http_server_request_duration_seconds",
+        );
         check_name("shop.orders", "{order}", MetricKind::Sum, true, "shop_orders_total");
         check_name("process.memory.usage", "By", MetricKind::Sum, false, "process_memory_usage_bytes");
         check_name("system.cpu.utilization", "1", MetricKind::Gauge, false, "system_cpu_utilization_ratio");

@@ -1,0 +1,51 @@
+# What a stranger needs: `make demo` and `make test`. Each does all its own set-up on a machine that has
+# Rust, gcc and make.
+
+CARGO ?= cargo
+TOOLS := build/tools
+DENY := $(TOOLS)/bin/cargo-deny
+
+.PHONY: demo test check lint deny tidy build reference bench clean
+
+## demo: build everything and follow a purchase through a running shop
+demo: build
+	target/debug/silmari demo $(DEMO_ARGS)
+
+## build: the three binaries: silmari, silmari-agent, silmari-shop
+build:
+	$(CARGO) build --locked --workspace --bins
+
+## test: every test, against the real binaries
+test: build
+	$(CARGO) test --locked --workspace
+
+## check: what a change has to pass besides the tests
+check: lint deny tidy
+
+## lint: formatting, and clippy with warnings as errors
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+## deny: licences, bans and sources of all dependencies
+deny: $(DENY)
+	$(DENY) --locked --offline check licenses bans sources
+
+$(DENY):
+	$(CARGO) install --locked --root $(TOOLS) cargo-deny@0.20.2
+
+## tidy: crate arrows, file headers, generated pages
+tidy: build
+	$(CARGO) test --locked --package fixtures --test tidy
+
+## reference: write the generated pages in docs/reference
+reference: build
+	target/debug/silmari reference > docs/reference/configuration.md
+
+## bench: throughput with durable acknowledgement, and journey latency
+bench:
+	$(CARGO) bench --locked --package benches
+
+clean:
+	$(CARGO) clean
+	rm -rf build

@@ -1,0 +1,115 @@
+//! The commands of `silmari-agent`, one file each.
+
+mod check;
+mod run;
+mod status;
+mod test;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Ships log files and OTLP from this host to a silmari collector.
+///
+/// A configuration of two lines is enough:
+///
+///     [files.shop]
+///     include = ["/var/log/shop/*.log"]
+///
+/// Exit codes: 0 ended as asked, 1 runtime failure, 2 wrong configuration or usage,
+/// 3 data directory in use, 4 data directory damaged.
+#[derive(Debug, Parser)]
+#[command(name = "silmari-agent", version, verbatim_doc_comment)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM or SIGINT, then drain for at most 5 seconds
+    Run(RunArgs),
+    /// Validate a configuration and show which files it matches now
+    Check(ConfigArgs),
+    /// Show how the lines of a file are read: `silmari-agent test app.log --dialect logfmt`
+    Test(TestArgs),
+    /// Show a running agent's counters, files and spool
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file
+    #[arg(short, long, default_value = "/etc/silmari/agent.toml", env = "SILMARI_AGENT_CONFIG")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// End when standard input is closed, so that the agent never outlives what started it
+    #[arg(long)]
+    until_stdin_closes: bool,
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// A log file, or `-` for standard input
+    file: PathBuf,
+    /// auto, json, logfmt, nginx or plain
+    #[arg(long, default_value_t)]
+    dialect: model::dialect::Dialect,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Show at most this many lines
+    #[arg(long, default_value_t = 20)]
+    lines: usize,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Address of the agent's [admin] listener; default: as configured
+    #[arg(long)]
+    admin: Option<std::net::SocketAddr>,
+    /// The answer of `/status` as it is
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Runs the command; the exit code.
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        match self.command {
+            Command::Run(args) => run::run(&args.config.config, args.until_stdin_closes),
+            Command::Check(args) => check::run(&args, &mut io::stdout().lock()),
+            Command::Test(args) => test::run(&args, &mut io::stdout().lock()),
+            Command::Status(args) => status::run(&args, &mut io::stdout().lock()),
+        }
+        .or_else(ignore_closed_pipe)
+    }
+}
+
+/// `silmari-agent test … | head` ends early, which is no failure.
+fn ignore_closed_pipe(error: anyhow::Error) -> anyhow::Result<u8> {
+    let is_closed =
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if is_closed { Ok(agent::exit_code::OK) } else { Err(error) }
+}
+
+/// Writes an error with its causes to standard error.
+pub(crate) fn complain(error: &anyhow::Error) {
+    // Nothing can be done when even that fails.
+    writeln!(io::stderr(), "silmari-agent: {error:#}").unwrap_or_default();
+}
+
+/// Text from outside for a terminal: control characters are shown, not executed.
+fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}

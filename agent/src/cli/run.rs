@@ -1,0 +1,53 @@
+//! `silmari-agent run`
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use agent::{Config, exit_code};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+pub(super) fn run(config: &Path, until_stdin_closes: bool) -> anyhow::Result<u8> {
+    let filter = EnvFilter::try_from_env("SILMARI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let config = Config::load(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let shutdown = CancellationToken::new();
+    if until_stdin_closes {
+        cancel_when_stdin_closes(shutdown.clone())?;
+    }
+    let ended = runtime.block_on(async {
+        cancel_on_signals(shutdown.clone()).context("cannot listen for signals")?;
+        agent::run(config, shutdown, model::SystemClock::shared()).await.map_err(anyhow::Error::from)
+    });
+    runtime.shutdown_background();
+    ended.map(|()| exit_code::OK)
+}
+
+fn cancel_on_signals(shutdown: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+/// A thread of its own: a blocked read of standard input must not hold up the end of the process.
+fn cancel_when_stdin_closes(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let watching = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let mut room = [0; 256];
+        while matches!(io::stdin().lock().read(&mut room), Ok(read) if read > 0) {}
+        shutdown.cancel();
+    });
+    watching.map(drop).context("cannot watch standard input")
+}

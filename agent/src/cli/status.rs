@@ -1,0 +1,96 @@
+//! `silmari-agent status`
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use agent::status::Status;
+use agent::{Config, exit_code};
+use anyhow::{Context as _, bail};
+
+use super::{StatusArgs, shown};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let address = match args.admin {
+        Some(address) => address,
+        None => Config::load(&args.config.config)?.admin.listen.with_context(|| {
+            format!(
+                "`{}` has no [admin] listen: set it, or name the agent with --admin",
+                args.config.config.display()
+            )
+        })?,
+    };
+    let body = fetch(address).with_context(|| format!("no answer from an agent at {address}"))?;
+    if args.json {
+        writeln!(out, "{body}")?;
+    } else {
+        let status: Status = serde_json::from_str(&body).context("the answer is no agent's status")?;
+        write_text(&status, out)?;
+    }
+    Ok(exit_code::OK)
+}
+
+/// One GET over HTTP/1.0: the answer ends with the connection.
+fn fetch(address: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("the answer is no HTTP") };
+    if !head.split(' ').nth(1).is_some_and(|code| code == "200") {
+        bail!("the answer is {}", head.lines().next().unwrap_or_default());
+    }
+    Ok(body.to_owned())
+}
+
+fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "agent {} ({}), version {}, since {}",
+        shown(&status.instance),
+        status.agent_id,
+        status.version,
+        status.started
+    )?;
+    let collector = &status.collector;
+    let health = match (&collector.last_error, collector.consecutive_failures) {
+        (_, 0) => "takes data".to_owned(),
+        (error, failures) => format!("{failures} failures: {}", shown(error.as_deref().unwrap_or_default())),
+    };
+    writeln!(out, "collector {}: {health}", collector.endpoints.join(", "))?;
+    writeln!(
+        out,
+        "spool {} of {} bytes, {} requests",
+        status.spool.bytes, status.spool.bytes_max, status.spool.requests
+    )?;
+    writeln!(
+        out,
+        "\n{:<8} {:<8} {:>12} {:>12} {:>10} {:>10}",
+        "FROM", "SIGNAL", "IN", "OUT", "WAITING", "DROPPED"
+    )?;
+    for flow in &status.flows {
+        let dropped: u64 = flow.dropped.iter().map(|(_, count)| count).sum();
+        let (component, signal) = (&flow.component, flow.signal.name());
+        let (input, output, waiting) = (flow.input_records, flow.output_records, flow.buffered_records);
+        writeln!(out, "{component:<8} {signal:<8} {input:>12} {output:>12} {waiting:>10} {dropped:>10}")?;
+    }
+    writeln!(out, "\n{:<9} {:>12} {:>10}  FILE", "STATE", "ACKED", "LAG")?;
+    for file in &status.files {
+        let reason =
+            file.reason.as_deref().map(|reason| format!("  ({})", shown(reason))).unwrap_or_default();
+        writeln!(
+            out,
+            "{:<9} {:>12} {:>10}  {}{reason}",
+            file.state,
+            file.acked,
+            file.lag_bytes,
+            shown(&file.path)
+        )?;
+    }
+    Ok(())
+}

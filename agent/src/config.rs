@@ -1,0 +1,186 @@
+//! The settings of `agent.toml`. The doc comments here are the reference page.
+//!
+//! Owns: names, defaults, units. Does not own: reading the file (`load`), texts with units (`units`).
+//! Invariant: every value that can be wrong is checked while it is read, so that the error names its
+//! line and column.
+
+mod load;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::dialect::Dialect;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use load::ConfigError;
+
+/// Everything in `agent.toml`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The agent itself.
+    pub agent: AgentSettings,
+    /// Where data goes.
+    pub collector: CollectorSettings,
+    /// Log files, one table a group: `[files.checkout]`.
+    pub files: BTreeMap<String, FileSettings>,
+    /// Receives OTLP from services on this host. Off without the table.
+    pub otlp: OtlpSettings,
+    /// Where pushed data waits for the collector.
+    pub spool: SpoolSettings,
+    /// The agent's own pages. Off without the table.
+    pub admin: AdminSettings,
+}
+
+/// `[agent]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Directory for positions, spool and identity; one agent at a time. Default `/var/lib/silmari-agent`.
+    pub data_dir: PathBuf,
+    /// A name for this agent in `status`. Default: the host's name.
+    pub instance: Option<String>,
+    /// Resource attributes added to every signal where the key is missing. `host.name` is added by itself.
+    pub resource: BTreeMap<String, String>,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::from("/var/lib/silmari-agent"), instance: None, resource: BTreeMap::new() }
+    }
+}
+
+/// `[collector]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectorSettings {
+    /// OTLP/HTTP base URLs; the next one is tried when one fails. A single text is a list of one,
+    /// and `endpoint` is another name for it. Default `http://127.0.0.1:4318`.
+    #[serde(alias = "endpoint", deserialize_with = "load::endpoints")]
+    pub endpoints: Vec<String>,
+    /// `zstd`, `gzip` or `none`. Default `zstd`.
+    pub compression: Compression,
+    /// How long a line waits for others before its batch leaves. Default `200ms`.
+    #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "String")]
+    pub flush: Duration,
+    /// Size of a batch before compression. Default `1MiB`, at most `3MiB`.
+    #[serde(deserialize_with = "load::batch_bytes")]
+    #[schemars(with = "String")]
+    pub batch: u64,
+    /// How long one request may take. Default `10s`.
+    #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "String")]
+    pub timeout: Duration,
+}
+
+impl Default for CollectorSettings {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["http://127.0.0.1:4318".to_owned()],
+            compression: Compression::Zstd,
+            flush: Duration::from_millis(200),
+            batch: 1 << 20,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Zstandard, level 1.
+    #[default]
+    Zstd,
+    /// gzip, fastest level.
+    Gzip,
+    /// As it is.
+    None,
+}
+
+/// `[files.NAME]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSettings {
+    /// Globs of the files to read: `*` within one folder, `**` across folders. Relative ones start at
+    /// the configuration file's folder.
+    #[serde(deserialize_with = "load::globs")]
+    pub include: Vec<String>,
+    /// Globs of files to leave out, matched with the whole path and with the name alone. Default none.
+    #[serde(default, deserialize_with = "load::globs")]
+    pub exclude: Vec<String>,
+    /// `service.name` of the records. Default: the service a line names, then `service.name` of
+    /// `[agent.resource]`, then the file's name without its ending.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// `auto`, `json`, `logfmt`, `nginx` or `plain`. Default `auto`: decided line by line.
+    #[serde(default, deserialize_with = "load::dialect")]
+    #[schemars(with = "String")]
+    pub dialect: Dialect,
+    /// Where files that are there at the very first start are read from: `beginning`, `end`, or `auto`
+    /// (the end, but the beginning of files younger than 5 minutes). Files that appear later are always
+    /// read from their beginning. Default `auto`.
+    #[serde(default)]
+    pub start_at: StartAt,
+}
+
+/// Where the first reading of a file begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    /// The end, but the beginning of files younger than 5 minutes.
+    #[default]
+    Auto,
+    /// The first line.
+    Beginning,
+    /// Behind the last complete line.
+    End,
+}
+
+/// `[otlp]`
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpSettings {
+    /// Address for OTLP/gRPC, for example `127.0.0.1:4317`. Default off.
+    #[serde(deserialize_with = "load::address")]
+    #[schemars(with = "Option<String>")]
+    pub grpc: Option<SocketAddr>,
+    /// Address for OTLP/HTTP (protobuf and JSON), for example `127.0.0.1:4318`. Default off.
+    #[serde(deserialize_with = "load::address")]
+    #[schemars(with = "Option<String>")]
+    pub http: Option<SocketAddr>,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolSettings {
+    /// Most bytes the spool takes on disk; beyond it senders are asked to come back later.
+    /// Default `1GiB`, at least `1MiB`.
+    #[serde(deserialize_with = "load::spool_bytes")]
+    #[schemars(with = "String")]
+    pub max: u64,
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self { max: 1 << 30 }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSettings {
+    /// Address for `/metrics`, `/status` and `/healthz`, for example `127.0.0.1:9099`. Default off.
+    #[serde(deserialize_with = "load::address")]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+}

@@ -1,0 +1,20 @@
+//! Where records come from: [`file`] (replayable, positions only) and [`otlp`] (pushed, spooled).
+
+pub(crate) mod file;
+pub(crate) mod otlp;
+
+use std::path::PathBuf;
+
+use crate::Config;
+
+/// File batches between reading and acknowledgement. When so many wait, reading stops: the files
+/// themselves are the queue.
+pub const BATCHES_MAX: usize = 3;
+
+/// OTLP requests worked on at a time. Further ones wait unread in their sockets.
+pub const REQUESTS_MAX: usize = 8;
+
+/// The files each `[files.NAME]` table matches at this moment, with the reason for those not read.
+pub fn matching_files(config: &Config) -> Vec<(String, Vec<(PathBuf, Option<String>)>)> {
+    config.files.iter().map(|(name, settings)| (name.clone(), file::matching(settings))).collect()
+}

@@ -1,0 +1,532 @@
+//! The file input: finds files, follows them through rotation, makes batches, moves positions.
+//!
+//! Owns: which files are open, how far each was read and acknowledged, `positions.json`. Does not own:
+//! sending (`export`), parsing lines (`model::dialect`).
+//!
+//! ```text
+//!             found by glob
+//!                  │ key known? ── yes ─► resume at the saved position, if its evidence holds
+//!                  │ no                        (else: truncated while away ─► next generation, 0)
+//!                  ├─ may be a copy of a file with a kin name ─► wait, then go on where that was left
+//!                  └─ new ─► from its beginning (very first start: `start_at`)
+//!   size < offset, or other bytes before it ─► truncated: remember the position, next generation, 0
+//!   no longer found ─► rotated away: read on; closed after `Grace` without growth, once acknowledged
+//! ```
+//!
+//! Invariant: a position is saved only when the collector acknowledged everything before it; the
+//! acknowledgements of an older generation never move the position of a newer one.
+
+pub(crate) mod batch;
+mod copies;
+mod discover;
+pub(crate) mod identity;
+pub(crate) mod positions;
+pub(crate) mod task;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tracked;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use model::UnixNano;
+use model::time::SECOND;
+
+use self::batch::{Batch, BatchBuilder, Range, Stream};
+use self::copies::Remembered;
+use self::discover::Globs;
+use self::identity::{FileKey, FileStat, Mark, read_range};
+use self::positions::{Positions, Saved, SavedFile};
+use self::tracked::{FileId, LINE_BYTES_MAX, Outcome, Tracked};
+use crate::config::{Config, FileSettings, StartAt};
+use crate::status::{DropReason, FileStatus, Shared};
+
+/// Closed or truncated files whose positions are kept.
+const REMEMBERED_MAX: usize = 1024;
+/// A file younger than this is read from its beginning by `start_at = "auto"`.
+const YOUNG: i64 = 300 * SECOND;
+
+/// How long a file that is gone from its folder is kept open without growth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grace {
+    /// When it has no name left.
+    pub(crate) deleted: Duration,
+    /// When it was renamed out of the globs: its writer may hold on to it for long.
+    pub(crate) renamed: Duration,
+    /// How long a file that may be a copy is watched before it is read as a file of its own.
+    pub(crate) copy: Duration,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self {
+            deleted: Duration::from_secs(10),
+            renamed: Duration::from_secs(300),
+            copy: Duration::from_secs(2),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Input {
+    name: String,
+    settings: FileSettings,
+    globs: Globs,
+    /// Never in use before: `start_at` decides until the first look is over.
+    is_first_start: bool,
+}
+
+/// All files of all `[files.NAME]` tables.
+#[derive(Debug)]
+pub(crate) struct FileTail {
+    inputs: Vec<Input>,
+    files: BTreeMap<FileId, Tracked>,
+    by_key: HashMap<FileKey, FileId>,
+    remembered: VecDeque<Remembered>,
+    positions: Positions,
+    builder: BatchBuilder,
+    block: Vec<u8>,
+    shared: Arc<Shared>,
+    fallback_service: Option<String>,
+    grace: Grace,
+    next_id: FileId,
+    has_unsaved: bool,
+    is_first_look: bool,
+    folders: BTreeSet<PathBuf>,
+    left_out: Vec<FileStatus>,
+}
+
+impl FileTail {
+    /// The files of `config`, continuing from `saved`.
+    pub(crate) fn new(
+        config: &Config,
+        resource: Vec<(String, String)>,
+        positions: Positions,
+        saved: Saved,
+        shared: Arc<Shared>,
+    ) -> Result<Self, globset::Error> {
+        let fallback_service =
+            resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
+        let inputs = config.files.iter().map(|(name, settings)| {
+            Ok(Input {
+                name: name.clone(),
+                settings: settings.clone(),
+                globs: Globs::new(settings)?,
+                is_first_start: !saved.inputs.contains(name),
+            })
+        });
+        Ok(Self {
+            inputs: inputs.collect::<Result<_, globset::Error>>()?,
+            files: BTreeMap::new(),
+            by_key: HashMap::new(),
+            remembered: saved.files.into_iter().map(Remembered::from).collect(),
+            positions,
+            builder: BatchBuilder::new(resource, config.collector.batch as usize, Arc::clone(&shared.clock)),
+            block: Vec::new(),
+            shared,
+            fallback_service,
+            grace: Grace::default(),
+            next_id: 0,
+            has_unsaved: true,
+            is_first_look: true,
+            folders: BTreeSet::new(),
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Folders that hold matching files, to be watched.
+    pub(crate) const fn folders(&self) -> &BTreeSet<PathBuf> {
+        &self.folders
+    }
+
+    /// Looks which files match now: opens new ones, lets go of old ones.
+    pub(crate) fn reconcile(&mut self) {
+        let now = self.shared.clock.monotonic();
+        let mut present = BTreeSet::new();
+        let mut unknown = Vec::new();
+        self.left_out.clear();
+        self.folders.clear();
+        for at in 0..self.inputs.len() {
+            let found = self.inputs[at].globs.find();
+            self.folders.extend(found.folders);
+            for (path, reason) in found.left_out {
+                self.leave_out(at, &path, reason);
+            }
+            for path in found.files {
+                self.look_at(at, path, &mut present, &mut unknown);
+            }
+        }
+        self.mark_gone(&present, now);
+        // Known files have their new names by now, and those of an earlier run are opened first, so that
+        // a new file is compared with where they went.
+        unknown.sort_by_key(|(_, _, stat)| !self.remembered.iter().any(|old| old.key == stat.key));
+        for (at, path, stat) in unknown {
+            if !self.by_key.contains_key(&stat.key)
+                && let Err(error) = self.open(at, &path, now)
+            {
+                self.leave_out(at, &path, format!("cannot open: {error}"));
+            }
+        }
+        if std::mem::take(&mut self.is_first_look) {
+            self.find_missing(now);
+            self.inputs.iter_mut().for_each(|input| input.is_first_start = false);
+        }
+        self.settle_copies(now);
+        self.close_finished(now);
+    }
+
+    fn look_at(
+        &mut self,
+        at: usize,
+        path: PathBuf,
+        present: &mut BTreeSet<FileId>,
+        unknown: &mut Vec<(usize, PathBuf, FileStat)>,
+    ) {
+        let stat = match FileStat::at(&path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.leave_out(at, &path, format!("cannot look at it: {error}")),
+        };
+        if !stat.is_regular {
+            return self.leave_out(at, &path, "no regular file".to_owned());
+        }
+        let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id)) else {
+            return unknown.push((at, path, stat));
+        };
+        if !present.insert(file.id) {
+            let reason = format!("the same file as {}", file.path.display());
+            return self.leave_out(at, &path, reason);
+        }
+        file.gone_since = None;
+        file.is_finishing = false;
+        if file.path != path {
+            tracing::info!(from = %file.path.display(), to = %path.display(), "file was renamed");
+            file.path = path;
+            self.has_unsaved = true;
+        }
+    }
+
+    fn leave_out(&mut self, at: usize, path: &Path, reason: String) {
+        self.left_out.push(FileStatus {
+            input: self.inputs[at].name.clone(),
+            path: path.display().to_string(),
+            inode: 0,
+            generation: 0,
+            size: 0,
+            offset: 0,
+            acked: 0,
+            lag_bytes: 0,
+            state: "not_read".to_owned(),
+            reason: Some(reason),
+        });
+    }
+
+    fn mark_gone(&mut self, present: &BTreeSet<FileId>, now: Duration) {
+        for file in self.files.values_mut().filter(|file| !present.contains(&file.id)) {
+            file.gone_since.get_or_insert(now);
+        }
+    }
+
+    fn open(&mut self, at: usize, path: &Path, now: Duration) -> io::Result<()> {
+        let opened = File::open(path)?;
+        let stat = FileStat::of(&opened)?;
+        if self.by_key.contains_key(&stat.key) {
+            return Ok(());
+        }
+        let settings = &self.inputs[at].settings;
+        let stream =
+            Stream::new(path, settings.dialect, settings.service.clone(), self.fallback_service.as_deref());
+        self.next_id += 1;
+        let mut file = Tracked::new(self.next_id, &stat, at, path.to_path_buf(), stream, opened, now);
+        self.choose_start(&mut file, &stat)?;
+        tracing::info!(path = %path.display(), offset = file.read.offset, "reading file");
+        self.by_key.insert(file.key, file.id);
+        self.files.insert(file.id, file);
+        self.has_unsaved = true;
+        Ok(())
+    }
+
+    fn choose_start(&mut self, file: &mut Tracked, stat: &FileStat) -> io::Result<()> {
+        if let Some(known) = self.recall(&stat.key) {
+            file.generation = known.generation;
+            if known.acked.holds_in(&file.file)? {
+                return file.start_at(known.acked.offset);
+            }
+            self.note_truncation(&file.path, stat.size, known.acked.offset);
+            file.restart();
+            self.remember(known);
+            return Ok(());
+        }
+        let input = &self.inputs[file.input];
+        let is_old = self.shared.clock.now().since(UnixNano(stat.born())) > YOUNG;
+        match input.settings.start_at {
+            StartAt::End if input.is_first_start => file.start_at(last_line_end(&file.file, stat.size)?),
+            StartAt::Auto if input.is_first_start && is_old => {
+                file.start_at(last_line_end(&file.file, stat.size)?)
+            }
+            _ => {
+                file.copy_of = self.possible_copy(file, stat)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks beside their old places for files that were renamed out of the globs while no agent ran.
+    fn find_missing(&mut self, now: Duration) {
+        let wanted: Vec<(FileKey, PathBuf, String)> = self
+            .remembered
+            .iter()
+            .filter(|file| !file.is_closed && !self.by_key.contains_key(&file.key))
+            .map(|file| (file.key, file.path.clone(), file.input.clone()))
+            .collect();
+        for (key, path, input) in wanted {
+            let Some(at) = self.inputs.iter().position(|known| known.name == input) else { continue };
+            let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+            let moved = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
+            let moved =
+                moved.into_iter().find(|sibling| FileStat::at(sibling).is_ok_and(|stat| stat.key == key));
+            let Some(moved) = moved else {
+                self.shared.files_missing.fetch_add(1, Relaxed);
+                tracing::warn!(path = %path.display(), "file is gone since the last run; its unread rest, if any, is lost");
+                self.remembered.iter_mut().filter(|old| old.key == key).for_each(|old| old.is_closed = true);
+                continue;
+            };
+            if let Err(error) = self.open(at, &moved, now) {
+                tracing::warn!(path = %moved.display(), %error, "cannot open the rotated file");
+            } else if let Some(file) = self.by_key.get(&key).and_then(|id| self.files.get_mut(id)) {
+                file.gone_since = Some(now);
+                file.stream = Stream {
+                    file_name: name_of(&path),
+                    file_path: path.display().to_string(),
+                    ..file.stream.clone()
+                };
+            }
+        }
+    }
+
+    /// Closes files that are gone, quiet, read and acknowledged.
+    fn close_finished(&mut self, now: Duration) {
+        let mut closing = Vec::new();
+        for file in self.files.values_mut() {
+            let Some(gone_since) = file.gone_since else { continue };
+            let grace = if file.links == 0 { self.grace.deleted } else { self.grace.renamed };
+            let is_quiet = now.saturating_sub(gone_since.max(file.last_growth)) >= grace;
+            // A file without a name never grows under a new writer: its last line may be taken as it is.
+            file.is_finishing = is_quiet;
+            if is_quiet && file.is_read() && file.acked.offset == file.read.offset && file.copy_of.is_none() {
+                closing.push(file.id);
+            }
+        }
+        for id in closing {
+            if let Some(file) = self.files.remove(&id) {
+                tracing::info!(path = %file.path.display(), bytes = file.read.offset, "rotated file is read and closed");
+                self.by_key.remove(&file.key);
+                let input = self.inputs[file.input].name.clone();
+                self.remember(Remembered::of(&file, input));
+                self.has_unsaved = true;
+            }
+        }
+    }
+
+    /// Reads every file until each has nothing more or the batch is full; whether anything was read.
+    pub(crate) fn read(&mut self) -> bool {
+        let mut has_read = false;
+        let ids: Vec<FileId> = self.files.keys().copied().collect();
+        // One block of each file in turn, so that a busy file does not keep the others waiting.
+        let mut active = ids;
+        while !active.is_empty() && !self.builder.is_full() {
+            active.retain(|id| match self.read_block(*id) {
+                Outcome::Idle => false,
+                Outcome::Progress => {
+                    has_read = true;
+                    true
+                }
+                Outcome::Full | Outcome::Truncated => true,
+            });
+        }
+        has_read || self.builder.is_full()
+    }
+
+    fn read_block(&mut self, id: FileId) -> Outcome {
+        let Some(file) = self.files.get_mut(&id).filter(|file| file.copy_of.is_none()) else {
+            return Outcome::Idle;
+        };
+        if self.builder.is_full() {
+            return Outcome::Full;
+        }
+        let (start, generation) = (file.read.offset, file.generation);
+        let (builder, flow) = (&mut self.builder, &self.shared.files);
+        let mut take = |stream: &Stream, line: tracked::Line<'_>| {
+            if builder.is_full() {
+                return ControlFlow::Break(());
+            }
+            flow.entered(1, line.span);
+            if !builder.push(stream, line) {
+                flow.dropped(DropReason::Blank, 1);
+            }
+            ControlFlow::Continue(())
+        };
+        let outcome = file.read_lines(&mut self.block, self.shared.clock.monotonic(), &mut take);
+        if file.read.offset > start {
+            self.builder.touch(id, generation, start);
+        }
+        match outcome {
+            Ok(Outcome::Truncated) => {
+                self.truncated(id);
+                Outcome::Truncated
+            }
+            Ok(outcome) => {
+                file.problem = None;
+                outcome
+            }
+            Err(error) => {
+                file.problem = Some(format!("cannot read: {error}"));
+                Outcome::Idle
+            }
+        }
+    }
+
+    /// A file holds other bytes than were read: what was read is remembered, reading begins anew.
+    fn truncated(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let input = self.inputs[file.input].name.clone();
+        let old = Remembered::of(file, input);
+        let (path, size, offset) = (file.path.clone(), file.size, file.read.offset);
+        file.restart();
+        self.note_truncation(&path, size, offset);
+        self.remember(old);
+        self.has_unsaved = true;
+    }
+
+    fn note_truncation(&self, path: &Path, size: u64, offset: u64) {
+        self.shared.truncations.fetch_add(1, Relaxed);
+        tracing::info!(path = %path.display(), size, offset, "file was truncated; reading it from its beginning");
+    }
+
+    /// Whether lines wait in the batch under way, blank ones included.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.builder.has_ranges()
+    }
+
+    /// Whether the batch under way should leave at once.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.builder.is_full()
+    }
+
+    /// The batch under way; `None` when it holds neither records nor ranges.
+    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+        if !self.has_batch() {
+            return None;
+        }
+        let ranges: Vec<Range> = self
+            .builder
+            .touched()
+            .filter_map(|(file, generation, start)| {
+                let end = self.read_mark(file, generation)?;
+                Some(Range { file, generation, start, end })
+            })
+            .collect();
+        Some(self.builder.finish(ranges))
+    }
+
+    /// How far a generation of a file was read.
+    fn read_mark(&self, id: FileId, generation: u32) -> Option<Mark> {
+        let live = self.files.get(&id).filter(|file| file.generation == generation).map(|file| file.read);
+        live.or_else(|| self.remembered.iter().find(|old| old.is(id, generation)).map(|old| old.read))
+    }
+
+    /// Moves positions over ranges that the collector acknowledged, or refused for good.
+    pub(crate) fn acknowledge(&mut self, ranges: &[Range]) {
+        for range in ranges {
+            match self.files.get_mut(&range.file).filter(|file| file.generation == range.generation) {
+                Some(file) => file.acked = range.end,
+                None => {
+                    if let Some(old) =
+                        self.remembered.iter_mut().find(|old| old.is(range.file, range.generation))
+                    {
+                        old.acked = range.end;
+                    }
+                }
+            }
+        }
+        self.has_unsaved |= !ranges.is_empty();
+    }
+
+    /// Saves positions when they moved; durable on return.
+    pub(crate) fn save(&mut self) -> io::Result<()> {
+        if !self.has_unsaved {
+            return Ok(());
+        }
+        let inputs = self.inputs.iter().map(|input| input.name.clone()).collect();
+        let open = self.files.values().filter(|file| file.copy_of.is_none()).map(|file| SavedFile {
+            key: file.key,
+            generation: file.generation,
+            path: file.path.clone(),
+            input: self.inputs[file.input].name.clone(),
+            is_closed: false,
+            acked: file.acked,
+        });
+        let files = open.chain(self.remembered.iter().map(Remembered::saved)).collect();
+        self.positions.save(inputs, files)?;
+        self.has_unsaved = false;
+        Ok(())
+    }
+
+    /// Whether positions moved since they were saved.
+    pub(crate) const fn has_unsaved(&self) -> bool {
+        self.has_unsaved
+    }
+
+    /// Every matching file, and why the ones that are not read are not.
+    pub(crate) fn status(&self) -> Vec<FileStatus> {
+        let open = self.files.values().map(|file| {
+            let waits = file.copy_of.map(|_| "may be a copy of a file that is read".to_owned());
+            let state = match (&waits, file.gone_since) {
+                (Some(_), _) => "waiting",
+                (None, Some(_)) => "rotated",
+                (None, None) => "reading",
+            };
+            FileStatus {
+                input: self.inputs[file.input].name.clone(),
+                path: file.path.display().to_string(),
+                inode: file.key.inode,
+                generation: file.generation,
+                size: file.size,
+                offset: file.read.offset,
+                acked: file.acked.offset,
+                lag_bytes: file.size.saturating_sub(file.acked.offset),
+                state: state.to_owned(),
+                reason: waits.or_else(|| file.problem.clone()),
+            }
+        });
+        open.chain(self.left_out.iter().cloned()).collect()
+    }
+}
+
+/// The files that match now, and why some are left out.
+pub(crate) fn matching(settings: &FileSettings) -> Vec<(PathBuf, Option<String>)> {
+    let found = match Globs::new(settings) {
+        Ok(globs) => globs.find(),
+        Err(_) => return Vec::new(),
+    };
+    let read = found.files.into_iter().map(|path| (path, None));
+    read.chain(found.left_out.into_iter().map(|(path, reason)| (path, Some(reason)))).collect()
+}
+
+/// The offset behind the last line end of a file, looked for in its last block.
+fn last_line_end(file: &File, size: u64) -> io::Result<u64> {
+    let start = size.saturating_sub(LINE_BYTES_MAX as u64);
+    let bytes = read_range(file, start, (size - start) as usize)?;
+    Ok(memchr::memrchr(b'\n', &bytes).map_or(start, |newline| start + newline as u64 + 1))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,200 @@
+//! From lines to one export request, and the ranges of files it covers.
+//!
+//! Records of one service share a resource; several services make several `ResourceLogs` of one
+//! request. Every record carries `log.file.name` and `log.file.path`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use model::dialect::{Dialect, ParsedLine, parse_line};
+use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::{Clock, UnixNano};
+
+use super::identity::Mark;
+use super::tracked::{FileId, Line};
+
+/// Attribute of the pieces of a line that was too long for one record: their number, from 0.
+pub(crate) const PIECE: &str = "silmari.line_piece";
+
+/// What all lines of a file share.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) dialect: Dialect,
+    /// Service of the configuration; wins over what a line says.
+    pub(crate) service: Option<String>,
+    /// Service when neither the configuration nor the line names one.
+    pub(crate) fallback_service: String,
+    pub(crate) file_name: String,
+    pub(crate) file_path: String,
+}
+
+impl Stream {
+    /// Of a file at `path`.
+    pub(crate) fn new(
+        path: &Path,
+        dialect: Dialect,
+        service: Option<String>,
+        fallback: Option<&str>,
+    ) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or("unknown").to_owned();
+        Self {
+            dialect,
+            service,
+            fallback_service: fallback.map_or(stem, str::to_owned),
+            file_name: name,
+            file_path: path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// Part of a file whose lines a batch carries: bytes `start..end` of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) file: FileId,
+    pub(crate) generation: u32,
+    pub(crate) start: u64,
+    pub(crate) end: Mark,
+}
+
+/// A finished request and what it covers.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// An `ExportLogsServiceRequest`.
+    pub(crate) request: Vec<u8>,
+    pub(crate) records: u64,
+    pub(crate) ranges: Vec<Range>,
+}
+
+/// Collects lines. It is empty after [`BatchBuilder::finish`].
+#[derive(Debug)]
+pub(crate) struct BatchBuilder {
+    resource: Vec<(String, String)>,
+    clock: Arc<dyn Clock>,
+    writers: HashMap<String, LogsWriter>,
+    touched: BTreeMap<(FileId, u32), u64>,
+    records: u64,
+    bytes: usize,
+    bytes_max: usize,
+    parsed: ParsedLine,
+    observed: UnixNano,
+}
+
+impl BatchBuilder {
+    /// Requests of about `bytes_max`, for a resource with these attributes besides `service.name`.
+    pub(crate) fn new(resource: Vec<(String, String)>, bytes_max: usize, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            resource,
+            clock,
+            writers: HashMap::new(),
+            touched: BTreeMap::new(),
+            records: 0,
+            bytes: 0,
+            bytes_max,
+            parsed: ParsedLine::default(),
+            observed: UnixNano(0),
+        }
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    pub(crate) fn has_ranges(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Notes that lines of a file from `start` on are in this batch.
+    pub(crate) fn touch(&mut self, file: FileId, generation: u32, start: u64) {
+        self.touched.entry((file, generation)).or_insert(start);
+    }
+
+    /// The files in this batch, with the offsets their parts begin at.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (FileId, u32, u64)> + '_ {
+        self.touched.iter().map(|((file, generation), start)| (*file, *generation, *start))
+    }
+
+    /// Adds a line; `false` when it has no text.
+    pub(crate) fn push(&mut self, stream: &Stream, line: Line<'_>) -> bool {
+        let bytes = line.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line.bytes);
+        // A file truncated under a writer that keeps its offset begins with a hole of zeros.
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        let text = String::from_utf8_lossy(&bytes[zeros..]);
+        if text.trim_ascii().is_empty() {
+            return false;
+        }
+        if self.records == 0 {
+            self.observed = self.clock.now();
+        }
+        self.parse(stream, line, &text);
+        self.write(stream, line);
+        true
+    }
+
+    fn parse(&mut self, stream: &Stream, line: Line<'_>, text: &Cow<'_, str>) {
+        match line.piece {
+            None => parse_line(stream.dialect, text, &mut self.parsed),
+            // A piece is no whole line of any dialect; the first one may still show time and level.
+            Some(0) => parse_line(Dialect::Plain, text, &mut self.parsed),
+            Some(_) => {
+                self.parsed.clear();
+                self.parsed.body.push_str(text);
+            }
+        }
+    }
+
+    fn write(&mut self, stream: &Stream, line: Line<'_>) {
+        let parsed = &self.parsed;
+        let service =
+            stream.service.as_deref().or(parsed.service.as_deref()).unwrap_or(&stream.fallback_service);
+        let writer = match self.writers.get_mut(service) {
+            Some(writer) => writer,
+            None => {
+                let others = self.resource.iter().filter(|(key, _)| key != "service.name");
+                let others = others.map(|(key, value)| (key.as_str(), value.as_str()));
+                let writer = LogsWriter::new([("service.name", service)].into_iter().chain(others));
+                self.writers.entry(service.to_owned()).or_insert(writer)
+            }
+        };
+        let parts = LogRecordParts {
+            time: parsed.time.unwrap_or(UnixNano(0)),
+            observed_time: self.observed,
+            severity_number: parsed.severity_number,
+            severity_text: &parsed.severity_text,
+            body: &parsed.body,
+            trace_id: parsed.trace_id,
+            span_id: parsed.span_id,
+        };
+        let piece = line.piece.map(|piece| piece.to_string());
+        let file =
+            [("log.file.name", stream.file_name.as_str()), ("log.file.path", stream.file_path.as_str())];
+        let named =
+            parsed.service.as_deref().filter(|named| *named != service).map(|named| ("service", named));
+        let attributes = parsed.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let before = writer.bytes();
+        writer.push(
+            &parts,
+            file.into_iter()
+                .chain(piece.as_deref().map(|piece| (PIECE, piece)))
+                .chain(named)
+                .chain(attributes),
+        );
+        self.bytes += writer.bytes() - before;
+        self.records += 1;
+    }
+
+    /// The request, with `ranges` that the caller made of [`BatchBuilder::touched`].
+    pub(crate) fn finish(&mut self, ranges: Vec<Range>) -> Batch {
+        let mut request = Vec::with_capacity(self.bytes + 256);
+        for writer in self.writers.values_mut() {
+            request.extend_from_slice(&writer.finish());
+        }
+        // Services come and go; keeping their writers would let lines decide how much memory is used.
+        self.writers.clear();
+        self.touched.clear();
+        self.bytes = 0;
+        Batch { request, records: std::mem::take(&mut self.records), ranges }
+    }
+}

@@ -1,0 +1,276 @@
+//! Files that were read before under another identity: closed ones, truncated ones, and copies.
+//!
+//! `copytruncate` copies `app.log` to `app.log.1` and truncates `app.log`. When the globs match the
+//! copy too, it must be read from where the original was left, not from its beginning. The copy may be
+//! seen before the truncation or after it, and before it is complete. So a new file whose name extends
+//! a known file's name in the same folder, and which begins with the same bytes, waits:
+//!
+//! ```text
+//! original still as it was ── copy differs, outgrows it, or grows on ─► a file of its own, from 0
+//!                          └─ else ─► wait
+//! original truncated or gone at R ── bytes before R are the same ─► go on at R
+//!                          ├─ copy is shorter, and was seen to be the same ─► read already
+//!                          └─ else, after a grace ─► a file of its own, from 0
+//! ```
+//!
+//! When in doubt a line is sent twice, never lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark, TAIL_BYTES, read_range};
+use super::positions::SavedFile;
+use super::tracked::{CopyOf, FileId, Tracked};
+use super::{FileTail, REMEMBERED_MAX};
+
+/// A generation of a file that is no longer read.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    /// Number in this run; `None` for one of an earlier run.
+    id: Option<FileId>,
+    pub(super) key: FileKey,
+    pub(super) generation: u32,
+    pub(super) path: PathBuf,
+    pub(super) input: String,
+    pub(super) read: Mark,
+    pub(super) acked: Mark,
+    /// Nothing of it is left to be read. `false` for an open file of an earlier run.
+    pub(super) is_closed: bool,
+}
+
+impl From<SavedFile> for Remembered {
+    fn from(saved: SavedFile) -> Self {
+        Self {
+            id: None,
+            key: saved.key,
+            generation: saved.generation,
+            path: saved.path,
+            input: saved.input,
+            read: saved.acked,
+            acked: saved.acked,
+            is_closed: saved.is_closed,
+        }
+    }
+}
+
+impl Remembered {
+    /// Of a file as it stands, which is closed or truncated.
+    pub(super) fn of(file: &Tracked, input: String) -> Self {
+        Self {
+            id: Some(file.id),
+            key: file.key,
+            generation: file.generation,
+            path: file.path.clone(),
+            input,
+            read: file.read,
+            acked: file.acked,
+            is_closed: true,
+        }
+    }
+
+    /// Whether this is that generation of that file.
+    pub(super) fn is(&self, id: FileId, generation: u32) -> bool {
+        self.id == Some(id) && self.generation == generation
+    }
+
+    /// What is kept on disk of it.
+    pub(super) fn saved(&self) -> SavedFile {
+        SavedFile {
+            key: self.key,
+            generation: self.generation,
+            path: self.path.clone(),
+            input: self.input.clone(),
+            is_closed: self.is_closed,
+            acked: self.acked,
+        }
+    }
+}
+
+/// What to do with a file that may be a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Not known yet; `true` when it is a copy of the original's bytes as far as it goes.
+    Wait(bool),
+    /// Read from the beginning: a file of its own.
+    Own,
+    /// Go on at this offset: the bytes before it were read in the original.
+    GoOn(u64),
+}
+
+impl FileTail {
+    /// Takes the newest generation of a file out of memory.
+    pub(super) fn recall(&mut self, key: &FileKey) -> Option<Remembered> {
+        let newest = self.remembered.iter().enumerate().filter(|(_, old)| old.key == *key);
+        let (at, _) = newest.max_by_key(|(_, old)| old.generation)?;
+        self.remembered.remove(at)
+    }
+
+    /// Keeps a generation of a file that is no longer read; beyond the limit the oldest is forgotten.
+    pub(super) fn remember(&mut self, old: Remembered) {
+        self.remembered.push_back(Remembered { is_closed: true, ..old });
+        while self.remembered.len() > REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+    }
+
+    /// Whether a new file has to wait, because it may be a copy.
+    pub(super) fn possible_copy(&self, file: &Tracked, stat: &FileStat) -> io::Result<Option<CopyOf>> {
+        let since = self.shared.clock.monotonic();
+        let copy = CopyOf { size: stat.size, verified_size: 0, since };
+        Ok((self.judge(file, copy, since)? != Verdict::Own).then_some(copy))
+    }
+
+    /// Decides about files that wait.
+    pub(super) fn settle_copies(&mut self, now: Duration) {
+        let waiting: Vec<FileId> =
+            self.files.values().filter(|file| file.copy_of.is_some()).map(|file| file.id).collect();
+        for id in waiting {
+            let Some((file, copy)) = self.files.get(&id).and_then(|file| Some((file, file.copy_of?))) else {
+                continue;
+            };
+            let verdict = self.judge(file, copy, now);
+            if let Some(file) = self.files.get_mut(&id) {
+                apply(verdict, file, copy);
+                self.has_unsaved = true;
+            }
+        }
+    }
+
+    /// The verdict over all kin: going on beats waiting, waiting beats reading it all.
+    fn judge(&self, file: &Tracked, copy: CopyOf, now: Duration) -> io::Result<Verdict> {
+        let size = FileStat::of(&file.file)?.size;
+        let is_over = now.saturating_sub(copy.since) >= self.grace.copy;
+        let mut waits = None;
+        for old in self.remembered.iter().filter(|old| is_kin(&old.path, &file.path) && old.read.offset > 0) {
+            match judge_gone(file, size, old, copy, is_over)? {
+                Verdict::GoOn(offset) => return Ok(Verdict::GoOn(offset)),
+                Verdict::Wait(is_same) => waits = Some(waits.unwrap_or(false) | is_same),
+                Verdict::Own => {}
+            }
+        }
+        for original in
+            self.files.values().filter(|known| known.id != file.id && is_kin(&known.path, &file.path))
+        {
+            if let Verdict::Wait(is_same) = judge_live(file, size, original, copy, is_over)? {
+                waits = Some(waits.unwrap_or(false) | is_same);
+            }
+        }
+        Ok(waits.map_or(Verdict::Own, Verdict::Wait))
+    }
+}
+
+fn apply(verdict: io::Result<Verdict>, file: &mut Tracked, copy: CopyOf) {
+    let started = match verdict {
+        Ok(Verdict::Wait(is_same)) => {
+            let verified_size = if is_same { file.size_now() } else { copy.verified_size };
+            file.copy_of = Some(CopyOf { verified_size, ..copy });
+            return;
+        }
+        Ok(Verdict::Own) => Ok(()),
+        Ok(Verdict::GoOn(offset)) => {
+            tracing::info!(path = %file.path.display(), offset, "file is a copy; going on where its original was left");
+            file.start_at(offset)
+        }
+        Err(error) => Err(error),
+    };
+    file.copy_of = None;
+    if let Err(error) = started {
+        file.problem = Some(format!("cannot read: {error}"));
+    }
+}
+
+/// The original was not found truncated yet.
+fn judge_live(
+    file: &Tracked,
+    size: u64,
+    original: &Tracked,
+    copy: CopyOf,
+    is_over: bool,
+) -> io::Result<Verdict> {
+    let original_size = FileStat::of(&original.file)?.size;
+    if original_size < original.read.offset {
+        // Truncated, and not yet noticed by reading: the next look knows.
+        return Ok(Verdict::Wait(false));
+    }
+    if size == 0 && !is_over {
+        return Ok(Verdict::Wait(false));
+    }
+    if size == 0 || size > original_size || is_over && size != copy.size {
+        return Ok(Verdict::Own);
+    }
+    let is_same = same_at(file, original, 0, size.min(HEAD_BYTES as u64))?
+        && same_at(file, original, size.saturating_sub(TAIL_BYTES as u64), size)?;
+    Ok(if is_same { Verdict::Wait(true) } else { Verdict::Own })
+}
+
+fn same_at(a: &Tracked, b: &Tracked, from: u64, to: u64) -> io::Result<bool> {
+    let len = (to - from) as usize;
+    Ok(read_range(&a.file, from, len)? == read_range(&b.file, from, len)?)
+}
+
+/// The original was truncated, closed, or known in an earlier run only.
+fn judge_gone(
+    file: &Tracked,
+    size: u64,
+    old: &Remembered,
+    copy: CopyOf,
+    is_over: bool,
+) -> io::Result<Verdict> {
+    if size >= old.read.offset {
+        return Ok(if old.read.holds_in(&file.file)? {
+            Verdict::GoOn(old.read.offset)
+        } else {
+            Verdict::Own
+        });
+    }
+    if size > 0 && size == copy.verified_size {
+        // The original went on after the copy was made, and was read further than the copy reaches.
+        return Ok(Verdict::GoOn(size));
+    }
+    let first = read_range(&file.file, 0, (size as usize).min(HEAD_BYTES))?;
+    let may_become_same = first.len() < old.read.head.len as usize || old.read.head.begins(&first);
+    // Still being copied, perhaps.
+    Ok(if may_become_same && !is_over { Verdict::Wait(false) } else { Verdict::Own })
+}
+
+/// Whether `new` is a name that a rotation gives to `original`: in the same folder,
+/// `app.log` → `app.log.1`, `app.log-20261121`, `app-20261121.log`, `app.1.log`.
+fn is_kin(original: &Path, new: &Path) -> bool {
+    if original == new || original.parent() != new.parent() {
+        return false;
+    }
+    let (Some(old), Some(new)) =
+        (original.file_name().and_then(|name| name.to_str()), new.file_name().and_then(|name| name.to_str()))
+    else {
+        return false;
+    };
+    let extends = |rest: &str| rest.starts_with(['.', '-', '_']) && rest.len() > 1;
+    if new.strip_prefix(old).is_some_and(extends) {
+        return true;
+    }
+    let Some((stem, ending)) = old.rsplit_once('.') else { return false };
+    let between = new
+        .strip_prefix(stem)
+        .and_then(|rest| rest.strip_suffix(ending))
+        .and_then(|rest| rest.strip_suffix('.'));
+    between.is_some_and(|between| extends(between) && between.bytes().any(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_rotation_gives_are_kin() {
+        let kin = |old: &str, new: &str| is_kin(&Path::new("/l").join(old), &Path::new("/l").join(new));
+        for new in ["app.log.1", "app.log-20261121", "app-20261121.log", "app.1.log", "app.log.1.old"] {
+            assert!(kin("app.log", new), "{new}");
+        }
+        for new in ["app.log", "b.log", "app.logs", "app2.log", "app-errors.log", "app.log."] {
+            assert!(!kin("app.log", new), "{new}");
+        }
+        assert!(!kin("app.log.1", "app.log"));
+        assert!(!is_kin(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
+    }
+}

@@ -1,0 +1,109 @@
+//! `positions.json`: how far each file was acknowledged, kept so that a crash at any moment leaves
+//! the old or the new list, never a part.
+//!
+//! ```text
+//! write positions.json.new ─► fsync ─► rename over positions.json ─► fsync the folder
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::{FileKey, Mark};
+
+const VERSION: u32 = 1;
+
+/// One file's acknowledged position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedFile {
+    #[serde(flatten)]
+    pub(crate) key: FileKey,
+    /// Counts truncations.
+    pub(crate) generation: u32,
+    /// Where it was last seen.
+    pub(crate) path: PathBuf,
+    /// Name of its `[files.NAME]` table.
+    pub(crate) input: String,
+    /// Nothing of it is left to be read: it was truncated, or rotated away and read to its end.
+    #[serde(default)]
+    pub(crate) is_closed: bool,
+    #[serde(flatten)]
+    pub(crate) acked: Mark,
+}
+
+/// The content of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    version: u32,
+    /// `[files.NAME]` tables that were in use; a file of another one is at its very first start.
+    pub(crate) inputs: Vec<String>,
+    pub(crate) files: Vec<SavedFile>,
+}
+
+/// The place of the file.
+#[derive(Debug)]
+pub(crate) struct Positions {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Positions {
+    /// In the data directory `folder`.
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf(), path: folder.join("positions.json") }
+    }
+
+    /// Reads the list; an empty one when there is no file.
+    pub(crate) fn load(&self) -> io::Result<Saved> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),
+            Err(error) => return Err(error),
+        };
+        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
+        let saved: Saved = serde_json::from_slice(&bytes)
+            .map_err(|error| invalid(format!("`{}`: {error}", self.path.display())))?;
+        if saved.version != VERSION {
+            let (path, version) = (self.path.display(), saved.version);
+            return Err(invalid(format!("`{path}` has version {version}, this agent reads {VERSION}")));
+        }
+        Ok(saved)
+    }
+
+    /// Writes the list; it is durable on return.
+    pub(crate) fn save(&self, inputs: Vec<String>, files: Vec<SavedFile>) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&Saved { version: VERSION, inputs, files })?;
+        let new = self.folder.join("positions.json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_loaded_and_damage_is_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let positions = Positions::in_folder(folder.path());
+        assert_eq!(positions.load().expect("none yet"), Saved::default());
+        let file = SavedFile {
+            key: FileKey { inode: 7, birth_time_unix_nano: Some(u32::MAX.into()), device: None },
+            generation: 2,
+            path: PathBuf::from("/l/a.log"),
+            input: "shop".to_owned(),
+            is_closed: false,
+            acked: Mark { offset: u64::MAX, ..Mark::default() },
+        };
+        positions.save(vec!["shop".to_owned()], vec![file.clone()]).expect("saved");
+        assert_eq!(positions.load().expect("there").files, [file]);
+        fs::write(folder.path().join("positions.json"), "{").expect("damaged");
+        assert_eq!(positions.load().expect_err("damaged").kind(), io::ErrorKind::InvalidData);
+    }
+}

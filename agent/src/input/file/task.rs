@@ -1,0 +1,164 @@
+//! The thread of the file input: one loop that looks, reads, hands out batches and takes
+//! acknowledgements.
+//!
+//! Reading blocks, so it has its own thread with its own small runtime. At most
+//! [`BATCHES_MAX`](crate::input::BATCHES_MAX) batches are unacknowledged; then it waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::FileTail;
+use super::batch::{Batch, Range};
+use super::watch::{Change, Watcher};
+use crate::input::BATCHES_MAX;
+use crate::status::Shared;
+
+/// How often folders are looked at without any event.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Shortest time between two saves of positions, so that many small batches share one fsync.
+const SAVE_EVERY: Duration = Duration::from_millis(100);
+/// Shortest time between two updates of the file list in `/status`.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Writes that follow each other this closely are read together.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Ranges that are acknowledged, or refused for good.
+pub(crate) type Acknowledged = Vec<Range>;
+
+/// The ends of the channels to the exporter, and when to stop.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Room for [`BATCHES_MAX`]; never full, as no more are outstanding.
+    pub(crate) batches: mpsc::Sender<Batch>,
+    pub(crate) acknowledged: mpsc::Receiver<Acknowledged>,
+    /// Read what is there, then end.
+    pub(crate) shutdown: CancellationToken,
+    /// End now.
+    pub(crate) deadline: CancellationToken,
+    pub(crate) flush: Duration,
+}
+
+/// Runs until shutdown; positions are saved on return.
+pub(crate) fn run(mut tail: FileTail, mut link: Link, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(Loop::default().run(&mut tail, &mut link, shared));
+    tail.save()
+}
+
+#[derive(Debug, Default)]
+struct Loop {
+    in_flight: usize,
+    looked: Option<Duration>,
+    saved: Duration,
+    published: Duration,
+    /// When the oldest line of the batch under way was read.
+    batch_since: Option<Duration>,
+    has_changed_names: bool,
+    is_exporter_gone: bool,
+}
+
+impl Loop {
+    async fn run(&mut self, tail: &mut FileTail, link: &mut Link, shared: &Arc<Shared>) {
+        let mut watcher = Watcher::new();
+        loop {
+            let now = shared.clock.monotonic();
+            self.look(tail, &mut watcher, now);
+            let has_read = self.in_flight < BATCHES_MAX && tail.read();
+            self.hand_out(tail, link, now, has_read);
+            self.save(tail, now);
+            self.publish(tail, shared, now);
+            let is_drained =
+                link.shutdown.is_cancelled() && !has_read && self.in_flight == 0 && !tail.has_batch();
+            if is_drained || link.deadline.is_cancelled() || self.is_exporter_gone {
+                return shared.set_files(tail.status());
+            }
+            let pause = self.pause(tail, link, now, has_read);
+            self.wait(tail, link, &mut watcher, pause).await;
+        }
+    }
+
+    fn look(&mut self, tail: &mut FileTail, watcher: &mut Watcher, now: Duration) {
+        let is_due = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY);
+        if is_due || std::mem::take(&mut self.has_changed_names) {
+            self.looked = Some(now);
+            tail.reconcile();
+            watcher.watch(tail.folders());
+        }
+    }
+
+    fn hand_out(&mut self, tail: &mut FileTail, link: &Link, now: Duration, has_read: bool) {
+        if tail.has_batch() && self.batch_since.is_none() {
+            self.batch_since = Some(now);
+        }
+        let waited = self.batch_since.map(|since| now.saturating_sub(since)).unwrap_or_default();
+        let is_due = waited >= link.flush || link.shutdown.is_cancelled() && !has_read;
+        if self.in_flight >= BATCHES_MAX || !(tail.is_full() || is_due) {
+            return;
+        }
+        let Some(batch) = tail.take_batch() else { return };
+        self.batch_since = None;
+        if batch.records == 0 && self.in_flight == 0 {
+            // Blank lines only: there is nothing to send and nothing before them.
+            return tail.acknowledge(&batch.ranges);
+        }
+        self.in_flight += 1;
+        self.is_exporter_gone = link.batches.try_send(batch).is_err();
+    }
+
+    fn save(&mut self, tail: &mut FileTail, now: Duration) {
+        if tail.has_unsaved() && now.saturating_sub(self.saved) >= SAVE_EVERY {
+            self.saved = now;
+            if let Err(error) = tail.save() {
+                tracing::error!(%error, "cannot save positions; lines will be sent again after a restart");
+            }
+        }
+    }
+
+    fn publish(&mut self, tail: &FileTail, shared: &Shared, now: Duration) {
+        if now.saturating_sub(self.published) >= PUBLISH_EVERY {
+            self.published = now;
+            shared.set_files(tail.status());
+        }
+    }
+
+    /// How long nothing needs to be done when nothing happens.
+    fn pause(&self, tail: &FileTail, link: &Link, now: Duration, has_read: bool) -> Duration {
+        let mut pause = if self.published == now { LOOK_EVERY } else { PUBLISH_EVERY };
+        if tail.has_unsaved() {
+            pause = pause.min(SAVE_EVERY);
+        }
+        if self.in_flight < BATCHES_MAX {
+            if let Some(since) = self.batch_since {
+                pause = pause.min((since + link.flush).saturating_sub(now));
+            }
+            if has_read || link.shutdown.is_cancelled() {
+                pause = pause.min(SETTLE);
+            }
+        }
+        pause
+    }
+
+    async fn wait(&mut self, tail: &mut FileTail, link: &mut Link, watcher: &mut Watcher, pause: Duration) {
+        let is_open = !link.shutdown.is_cancelled();
+        tokio::select! {
+            biased;
+            ranges = link.acknowledged.recv() => match ranges {
+                Some(ranges) => {
+                    self.in_flight -= 1;
+                    tail.acknowledge(&ranges);
+                }
+                None => self.is_exporter_gone = true,
+            },
+            () = link.deadline.cancelled() => {}
+            () = link.shutdown.cancelled(), if is_open => self.has_changed_names = true,
+            change = watcher.changed(), if is_open => {
+                self.has_changed_names |= change == Change::Names;
+                tokio::time::sleep(SETTLE).await;
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One open file: reading lines from where it stands, noticing that it was truncated.
+//!
+//! Invariants: only whole lines are taken (a line beyond [`LINE_BYTES_MAX`] in pieces); the bytes right
+//! before the position are checked with every read, so a file that was truncated and has grown again is
+//! seen; nothing is remembered of an unfinished line but where it begins.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::batch::Stream;
+use super::identity::{FileKey, FileStat, Fingerprint, HEAD_BYTES, Mark, TAIL_BYTES, read_into};
+
+/// Longest line that stays one record; longer ones are split here.
+pub(crate) const LINE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes read at a time: room for the longest line.
+const BLOCK_BYTES: usize = 2 * LINE_BYTES_MAX;
+
+/// Number of a file among those of this run.
+pub(crate) type FileId = u64;
+
+/// A file that waits because it may be a copy of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyOf {
+    /// Size when it was found, to see whether it grows.
+    pub(crate) size: u64,
+    /// Size at which it held the same bytes as its original; 0 when it never did.
+    pub(crate) verified_size: u64,
+    pub(crate) since: Duration,
+}
+
+/// An open file and how far it was read.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) id: FileId,
+    pub(crate) key: FileKey,
+    pub(crate) generation: u32,
+    pub(crate) input: usize,
+    pub(crate) path: PathBuf,
+    pub(crate) stream: Stream,
+    pub(crate) file: File,
+    /// How far it was read, and how far acknowledged.
+    pub(crate) read: Mark,
+    pub(crate) acked: Mark,
+    /// The first bytes before the position.
+    pub(crate) head: Vec<u8>,
+    /// Size and time of change when there was nothing more to read.
+    idle_at: Option<(u64, i64)>,
+    pub(crate) size: u64,
+    pub(crate) links: u32,
+    pub(crate) last_growth: Duration,
+    /// When it was first missing from its folder.
+    pub(crate) gone_since: Option<Duration>,
+    /// Whether its last line may be taken without a line end.
+    pub(crate) is_finishing: bool,
+    pub(crate) copy_of: Option<CopyOf>,
+    /// Pieces of the current line that were already taken.
+    pieces: u32,
+    pub(crate) problem: Option<String>,
+}
+
+/// One line, or a piece of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// Without its line end.
+    pub(crate) bytes: &'a [u8],
+    /// `None` for a whole line; for a split one the number of the piece, from 0.
+    pub(crate) piece: Option<u32>,
+    /// Bytes it takes in the file.
+    pub(crate) span: u64,
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing to take now.
+    Idle,
+    /// Lines were taken; there may be more.
+    Progress,
+    /// The taker is full.
+    Full,
+    /// The bytes before the position are not the ones that were read.
+    Truncated,
+}
+
+impl Tracked {
+    /// A file just opened, at `start`.
+    pub(crate) fn new(
+        id: FileId,
+        stat: &FileStat,
+        input: usize,
+        path: PathBuf,
+        stream: Stream,
+        file: File,
+        now: Duration,
+    ) -> Self {
+        Self {
+            id,
+            key: stat.key,
+            generation: 0,
+            input,
+            path,
+            stream,
+            file,
+            read: Mark::default(),
+            acked: Mark::default(),
+            head: Vec::new(),
+            idle_at: None,
+            size: stat.size,
+            links: stat.links,
+            last_growth: now,
+            gone_since: None,
+            is_finishing: false,
+            copy_of: None,
+            pieces: 0,
+            problem: None,
+        }
+    }
+
+    /// Sets the position to `offset`, whose bytes before count as read and acknowledged.
+    pub(crate) fn start_at(&mut self, offset: u64) -> io::Result<()> {
+        let (mark, head) = Mark::at(&self.file, offset)?;
+        (self.read, self.acked, self.head) = (mark, mark, head);
+        self.idle_at = None;
+        Ok(())
+    }
+
+    /// Begins the next generation, at offset 0.
+    pub(crate) fn restart(&mut self) {
+        self.generation += 1;
+        (self.read, self.acked) = (Mark::default(), Mark::default());
+        self.head.clear();
+        self.pieces = 0;
+        self.idle_at = None;
+    }
+
+    /// The file's size at this moment.
+    pub(crate) fn size_now(&self) -> u64 {
+        FileStat::of(&self.file).map_or(self.size, |stat| stat.size)
+    }
+
+    /// Whether every byte was read, as far as the last look goes.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read.offset >= self.size
+    }
+
+    /// Takes the lines of one block. `block` is room that is reused.
+    pub(crate) fn read_lines(
+        &mut self,
+        block: &mut Vec<u8>,
+        now: Duration,
+        take: &mut dyn FnMut(&Stream, Line<'_>) -> ControlFlow<()>,
+    ) -> io::Result<Outcome> {
+        let stat = FileStat::of(&self.file)?;
+        if stat.size != self.size {
+            self.last_growth = now;
+        }
+        (self.size, self.links) = (stat.size, stat.links);
+        if stat.size < self.read.offset {
+            return Ok(Outcome::Truncated);
+        }
+        let seen = (stat.size, stat.modified);
+        if self.idle_at == Some(seen) && !self.is_finishing {
+            return Ok(Outcome::Idle);
+        }
+        let tail_len = self.read.tail.len as usize;
+        block.resize(tail_len + BLOCK_BYTES, 0);
+        let read = read_into(&self.file, self.read.offset - tail_len as u64, block)?;
+        if read < tail_len || !self.read.tail.begins(&block[..read]) {
+            return Ok(Outcome::Truncated);
+        }
+        let is_end = read < block.len();
+        let (taken, is_full) = self.take_lines(&block[tail_len..read], is_end, take);
+        self.advance(&block[..tail_len + taken], taken);
+        Ok(if is_full {
+            Outcome::Full
+        } else if taken > 0 && !is_end {
+            Outcome::Progress
+        } else {
+            // What is left is an unfinished line: look again when the file changes.
+            self.idle_at = Some(seen);
+            if taken > 0 { Outcome::Progress } else { Outcome::Idle }
+        })
+    }
+
+    fn take_lines(
+        &mut self,
+        bytes: &[u8],
+        is_end: bool,
+        take: &mut dyn FnMut(&Stream, Line<'_>) -> ControlFlow<()>,
+    ) -> (usize, bool) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let newline = memchr::memchr(b'\n', &rest[..rest.len().min(LINE_BYTES_MAX + 1)]);
+            let (text, span, ends) = match newline {
+                Some(end) => (&rest[..end], end + 1, true),
+                None if rest.len() > LINE_BYTES_MAX => {
+                    let end = piece_end(&rest[..LINE_BYTES_MAX]);
+                    (&rest[..end], end, false)
+                }
+                None if self.is_finishing && is_end => (rest, rest.len(), true),
+                None => break,
+            };
+            let piece = (self.pieces > 0 || !ends).then_some(self.pieces);
+            let text = if ends { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+            let line = Line { bytes: text, piece, span: span as u64 };
+            if take(&self.stream, line).is_break() {
+                return (at, true);
+            }
+            self.pieces = if ends { 0 } else { self.pieces.saturating_add(1) };
+            at += span;
+        }
+        (at, false)
+    }
+
+    /// Moves the position over `taken` bytes; `before` ends at the new position.
+    fn advance(&mut self, before: &[u8], taken: usize) {
+        if taken == 0 {
+            return;
+        }
+        if self.head.len() < HEAD_BYTES {
+            // The head is not full, so the position is within it and `before` continues it.
+            let new = &before[before.len() - taken..];
+            self.head.extend_from_slice(&new[..new.len().min(HEAD_BYTES - self.head.len())]);
+            self.read.head = Fingerprint::of(&self.head);
+        }
+        self.read.offset += taken as u64;
+        self.read.tail = Fingerprint::of(&before[before.len().saturating_sub(TAIL_BYTES)..]);
+    }
+}
+
+/// Where a piece ends so that no character is cut in two.
+fn piece_end(bytes: &[u8]) -> usize {
+    let start = bytes.len() - 3.min(bytes.len());
+    let lead = bytes[start..].iter().rposition(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    match lead {
+        Some(at) if at > 0 || start > 0 => {
+            let len = match bytes[start + at] {
+                0xf0.. => 4,
+                0xe0.. => 3,
+                0xc0.. => 2,
+                _ => 1,
+            };
+            if start + at + len > bytes.len() { start + at } else { bytes.len() }
+        }
+        _ => bytes.len(),
+    }
+}

@@ -1,0 +1,243 @@
+//! OTLP from services on this host: gRPC and HTTP, protobuf and JSON, gzip and zstd.
+//!
+//! Owns: the protocols' shells and the one path behind them. Does not own: the spool, the sending.
+//!
+//! ```text
+//! request ─► permit ─► spool full? 429 / RESOURCE_EXHAUSTED before the body is read
+//!         ─► body ─► decompress (bounded) ─► add resource attributes ─► zstd ─► spool ─► success
+//! ```
+//!
+//! Invariants: success leaves only after the spool has the request; a sender that is refused learns when
+//! to come back; nothing is decoded into objects, a protobuf request is only walked.
+
+mod grpc;
+pub(crate) mod resource;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use model::Signal;
+use model::wire::{put_bytes, put_u64};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use super::REQUESTS_MAX;
+use crate::queue::{Encoding, Queue, QueueError, Spooled};
+use crate::status::Shared;
+
+/// Bytes of a request, compressed or not.
+const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// How long a sender may take for the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a refused sender should come back, in seconds.
+const RETRY_SECONDS: u64 = 5;
+
+/// Why a request is not taken.
+#[derive(Debug, Error)]
+enum Refusal {
+    #[error("no OTLP request: {0}")]
+    Malformed(String),
+    #[error("the request is larger than {REQUEST_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("unknown content encoding `{0}`: use identity, gzip or zstd")]
+    UnknownEncoding(String),
+    #[error("unknown content type `{0}`: use application/x-protobuf or application/json")]
+    UnknownType(String),
+    #[error("the body did not come within {BODY_TIMEOUT:?}")]
+    Slow,
+    #[error(transparent)]
+    Spool(#[from] QueueError),
+    #[error("the agent is shutting down")]
+    Closing,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    resource: Vec<(String, String)>,
+    permits: Semaphore,
+}
+
+impl Receiver {
+    pub(crate) fn new(queue: Arc<Queue>, shared: Arc<Shared>, resource: Vec<(String, String)>) -> Arc<Self> {
+        Arc::new(Self { queue, shared, resource, permits: Semaphore::new(REQUESTS_MAX) })
+    }
+
+    /// The whole path of a request, whatever its protocol.
+    async fn receive(
+        self: &Arc<Self>,
+        signal: Signal,
+        encoding: Encoding,
+        body: Body,
+        unframe: impl FnOnce(Bytes) -> Result<(Bytes, String), Refusal> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let _permit = self.permits.acquire().await.map_err(|_| Refusal::Closing)?;
+        if self.queue.is_full() {
+            let status = self.queue.status();
+            return Err(QueueError::Full { bytes: status.bytes, bytes_max: status.bytes_max }.into());
+        }
+        let body =
+            match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, REQUEST_BYTES_MAX)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(_)) => return Err(Refusal::TooLarge),
+                Err(_) => return Err(Refusal::Slow),
+            };
+        let receiver = Arc::clone(self);
+        let accepting = tokio::task::spawn_blocking(move || {
+            let (body, compression) = unframe(body)?;
+            receiver.accept(signal, encoding, &decompress(&body, &compression)?)
+        });
+        accepting.await.unwrap_or(Err(Refusal::Closing))
+    }
+
+    fn accept(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<(), Refusal> {
+        let (request, items) = match encoding {
+            Encoding::Protobuf => resource::add_to_protobuf(raw, &self.resource),
+            Encoding::Json => resource::add_to_json(raw, signal, &self.resource),
+        }
+        .map_err(Refusal::Malformed)?;
+        if items == 0 {
+            return Ok(());
+        }
+        let payload = zstd::encode_all(request.as_slice(), 1).map_err(QueueError::Io)?;
+        let spooled = Spooled {
+            number: 0,
+            signal,
+            encoding,
+            items: u32::try_from(items).unwrap_or(u32::MAX),
+            raw_bytes: request.len(),
+            time: self.shared.clock.now(),
+            payload: payload.into(),
+        };
+        // Counted first: the exporter may send it before this thread goes on.
+        let flow = self.shared.otlp(signal);
+        flow.entered(u64::from(spooled.items), raw.len() as u64);
+        if let Err(error) = self.queue.append(&spooled) {
+            flow.withdrawn(u64::from(spooled.items), raw.len() as u64);
+            return Err(error.into());
+        }
+        self.shared.set_spool(self.queue.status());
+        Ok(())
+    }
+}
+
+/// gRPC and HTTP on one listener; each is told by its path.
+pub(crate) fn router(receiver: Arc<Receiver>) -> Router {
+    let mut router = grpc::routes();
+    for signal in Signal::ALL {
+        router = router.route(
+            &format!("/v1/{signal}"),
+            post(async move |State(receiver): State<Arc<Receiver>>, request: Request| {
+                handle(&receiver, signal, request).await
+            }),
+        );
+    }
+    router.with_state(receiver)
+}
+
+async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let content_type = header(&parts.headers, CONTENT_TYPE);
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let encoding = match media_type {
+        "application/x-protobuf" => Encoding::Protobuf,
+        "application/json" => Encoding::Json,
+        other => return refuse(Encoding::Json, &Refusal::UnknownType(other.to_owned())),
+    };
+    let compression = header(&parts.headers, CONTENT_ENCODING).to_owned();
+    match receiver.receive(signal, encoding, body, move |body| Ok((body, compression))).await {
+        // An answer without `partial_success` is an empty message.
+        Ok(()) => {
+            let answer: &'static str = if encoding == Encoding::Json { "{}" } else { "" };
+            ([(CONTENT_TYPE, encoding.content_type())], answer).into_response()
+        }
+        Err(refusal) => refuse(encoding, &refusal),
+    }
+}
+
+fn refuse(encoding: Encoding, refusal: &Refusal) -> Response {
+    // Codes of google.rpc.Code beside the HTTP status.
+    let (status, code) = match refusal {
+        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, 3),
+        Refusal::TooLarge | Refusal::Spool(QueueError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, 8),
+        Refusal::UnknownEncoding(_) | Refusal::UnknownType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 3),
+        Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, 4),
+        Refusal::Spool(QueueError::Full { .. }) => (StatusCode::TOO_MANY_REQUESTS, 8),
+        Refusal::Spool(QueueError::Io(_)) | Refusal::Closing => (StatusCode::SERVICE_UNAVAILABLE, 14),
+    };
+    let message = refusal.to_string();
+    let body = match encoding {
+        Encoding::Json => serde_json::json!({ "code": code, "message": message }).to_string().into_bytes(),
+        Encoding::Protobuf => rpc_status(code, &message),
+    };
+    let mut response = (status, [(CONTENT_TYPE, encoding.content_type())], body).into_response();
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
+    }
+    response
+}
+
+/// A `google.rpc.Status` without details.
+fn rpc_status(code: u32, message: &str) -> Vec<u8> {
+    let mut status = Vec::new();
+    put_u64(&mut status, 1, u64::from(code));
+    put_bytes(&mut status, 2, message.as_bytes());
+    status
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Undoes the compression, but never beyond the limit.
+fn decompress(body: &Bytes, compression: &str) -> Result<Bytes, Refusal> {
+    match compression {
+        "" | "identity" | "none" => Ok(body.clone()),
+        "gzip" => read_bounded(flate2::read::MultiGzDecoder::new(body.as_ref())),
+        "zstd" => {
+            let decoder =
+                zstd::Decoder::new(body.as_ref()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+            read_bounded(decoder)
+        }
+        other => Err(Refusal::UnknownEncoding(other.to_owned())),
+    }
+}
+
+fn read_bounded(reader: impl Read) -> Result<Bytes, Refusal> {
+    let mut raw = Vec::new();
+    let read = reader.take(REQUEST_BYTES_MAX as u64 + 1).read_to_end(&mut raw);
+    read.map_err(|error| Refusal::Malformed(format!("cannot decompress: {error}")))?;
+    if raw.len() > REQUEST_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(raw.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_refused_and_not_unpacked() {
+        let zeros = vec![0u8; REQUEST_BYTES_MAX + 1];
+        let bomb: Bytes = zstd::encode_all(zeros.as_slice(), 1).expect("packed").into();
+        assert!(bomb.len() < 10_000);
+        assert!(matches!(decompress(&bomb, "zstd"), Err(Refusal::TooLarge)));
+    }
+
+    #[test]
+    fn broken_and_unknown_compressions_are_told_apart() {
+        let body = Bytes::from_static(b"not compressed");
+        assert!(matches!(decompress(&body, "gzip"), Err(Refusal::Malformed(_))));
+        assert!(matches!(decompress(&body, "zstd"), Err(Refusal::Malformed(_))));
+        assert!(matches!(decompress(&body, "br"), Err(Refusal::UnknownEncoding(_))));
+        assert_eq!(decompress(&body, "identity").expect("as it is"), body);
+    }
+}

@@ -1,0 +1,299 @@
+//! From settings to a running agent and back to an empty process.
+//!
+//! Owns: the order in which things start and end, the lock and identity of the data directory.
+//!
+//! ```text
+//! shutdown ─► listeners close, files are read to their present end, what is built is sent
+//!          ─► everything acknowledged, or 5 s, or a collector that does not answer ─► positions saved
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use model::{Clock, Signal};
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::export::{self, Exporter, Stop};
+use crate::input::BATCHES_MAX;
+use crate::input::file::FileTail;
+use crate::input::file::positions::{Positions, Saved};
+use crate::input::file::task::{self, Link};
+use crate::input::otlp::{self, Receiver};
+use crate::queue::Queue;
+use crate::status::{self, Shared};
+use crate::{Error, ErrorKind};
+
+/// How long a shutdown may take.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where an agent listens; `None` for what is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// OTLP/gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// OTLP/HTTP.
+    pub otlp_http: Option<SocketAddr>,
+    /// `/metrics`, `/status`, `/healthz`.
+    pub admin: Option<SocketAddr>,
+}
+
+/// An agent that holds its data directory and its listeners, and does not work yet.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    shared: Arc<Shared>,
+    resource: Vec<(String, String)>,
+    queue: Arc<Queue>,
+    saved: Saved,
+    listeners: Listeners,
+    addresses: Addresses,
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    otlp_grpc: Option<TcpListener>,
+    otlp_http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+/// Runs an agent until `shutdown`, then drains for at most 5 seconds.
+///
+/// # Errors
+/// When it cannot start: see [`ErrorKind`].
+pub async fn run(config: Config, shutdown: CancellationToken, clock: Arc<dyn Clock>) -> Result<(), Error> {
+    Agent::start(config, clock).await?.run(shutdown).await
+}
+
+impl Agent {
+    /// Locks the data directory, reads what an earlier run left, opens the listeners.
+    ///
+    /// # Errors
+    /// When another agent holds the directory, its content is damaged, or a port is taken.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let folder = &config.agent.data_dir;
+        let lock = lock_folder(folder)?;
+        let agent_id = agent_id(folder)?;
+        let saved = Positions::in_folder(folder).load().map_err(damaged)?;
+        let queue = Queue::open(&folder.join("spool"), config.spool.max).map_err(damaged)?;
+        let host = host_name();
+        let instance = config.agent.instance.clone().unwrap_or_else(|| host.clone());
+        let shared = Shared::new(agent_id, instance, config.collector.endpoints.clone(), clock);
+        for signal in Signal::ALL {
+            shared.otlp(signal).recovered(queue.recovered()[signal.index()]);
+        }
+        shared.set_spool(queue.status());
+        let listeners = Listeners {
+            otlp_grpc: bind(config.otlp.grpc).await?,
+            otlp_http: bind(config.otlp.http).await?,
+            admin: bind(config.admin.listen).await?,
+        };
+        let address = |listener: &Option<TcpListener>| {
+            listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        };
+        let addresses = Addresses {
+            otlp_grpc: address(&listeners.otlp_grpc),
+            otlp_http: address(&listeners.otlp_http),
+            admin: address(&listeners.admin),
+        };
+        let resource = resource(&config, host);
+        Ok(Self {
+            config,
+            shared,
+            resource,
+            queue: Arc::new(queue),
+            saved,
+            listeners,
+            addresses,
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens, with the ports that were chosen for port 0.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its live numbers.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Works until `shutdown`, then drains for at most 5 seconds.
+    ///
+    /// # Errors
+    /// When a part ends that should not.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let stop = Stop { shutdown: shutdown.child_token(), deadline: CancellationToken::new() };
+        let exporter = Exporter::new(&self.config.collector, Arc::clone(&self.shared), stop.clone());
+        let tasks = TaskTracker::new();
+        self.serve(&tasks, &stop);
+        tasks.spawn(export::spool::ship(Arc::clone(&exporter), Arc::clone(&self.queue)));
+        let reader = self.read_files(&tasks, &exporter, &stop)?;
+        tasks.close();
+        tracing::info!(id = %self.shared.agent_id, addresses = ?self.addresses, "agent runs");
+
+        stop.shutdown.cancelled().await;
+        tracing::info!("draining");
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!("not everything was acknowledged in {DRAIN:?}; it is sent by the next run");
+            stop.deadline.cancel();
+            tasks.wait().await;
+        }
+        match reader.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::io("cannot save positions", error)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Runtime,
+                "the file reader panicked; positions are those of its last save",
+            )),
+        }
+    }
+
+    fn serve(&mut self, tasks: &TaskTracker, stop: &Stop) {
+        let receiver =
+            Receiver::new(Arc::clone(&self.queue), Arc::clone(&self.shared), self.resource.clone());
+        let pages = status::http::router(Arc::clone(&self.shared));
+        let listeners = std::mem::take(&mut self.listeners);
+        serve_on(tasks, listeners.otlp_grpc, otlp::router(Arc::clone(&receiver)), stop);
+        serve_on(tasks, listeners.otlp_http, otlp::router(receiver), stop);
+        serve_on(tasks, listeners.admin, pages, stop);
+    }
+
+    /// Starts the thread of the file input and the loop that ships its batches.
+    fn read_files(
+        &mut self,
+        tasks: &TaskTracker,
+        exporter: &Arc<Exporter>,
+        stop: &Stop,
+    ) -> Result<tokio::sync::oneshot::Receiver<io::Result<()>>, Error> {
+        let positions = Positions::in_folder(&self.config.agent.data_dir);
+        let saved = std::mem::take(&mut self.saved);
+        let tail =
+            FileTail::new(&self.config, self.resource.clone(), positions, saved, Arc::clone(&self.shared))
+                .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+        let (batch_sender, batches) = mpsc::channel(BATCHES_MAX);
+        let (acknowledged_sender, acknowledged) = mpsc::channel(BATCHES_MAX);
+        let link = Link {
+            batches: batch_sender,
+            acknowledged,
+            shutdown: stop.shutdown.clone(),
+            deadline: stop.deadline.clone(),
+            flush: self.config.collector.flush,
+        };
+        tasks.spawn(export::files::ship(Arc::clone(exporter), batches, acknowledged_sender));
+        let (ended, reader) = tokio::sync::oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("files".to_owned()).spawn(move || {
+            let result = task::run(tail, link, &shared);
+            // Nobody listens any more when the agent was dropped without draining.
+            ended.send(result).unwrap_or_default();
+        });
+        thread.map_err(|error| Error::io("cannot start the file reader", error))?;
+        Ok(reader)
+    }
+}
+
+/// Serves a router until shutdown; requests under way are finished.
+fn serve_on(tasks: &TaskTracker, listener: Option<TcpListener>, router: Router, stop: &Stop) {
+    let Some(listener) = listener else { return };
+    let (shutdown, deadline) = (stop.shutdown.clone(), stop.deadline.clone());
+    tasks.spawn(async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+        tokio::select! {
+            served = serving => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "a listener ended");
+                }
+            }
+            () = deadline.cancelled() => {}
+        }
+    });
+}
+
+async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|error| Error::io(format!("cannot listen on {address}"), error))
+}
+
+fn damaged(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Error::new(
+            ErrorKind::Damaged,
+            format!("the data directory is damaged: {error}; move that file away to start without it"),
+        ),
+        _ => Error::io("cannot use the data directory", error),
+    }
+}
+
+/// One agent a data directory: the lock goes with the process.
+fn lock_folder(folder: &Path) -> Result<File, Error> {
+    let name = folder.display();
+    fs::create_dir_all(folder)
+        .map_err(|error| Error::io(format!("cannot make the data directory `{name}`"), error))?;
+    let path = folder.join("lock");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|error| Error::io(format!("cannot open `{}`", path.display()), error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(Error::new(
+            ErrorKind::Locked,
+            format!(
+                "another agent uses the data directory `{name}`: stop it, or set another [agent] data_dir"
+            ),
+        )),
+        Err(error) => Err(Error::io(format!("cannot lock `{}`", path.display()), error.into())),
+    }
+}
+
+/// The identity made at the first start.
+fn agent_id(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("agent.id");
+    let problem = |error| Error::io(format!("cannot keep the identity `{}`", path.display()), error);
+    match fs::read_to_string(&path) {
+        Ok(text) => match uuid::Uuid::parse_str(text.trim()) {
+            Ok(id) => Ok(id.to_string()),
+            Err(error) => {
+                Err(Error::new(ErrorKind::Damaged, format!("`{}` is no identity: {error}", path.display())))
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = uuid::Uuid::now_v7().to_string();
+            let new = folder.join("agent.id.new");
+            fs::write(&new, &id).map_err(problem)?;
+            File::open(&new).and_then(|file| file.sync_all()).map_err(problem)?;
+            fs::rename(&new, &path).map_err(problem)?;
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(problem)?;
+            Ok(id)
+        }
+        Err(error) => Err(problem(error)),
+    }
+}
+
+fn resource(config: &Config, host: String) -> Vec<(String, String)> {
+    let configured = config.agent.resource.iter().map(|(key, value)| (key.clone(), value.clone()));
+    let mut resource: Vec<_> = configured.collect();
+    if !config.agent.resource.contains_key("host.name") {
+        resource.push(("host.name".to_owned(), host));
+    }
+    resource
+}
+
+fn host_name() -> String {
+    let name =
+        fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    name.map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,296 @@
+//! What the agent knows about itself: counters, the collector's health, every file and why not.
+//!
+//! Owns: the numbers and their names. Does not own: serving them (`http`).
+//! Invariant: per flow `in = out + dropped + buffered`, counted in records; `buffered` is counted on
+//! its own, not computed from the others, so that a test can catch a leak.
+
+pub(crate) mod http;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{Clock, Signal, UnixNano};
+use serde::{Deserialize, Serialize};
+
+/// Why a record did not reach the collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// A line without text.
+    Blank,
+    /// The collector refused the whole request as wrong.
+    Refused,
+    /// The collector took the request and rejected some of its records (`partial_success`).
+    Rejected,
+    /// Spooled bytes that no longer carry their checksum.
+    Damaged,
+}
+
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::Blank, Self::Refused, Self::Rejected, Self::Damaged];
+
+    /// The label of the reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blank => "blank",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// The counters of one component and signal.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    input_records: AtomicU64,
+    input_bytes: AtomicU64,
+    output_records: AtomicU64,
+    output_bytes: AtomicU64,
+    buffered_records: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+impl Flow {
+    /// Records came in and wait.
+    pub(crate) fn entered(&self, records: u64, bytes: u64) {
+        self.input_records.fetch_add(records, Relaxed);
+        self.input_bytes.fetch_add(bytes, Relaxed);
+        self.buffered_records.fetch_add(records, Relaxed);
+    }
+
+    /// Waiting records were acknowledged; `rejected` of them were not kept.
+    pub(crate) fn left(&self, records: u64, rejected: u64, bytes: u64) {
+        let rejected = rejected.min(records);
+        self.output_records.fetch_add(records - rejected, Relaxed);
+        self.output_bytes.fetch_add(bytes, Relaxed);
+        self.dropped[DropReason::Rejected as usize].fetch_add(rejected, Relaxed);
+        self.buffered_records.fetch_sub(records, Relaxed);
+    }
+
+    /// Waiting records were given up.
+    pub(crate) fn dropped(&self, reason: DropReason, records: u64) {
+        self.dropped[reason as usize].fetch_add(records, Relaxed);
+        self.buffered_records.fetch_sub(records, Relaxed);
+    }
+
+    /// Records that came in with an earlier run still wait.
+    pub(crate) fn recovered(&self, records: u64) {
+        self.entered(records, 0);
+    }
+
+    /// What was counted as entered was not taken after all.
+    pub(crate) fn withdrawn(&self, records: u64, bytes: u64) {
+        self.input_records.fetch_sub(records, Relaxed);
+        self.input_bytes.fetch_sub(bytes, Relaxed);
+        self.buffered_records.fetch_sub(records, Relaxed);
+    }
+
+    fn snapshot(&self, component: &str, signal: Signal) -> FlowStatus {
+        FlowStatus {
+            component: component.to_owned(),
+            signal,
+            input_records: self.input_records.load(Relaxed),
+            input_bytes: self.input_bytes.load(Relaxed),
+            output_records: self.output_records.load(Relaxed),
+            output_bytes: self.output_bytes.load(Relaxed),
+            buffered_records: self.buffered_records.load(Relaxed),
+            dropped: DropReason::ALL
+                .map(|reason| (reason, self.dropped[reason as usize].load(Relaxed)))
+                .to_vec(),
+        }
+    }
+}
+
+/// Counters of one component and signal at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowStatus {
+    /// `files` or `otlp`.
+    pub component: String,
+    /// The signal.
+    pub signal: Signal,
+    /// Records that came in since start, and those an earlier run left in the spool.
+    pub input_records: u64,
+    /// Their bytes, as read.
+    pub input_bytes: u64,
+    /// Records the collector acknowledged.
+    pub output_records: u64,
+    /// Bytes of acknowledged requests before compression.
+    pub output_bytes: u64,
+    /// Records that are read or spooled and not yet acknowledged.
+    pub buffered_records: u64,
+    /// Records that will never leave, by reason.
+    pub dropped: Vec<(DropReason, u64)>,
+}
+
+impl FlowStatus {
+    /// Whether nothing is unaccounted for.
+    pub fn is_conserved(&self) -> bool {
+        let dropped: u64 = self.dropped.iter().map(|(_, count)| count).sum();
+        self.input_records == self.output_records + dropped + self.buffered_records
+    }
+}
+
+/// How the collector answers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CollectorStatus {
+    /// Where data goes.
+    pub endpoints: Vec<String>,
+    /// Failed attempts since the last success.
+    pub consecutive_failures: u64,
+    /// The last failure or refusal.
+    pub last_error: Option<String>,
+    /// When a request was last acknowledged.
+    pub last_success: Option<UnixNano>,
+}
+
+/// One matching file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Name of its `[files.NAME]` table.
+    pub input: String,
+    /// Where it was last seen.
+    pub path: String,
+    /// Inode number, 0 for a file that is not read.
+    pub inode: u64,
+    /// How often it was truncated while known.
+    pub generation: u32,
+    /// Its size.
+    pub size: u64,
+    /// Bytes read.
+    pub offset: u64,
+    /// Bytes acknowledged.
+    pub acked: u64,
+    /// Bytes written and not acknowledged.
+    pub lag_bytes: u64,
+    /// `reading`, `rotated`, `waiting` or `not_read`.
+    pub state: String,
+    /// Why it is not read, or waits.
+    pub reason: Option<String>,
+}
+
+/// The spool.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Most bytes allowed.
+    pub bytes_max: u64,
+    /// Requests that wait.
+    pub requests: u64,
+}
+
+/// All of it at one moment; what `/status` serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Identity of the agent, made once per data directory.
+    pub agent_id: String,
+    /// Its name.
+    pub instance: String,
+    /// Version of the program.
+    pub version: String,
+    /// When it started.
+    pub started: UnixNano,
+    /// How the collector answers.
+    pub collector: CollectorStatus,
+    /// Counters.
+    pub flows: Vec<FlowStatus>,
+    /// Files, read or not.
+    pub files: Vec<FileStatus>,
+    /// Times a file was found truncated.
+    pub truncations: u64,
+    /// Files with a saved position that could not be found again.
+    pub files_missing: u64,
+    /// The spool.
+    pub spool: SpoolStatus,
+}
+
+/// The live numbers, shared by every part of the agent.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) agent_id: String,
+    pub(crate) instance: String,
+    pub(crate) started: UnixNano,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) files: Flow,
+    pub(crate) otlp: [Flow; 3],
+    pub(crate) truncations: AtomicU64,
+    pub(crate) files_missing: AtomicU64,
+    collector: Mutex<CollectorStatus>,
+    file_list: Mutex<Vec<FileStatus>>,
+    spool: Mutex<SpoolStatus>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        agent_id: String,
+        instance: String,
+        endpoints: Vec<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            agent_id,
+            instance,
+            started: clock.now(),
+            clock,
+            files: Flow::default(),
+            otlp: Default::default(),
+            truncations: AtomicU64::new(0),
+            files_missing: AtomicU64::new(0),
+            collector: Mutex::new(CollectorStatus { endpoints, ..CollectorStatus::default() }),
+            file_list: Mutex::default(),
+            spool: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn otlp(&self, signal: Signal) -> &Flow {
+        &self.otlp[signal.index()]
+    }
+
+    pub(crate) fn set_files(&self, files: Vec<FileStatus>) {
+        *lock(&self.file_list) = files;
+    }
+
+    pub(crate) fn set_spool(&self, spool: SpoolStatus) {
+        *lock(&self.spool) = spool;
+    }
+
+    pub(crate) fn collector_answered(&self) {
+        let now = self.clock.now();
+        let mut collector = lock(&self.collector);
+        collector.consecutive_failures = 0;
+        collector.last_success = Some(now);
+    }
+
+    /// Notes a failed attempt; the number of failures in a row.
+    pub(crate) fn collector_failed(&self, reason: &str) -> u64 {
+        let mut collector = lock(&self.collector);
+        collector.consecutive_failures += 1;
+        collector.last_error = Some(reason.to_owned());
+        collector.consecutive_failures
+    }
+
+    /// Everything at this moment.
+    pub fn status(&self) -> Status {
+        let mut flows = vec![self.files.snapshot("files", Signal::Logs)];
+        flows.extend(Signal::ALL.map(|signal| self.otlp(signal).snapshot("otlp", signal)));
+        Status {
+            agent_id: self.agent_id.clone(),
+            instance: self.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            collector: lock(&self.collector).clone(),
+            flows,
+            files: lock(&self.file_list).clone(),
+            truncations: self.truncations.load(Relaxed),
+            files_missing: self.files_missing.load(Relaxed),
+            spool: lock(&self.spool).clone(),
+        }
+    }
+}
+
+/// A lock that a panicking holder does not take with it: the values inside are plain data.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,197 @@
+//! A small OTLP/HTTP collector that keeps what it acknowledged, and can be told to refuse or be away.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use model::otlp::{self, AnyValue, LogRecordView, SpanView, attributes};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// One acknowledged record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    pub signal: String,
+    /// Body of a log record, name of a span.
+    pub text: String,
+    pub severity_number: i32,
+    pub resource: Vec<(String, String)>,
+    pub attributes: Vec<(String, String)>,
+    pub trace_id: String,
+}
+
+impl Record {
+    pub fn resource(&self, key: &str) -> &str {
+        self.resource.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
+    }
+
+    pub fn attribute(&self, key: &str) -> &str {
+        self.attributes.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
+    }
+}
+
+/// What it answers next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    #[default]
+    Take,
+    Busy,
+    Refuse,
+    /// Refuses requests that hold a record with the text `poison`.
+    RefusePoison,
+    /// Takes all and says that one was rejected.
+    RejectOne,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    records: Vec<Record>,
+    json: Vec<serde_json::Value>,
+    answer: Answer,
+    requests: usize,
+    agents: Vec<String>,
+}
+
+/// A running collector. Dropping it ends it, so that its port is free again.
+pub struct Collector {
+    seen: Arc<Mutex<Seen>>,
+    address: SocketAddr,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Collector {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let mut collector = Self { seen: Arc::default(), address, serving: None };
+        collector.serve(listener);
+        collector
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let router =
+            Router::new().route("/v1/{signal}", post(export)).with_state(Arc::clone(&self.seen));
+        self.serving = Some(tokio::spawn(async move { axum::serve(listener, router).await.expect("serve") }));
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes the port and every connection.
+    pub async fn go_away(&mut self) {
+        let serving = self.serving.take().expect("was there");
+        serving.abort();
+        assert!(serving.await.is_err(), "ended by the abort");
+    }
+
+    /// Listens on the same port again.
+    pub async fn come_back(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("the same port");
+        self.serve(listener);
+    }
+
+    pub fn answer(&self, answer: Answer) {
+        self.seen.lock().expect("lock").answer = answer;
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.seen.lock().expect("lock").records.clone()
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        self.records().into_iter().map(|record| record.text).collect()
+    }
+
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        self.seen.lock().expect("lock").json.clone()
+    }
+
+    /// Requests that arrived, taken or not.
+    pub fn requests(&self) -> usize {
+        self.seen.lock().expect("lock").requests
+    }
+
+    /// Values of the `silmari-agent` header.
+    pub fn agents(&self) -> Vec<String> {
+        self.seen.lock().expect("lock").agents.clone()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+async fn export(
+    State(seen): State<Arc<Mutex<Seen>>>,
+    Path(signal): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut seen = seen.lock().expect("lock");
+    seen.requests += 1;
+    seen.agents.push(headers.get("silmari-agent").expect("header").to_str().expect("text").to_owned());
+    let body = match headers.get("content-encoding").map(|value| value.to_str().expect("text")) {
+        Some("zstd") => zstd::decode_all(body.as_ref()).expect("zstd"),
+        Some(other) => panic!("unexpected encoding {other}"),
+        None => body.to_vec(),
+    };
+    if headers["content-type"] == "application/json" {
+        seen.json.push(serde_json::from_slice(&body).expect("JSON"));
+        return "{}".into_response();
+    }
+    let records = decode(&signal, &body);
+    let is_poisoned = records.iter().any(|record| record.text == "poison");
+    match seen.answer {
+        Answer::Busy => return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response(),
+        Answer::Refuse => return StatusCode::BAD_REQUEST.into_response(),
+        Answer::RefusePoison if is_poisoned => return StatusCode::BAD_REQUEST.into_response(),
+        _ => seen.records.extend(records),
+    }
+    let mut answer = Vec::new();
+    if seen.answer == Answer::RejectOne {
+        model::wire::put_message(&mut answer, 1, |partial| model::wire::put_u64(partial, 1, 1));
+    }
+    ([("content-type", "application/x-protobuf")], answer).into_response()
+}
+
+fn decode(signal: &str, request: &[u8]) -> Vec<Record> {
+    let pairs = |repeated| attributes(repeated).map(|kv| (kv.key.to_owned(), text(kv.value))).collect::<Vec<_>>();
+    let mut records = Vec::new();
+    for group in otlp::resources(request).expect("message") {
+        let group = group.expect("whole");
+        for scope in group.scopes() {
+            for item in scope.expect("whole").items() {
+                let mut record = Record { signal: signal.to_owned(), ..Record::default() };
+                record.resource = pairs(group.resource);
+                if signal == "traces" {
+                    let span = SpanView::parse(item).expect("span");
+                    record.text = span.name.to_owned();
+                } else {
+                    let log = LogRecordView::parse(item).expect("record");
+                    record.text = text(log.body);
+                    record.severity_number = log.severity_number;
+                    record.attributes = pairs(log.attributes);
+                    record.trace_id = log.trace_id.map(|id| id.to_string()).unwrap_or_default();
+                }
+                records.push(record);
+            }
+        }
+    }
+    records
+}
+
+fn text(value: AnyValue<'_>) -> String {
+    let mut out = String::new();
+    value.push_text(&mut out);
+    out
+}

@@ -1,0 +1,7 @@
+//! The agent against a real OTLP server, with real files and sockets.
+
+mod collector;
+mod files;
+mod process;
+mod pushed;
+mod support;

@@ -1,0 +1,129 @@
+//! The program itself: commands, exit codes, ends.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use agent::{Agent, Config, ErrorKind, exit_code};
+use model::SystemClock;
+
+use crate::collector::Collector;
+use crate::support::{Host, until};
+
+fn silmari_agent(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_silmari-agent")).args(args).output().expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn check_names_the_place_of_a_mistake_and_exits_2() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("agent.toml");
+    std::fs::write(&path, "[files.shop]\ninclude = [\"logs/*.log\"]\nservise = \"shop\"\n").expect("written");
+    let output = silmari_agent(&["check", "-c", path.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(exit_code::CONFIG.into()));
+    let error = text(&output.stderr);
+    assert!(error.contains("agent.toml:3:1: unknown key `servise`, did you mean `service`?"), "{error}");
+}
+
+#[test]
+fn check_shows_what_matches_relative_to_the_configuration() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("agent.toml");
+    std::fs::create_dir(folder.path().join("logs")).expect("folder");
+    std::fs::write(folder.path().join("logs/a.log"), "1\n").expect("written");
+    std::fs::write(folder.path().join("logs/a.log.gz"), "1\n").expect("written");
+    std::fs::write(&path, "[files.shop]\ninclude = [\"logs/*.log*\"]\n").expect("written");
+    let output = silmari_agent(&["check", "-c", path.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("logs/a.log\n") && shown.contains("logs/a.log.gz  not read: compressed"), "{shown}");
+}
+
+#[test]
+fn test_shows_how_lines_are_read_and_hides_control_characters() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("a.log");
+    std::fs::write(&path, "level=warn msg=\"a \x1b[31mred one\" order_id=ORD-1\n").expect("written");
+    let output = silmari_agent(&["test", path.to_str().expect("text")]);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("order_id = ORD-1") && shown.contains("warn (13)"), "{shown}");
+    assert!(shown.contains("\\u{1b}[31m") && !shown.contains('\x1b'), "{shown}");
+    let output = silmari_agent(&["test", path.to_str().expect("text"), "--json"]);
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(record["attributes"]["order_id"], "ORD-1");
+    let output = silmari_agent(&["test", path.to_str().expect("text"), "--dialect", "logfm"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean `logfmt`?"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_second_agent_on_one_data_directory_is_refused() {
+    let host = Host::new();
+    let settings = host.settings("http://127.0.0.1:9", "");
+    let config = || Config::parse(&settings, "test.toml", |_| None).expect("valid");
+    let _first = Agent::start(config(), SystemClock::shared()).await.expect("started");
+    let error = Agent::start(config(), SystemClock::shared()).await.expect_err("held");
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Locked, exit_code::LOCKED));
+}
+
+#[tokio::test]
+async fn damaged_positions_are_named_and_nothing_is_overwritten() {
+    let host = Host::new();
+    let path = host.data.path().join("positions.json");
+    std::fs::write(&path, "{").expect("written");
+    let config = Config::parse(&host.settings("http://127.0.0.1:9", ""), "test.toml", |_| None).expect("valid");
+    let error = Agent::start(config, SystemClock::shared()).await.expect_err("damaged");
+    assert_eq!(error.exit_code(), exit_code::DAMAGED);
+    assert!(error.to_string().contains("positions.json"), "{error}");
+    assert_eq!(std::fs::read(&path).expect("still there"), b"{");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_ships_and_ends_when_its_input_is_closed() {
+    let (host, collector) = (Host::new(), Collector::start().await);
+    let path = host.data.path().join("agent.toml");
+    std::fs::write(&path, host.settings(&collector.url(), "")).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
+        .args(["run", "--until-stdin-closes", "-c"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    host.append("a.log", "1\n");
+    until("the line", || collector.texts() == ["1"]).await;
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"x").expect("still open");
+    host.append("a.log", "2\n");
+    drop(input);
+    let status = tokio::task::spawn_blocking(move || child.wait()).await.expect("no panic").expect("ended");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(collector.texts(), ["1", "2"], "drained");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_killed_without_warning_loses_nothing() {
+    let (host, mut collector) = (Host::new(), Collector::start().await);
+    let path = host.data.path().join("agent.toml");
+    std::fs::write(&path, host.settings(&collector.url(), "")).expect("written");
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_silmari-agent"));
+        command.args(["run", "-c"]).arg(&path).stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+    };
+    let mut child = run();
+    host.append("a.log", "1\n");
+    until("the first line", || collector.texts() == ["1"]).await;
+    collector.go_away().await;
+    host.append("a.log", "2\n");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    host.append("a.log", "3\n");
+    collector.come_back().await;
+    let mut child = run();
+    until("the rest", || collector.texts().ends_with(&["2".to_owned(), "3".to_owned()])).await;
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}

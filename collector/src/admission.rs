@@ -1,0 +1,133 @@
+//! Admission: how many bytes may be in flight, and how many requests are decoded at once.
+//!
+//! Owns: the byte budget and the decoding slots. Does not own: what a request costs when decoded
+//! (`weight`), which answer a refusal gets (`status`).
+//!
+//! Every request holds a [`Ticket`]. It is charged before the body is read, again as bytes arrive, are
+//! decompressed and are decoded, and gives all back when it is dropped after the answer:
+//!
+//! ```text
+//! header ─ enter ─► body ─ grow ─► decompressed ─ grow ─► decoded rows ─ shrink ─► durable, answered ─ drop
+//!            │ budget used up: refused before the body is read
+//! ```
+//!
+//! Invariants: the sum of all charges never exceeds `in_flight_bytes_max`; nobody waits for bytes while
+//! holding bytes, so no two requests can block each other.
+
+mod weight;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use weight::{Weight, weigh};
+
+use crate::status::{Reason, Refusal};
+
+/// The least a request is charged: its headers, tasks and buffers.
+const FLOOR_BYTES: usize = 16 << 10;
+/// Charges grow in these steps, so that a body in small pieces does not touch the budget each time.
+const STEP_BYTES: usize = 64 << 10;
+
+/// The budgets of a collector.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+    decoders: Arc<Semaphore>,
+}
+
+/// A request's share of the bytes in flight.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    permit: OwnedSemaphorePermit,
+    bytes: Arc<Semaphore>,
+}
+
+impl Admission {
+    /// A budget of `bytes_max` bytes and as many decoding slots as the machine has cores.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let bytes_max = bytes_max.min(u32::MAX as usize);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { bytes: Arc::new(Semaphore::new(bytes_max)), bytes_max, decoders: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// Admits a request that announces `announced` bytes, if they are known. Only the least is charged
+    /// yet, but a body that cannot fit now is refused here, before it is sent.
+    pub(crate) fn enter(&self, announced: Option<u64>) -> Result<Ticket, Refusal> {
+        let free = self.bytes.available_permits() as u64;
+        if announced.is_some_and(|bytes| bytes > free) {
+            return Err(overload());
+        }
+        let bytes = Arc::clone(&self.bytes);
+        let permit = Arc::clone(&bytes).try_acquire_many_owned(FLOOR_BYTES as u32).map_err(|_| overload())?;
+        Ok(Ticket { permit, bytes })
+    }
+
+    /// Waits until `bytes` fit: for sources that are asked for more instead of sending it.
+    pub(crate) async fn wait(&self, bytes: usize) -> Ticket {
+        let wanted = bytes.clamp(FLOOR_BYTES, self.bytes_max) as u32;
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(wanted).await;
+        let permit = permit.expect("the budget is never closed");
+        Ticket { permit, bytes: Arc::clone(&self.bytes) }
+    }
+
+    /// A slot to decode in. First come, first served.
+    pub(crate) async fn decoder(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.decoders).acquire_owned().await.expect("the slots are never closed")
+    }
+}
+
+impl Ticket {
+    fn charged(&self) -> usize {
+        self.permit.num_permits()
+    }
+
+    /// Charges up to `total` bytes, in steps.
+    pub(crate) fn grow_to(&mut self, total: usize) -> Result<(), Refusal> {
+        if total <= self.charged() {
+            return Ok(());
+        }
+        let more = (total - self.charged()).next_multiple_of(STEP_BYTES);
+        let more = u32::try_from(more).map_err(|_| overload())?;
+        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(more).map_err(|_| overload())?;
+        self.permit.merge(permit);
+        Ok(())
+    }
+
+    /// Gives back what is charged above `total` bytes.
+    pub(crate) fn shrink_to(&mut self, total: usize) {
+        let surplus = self.charged().saturating_sub(total.max(FLOOR_BYTES));
+        drop(self.permit.split(surplus));
+    }
+}
+
+fn overload() -> Refusal {
+    Refusal::new(Reason::Overload, "too many bytes are in flight: send the same request again later")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_never_exceeded_and_comes_back_whole() {
+        let admission = Admission::new(1 << 20);
+        let mut first = admission.enter(Some(900_000)).expect("fits");
+        first.grow_to(900_000).expect("fits");
+        assert!(admission.enter(Some(900_000)).is_err(), "refused by its announcement");
+        let mut second = admission.enter(None).expect("the floor fits");
+        assert!(second.grow_to(900_000).is_err(), "refused while it grows");
+        first.shrink_to(100);
+        second.grow_to(900_000).expect("fits now");
+        drop((first, second));
+        assert_eq!(admission.bytes.available_permits(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn waiting_asks_for_no_more_than_there_is() {
+        let admission = Admission::new(1 << 20);
+        let ticket = admission.wait(usize::MAX).await;
+        assert_eq!(ticket.charged(), 1 << 20);
+    }
+}

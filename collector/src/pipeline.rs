@@ -1,0 +1,258 @@
+//! The one path of all protocols and signals: a received payload becomes durable rows, or a refusal.
+//!
+//! ```text
+//! payload ─► decompress ─► JSON to OTLP protobuf ─► weigh ─► Store::decode ─► Store::append ─► Receipt
+//!            └────────── a blocking thread, one decoding slot ──────────────┘   fdatasync
+//! ```
+//!
+//! Owns: the order of the steps, what goes into the WAL frame, accounting. Does not own: protocols
+//! (`receiver`), limits (`admission`).
+//!
+//! Invariants: a [`Receipt`] exists only after the store made the records durable and visible; what a
+//! client sent as protobuf goes into the frame as it was sent, compression included.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{Clock, Signal, UnixNano};
+use storage::{Batch, Compression, DecodeError, ErrorKind, Frame, Store};
+use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{Admission, Ticket, Weight, weigh};
+use crate::decompress::decompress;
+use crate::metrics::{Metrics, Source};
+use crate::receiver::{log, otlp_json};
+use crate::settings::Limits;
+use crate::status::{Reason, Refusal};
+
+/// What all receivers share.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) admission: Admission,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Tasks that shutdown waits for.
+    pub(crate) tasks: TaskTracker,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A payload as its sender meant it.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) signal: Signal,
+    pub(crate) encoding: Encoding,
+    pub(crate) compression: Compression,
+    pub(crate) bytes: Bytes,
+}
+
+/// What the uncompressed bytes are.
+#[derive(Debug)]
+pub(crate) enum Encoding {
+    /// An OTLP protobuf request.
+    Protobuf,
+    /// An OTLP JSON request.
+    Json,
+    /// JSON objects of any shape; log records of this service unless they name another.
+    Objects {
+        /// Service of records that name none.
+        service: String,
+    },
+}
+
+/// OTLP protobuf made from another encoding, and what was lost on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Transcoded {
+    pub(crate) request: Vec<u8>,
+    pub(crate) rejected: usize,
+    pub(crate) errors: Vec<String>,
+}
+
+/// Reasons that are kept of one request; further ones are counted only.
+const ERRORS_MAX: usize = 10;
+
+impl Transcoded {
+    /// Counts `records` as lost to `problem`.
+    pub(crate) fn reject(&mut self, records: usize, problem: String) {
+        self.rejected += records;
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(problem);
+        }
+    }
+}
+
+/// The records are durable.
+#[derive(Debug, Default)]
+pub(crate) struct Receipt {
+    pub(crate) accepted: usize,
+    pub(crate) rejected: usize,
+    pub(crate) errors: Vec<String>,
+}
+
+impl Receipt {
+    /// The text for a sender, when there is anything to say.
+    pub(crate) fn message(&self) -> Option<String> {
+        let first = self.errors.first()?;
+        let others = self.rejected.saturating_sub(1).max(self.errors.len() - 1);
+        Some(if others == 0 { first.clone() } else { format!("{first} (and {others} more)") })
+    }
+}
+
+/// Rows that wait to be made durable.
+struct Prepared {
+    frame: Frame,
+    batch: Batch,
+    rejected: usize,
+    errors: Vec<String>,
+    ticket: Ticket,
+}
+
+impl Pipeline {
+    pub(crate) fn new(limits: Limits, store: Arc<Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let admission = Admission::new(limits.in_flight_bytes_max);
+        Arc::new(Self {
+            admission,
+            limits,
+            metrics: Arc::new(Metrics::default()),
+            tasks: TaskTracker::new(),
+            store,
+            clock,
+        })
+    }
+
+    /// Bytes that a payload may have as it arrives.
+    pub(crate) const fn wire_bytes_max(&self, compression: Compression) -> usize {
+        match compression {
+            Compression::Identity => self.limits.request_bytes_max,
+            Compression::Gzip | Compression::Zstd => self.limits.compressed_bytes_max,
+        }
+    }
+
+    /// Makes a payload durable. What has begun is finished even when the caller goes away, so that the
+    /// ticket is held as long as the bytes are, and every record is counted.
+    pub(crate) async fn ingest(
+        self: &Arc<Self>,
+        source: Source,
+        payload: Payload,
+        ticket: Ticket,
+    ) -> Result<Receipt, Refusal> {
+        let me = Arc::clone(self);
+        let task = self.tasks.spawn(async move { me.run(source, payload, ticket).await });
+        task.await.map_err(|error| defect(source, &error))?
+    }
+
+    async fn run(self: Arc<Self>, source: Source, payload: Payload, ticket: Ticket) -> Result<Receipt, Refusal> {
+        let signal = payload.signal;
+        self.metrics.bytes(source, signal, payload.bytes.len());
+        let slot = self.admission.decoder().await;
+        let me = Arc::clone(&self);
+        let preparing = tokio::task::spawn_blocking(move || {
+            let prepared = me.prepare(source, payload, ticket);
+            drop(slot);
+            prepared
+        });
+        let prepared = preparing.await.map_err(|error| defect(source, &error))??;
+        self.append(source, prepared).await
+    }
+
+    async fn append(&self, source: Source, prepared: Prepared) -> Result<Receipt, Refusal> {
+        let Prepared { frame, batch, rejected, errors, ticket } = prepared;
+        let (signal, accepted, has_rows) = (batch.signal(), batch.accepted, batch.rows() > 0);
+        if has_rows {
+            let durable = self.store.append(frame, batch).await;
+            durable.map_err(|error| {
+                self.metrics.returned(source, signal, accepted + rejected);
+                match error.kind() {
+                    ErrorKind::FixInput => Refusal::new(Reason::Malformed, error.to_string()),
+                    // The sender has the data still, and a restart or a free disk can mend the rest.
+                    _ => Refusal::new(Reason::Storage, format!("the store cannot write now: {error}")),
+                }
+            })?;
+        }
+        drop(ticket);
+        self.metrics.stored(source, signal, accepted, rejected);
+        Ok(Receipt { accepted, rejected, errors })
+    }
+
+    /// All that needs the processor.
+    fn prepare(&self, source: Source, payload: Payload, mut ticket: Ticket) -> Result<Prepared, Refusal> {
+        let received_at = self.clock.now();
+        let Payload { signal, encoding, compression, bytes } = payload;
+        ticket.grow_to(bytes.len())?;
+        let plain = decompress(compression, &bytes, self.limits.request_bytes_max, &mut ticket)?;
+        let transcoded = self.transcode(signal, &encoding, &plain, received_at)?;
+        let request = transcoded.as_ref().map_or(&*plain, |made| &made.request);
+        let held = bytes.len() + plain.len();
+        let mut weight = Weight::default();
+        let decoded = self.decode(signal, request, received_at, &mut weight, |rows| ticket.grow_to(held + rows));
+        let (lost, mut errors) = transcoded.as_ref().map_or((0, Vec::new()), |made| (made.rejected, made.errors.clone()));
+        let batch = decoded.inspect_err(|_| self.metrics.returned(source, signal, weight.records + lost))?;
+        errors.extend(batch.rejection.clone());
+        let frame = match &transcoded {
+            None => Frame { signal, compression, received_at, payload: bytes.clone() },
+            Some(made) => zstd_frame(signal, received_at, &made.request)?,
+        };
+        ticket.shrink_to(frame.payload.len() + weight.bytes);
+        Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, ticket })
+    }
+
+    /// Protobuf of what is none; `None` when it is already.
+    fn transcode(
+        &self,
+        signal: Signal,
+        encoding: &Encoding,
+        plain: &[u8],
+        received_at: UnixNano,
+    ) -> Result<Option<Transcoded>, Refusal> {
+        let bytes_max = self.limits.request_bytes_max;
+        match encoding {
+            Encoding::Protobuf => Ok(None),
+            Encoding::Json => otlp_json::transcode(signal, plain, bytes_max).map(Some),
+            Encoding::Objects { service } => log::read_objects(plain, service, received_at, bytes_max).map(Some),
+        }
+    }
+
+    /// Rows of a request that is light enough; `charge` is asked for their bytes first.
+    fn decode(
+        &self,
+        signal: Signal,
+        request: &[u8],
+        received_at: UnixNano,
+        weight: &mut Weight,
+        charge: impl FnOnce(usize) -> Result<(), Refusal>,
+    ) -> Result<Batch, Refusal> {
+        let Limits { request_records_max, decoded_bytes_max, .. } = self.limits;
+        *weight = weigh(signal, request, request_records_max, decoded_bytes_max);
+        if weight.records > request_records_max {
+            let message = format!("the request carries more than {request_records_max} records: send smaller batches");
+            return Err(Refusal::new(Reason::TooLarge, message));
+        }
+        if weight.bytes > decoded_bytes_max {
+            let message = format!(
+                "the request would take more than {decoded_bytes_max} bytes when decoded: send smaller batches"
+            );
+            return Err(Refusal::new(Reason::TooLarge, message));
+        }
+        charge(weight.bytes)?;
+        self.store.decode(signal, request, received_at).map_err(|error| {
+            let reason = match error {
+                DecodeError::Malformed(_) => Reason::Malformed,
+                DecodeError::TooManyRecords { .. } => Reason::TooLarge,
+            };
+            Refusal::new(reason, error.to_string())
+        })
+    }
+}
+
+fn defect(source: Source, error: &JoinError) -> Refusal {
+    tracing::error!("a request from {source}: {error}");
+    Refusal::new(Reason::Internal, "the request could not be decoded because of a defect of the collector")
+}
+
+/// A frame of protobuf that we made ourselves.
+fn zstd_frame(signal: Signal, received_at: UnixNano, request: &[u8]) -> Result<Frame, Refusal> {
+    let payload = zstd::bulk::compress(request, 1)
+        .map_err(|error| Refusal::new(Reason::Internal, format!("compressing the request: {error}")))?;
+    Ok(Frame { signal, compression: Compression::Zstd, received_at, payload: payload.into() })
+}

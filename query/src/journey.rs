@@ -1,0 +1,124 @@
+//! Journeys: everything that one id reaches, on one time axis.
+//!
+//! Owns: the bounded closure over ids, traces, links and messages; its assembly into timeline rows;
+//! where the time went; how it went. Does not own: how ids are found in records (`model::ids`), how
+//! rows are read (`storage`), how a journey is drawn (`tui`), the JSON's shape (`query_api`).
+//!
+//! ```text
+//! id ─► closure ─► spans + log records ─► forest ──► messages ─► outcome
+//!        │  ▲                             (parents)  (waits)        │
+//!        ▼  │ terms                          │          │           ▼
+//!       records ◄── Snapshot                 └─► time spent ──► rows ─► Journey
+//! ```
+//!
+//! Invariants: every span and every log record that was read is exactly one row; `time_spent` sums
+//! exactly to the duration; what was left out stands in `cuts`; nothing recurses, so that no input
+//! overflows the stack; the answer depends on the rows and the snapshot's time alone.
+
+mod assemble;
+mod closure;
+mod evidence;
+mod forest;
+mod messages;
+mod outcome;
+mod records;
+mod rows;
+mod survey;
+mod time_spent;
+mod traces;
+
+#[cfg(test)]
+mod tests;
+
+use model::{IdRules, IdTerm, TimeRange, UnixNano};
+use query_api::{Journey, QueryStats};
+use storage::{ScanStats, Snapshot};
+use thiserror::Error;
+
+use records::{Records, StoreRecords};
+
+/// How far a journey may grow. What a limit leaves out is named in [`Journey::cuts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Steps from the id that was asked for, each over an id, a link or a message. Default 8.
+    pub hops: usize,
+    /// Traces. The newest are kept. Default 200.
+    pub traces: usize,
+    /// Spans. The earliest of a trace are kept. Default 100,000.
+    pub spans: usize,
+    /// Log records. Default 20,000.
+    pub logs: usize,
+    /// Events of spans that become rows. Default 20,000.
+    pub events: usize,
+    /// Ids that are followed, and ids that are listed. Default 10,000.
+    pub ids: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { hops: 8, traces: 200, spans: 100_000, logs: 20_000, events: 20_000, ids: 10_000 }
+    }
+}
+
+/// Why there is no journey.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No span and no log record carries the id.
+    #[error("no span and no log record from {} to {} carries this id", .range.from, .range.to)]
+    NotFound {
+        /// The terms that were looked for.
+        searched: Vec<IdTerm>,
+        /// Where.
+        range: TimeRange,
+    },
+    /// The store could not be read.
+    #[error("the store could not be read")]
+    Store(#[source] storage::Error),
+}
+
+/// Everything that `id` reaches within `range`. Blocking: call off the async threads.
+///
+/// `stats.elapsed_nano` is left 0 for the caller, who holds the clock.
+///
+/// # Errors
+/// [`Error::NotFound`] when nothing carries the id, [`Error::Store`] when reading fails.
+pub fn find(
+    snapshot: &Snapshot,
+    ids: &IdRules,
+    id: &str,
+    range: TimeRange,
+    limits: &Limits,
+) -> Result<Journey, Error> {
+    let mut records = StoreRecords::new(snapshot, range);
+    let mut journey = find_in(&mut records, ids, id, range, snapshot.taken_at(), limits)?;
+    journey.stats = query_stats(&records.stats);
+    Ok(journey)
+}
+
+/// The same over any source of records; `now` is the time up to which nothing more is known.
+fn find_in<R: Records>(
+    records: &mut R,
+    ids: &IdRules,
+    id: &str,
+    range: TimeRange,
+    now: UnixNano,
+    limits: &Limits,
+) -> Result<Journey, Error> {
+    let asked = ids.candidates(id);
+    let found = closure::close(records, ids, &asked, limits).map_err(Error::Store)?;
+    if found.matched.is_empty() {
+        return Err(Error::NotFound { searched: asked, range });
+    }
+    let until = now.min(range.to);
+    Ok(assemble::assemble(found, assemble::Question { id: id.trim().to_owned(), range, until }, limits))
+}
+
+fn query_stats(stats: &ScanStats) -> QueryStats {
+    QueryStats {
+        rows_scanned: stats.rows_scanned,
+        segments_read: stats.segments_read,
+        segments_pruned: stats.segments_pruned,
+        head_rows: stats.head_rows,
+        elapsed_nano: 0,
+    }
+}

@@ -1,0 +1,253 @@
+//! From what a closure found to a [`Journey`]: one pass each for parents, messages, traces, outcome,
+//! time and rows.
+
+use std::collections::{BTreeSet, HashMap};
+
+use model::{IdTerm, TimeRange, UnixNano};
+use query_api::{
+    Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, TimeClass, TimeSpent,
+};
+
+use super::Limits;
+use super::closure::{Closure, Reached};
+use super::evidence::{self, Witness};
+use super::forest::Forest;
+use super::messages::{self, Messages};
+use super::outcome::{self, Culprit, Failure};
+use super::records::{LogRecord, SpanRecord};
+use super::rows::{self, Drawing, Material, WaitFacts};
+use super::time_spent::{self, Interval, Shares};
+use super::traces::{Trace, Traces};
+
+/// What was asked.
+pub(crate) struct Question {
+    pub(crate) id: String,
+    pub(crate) range: TimeRange,
+    /// The time up to which a message without a consumer has waited.
+    pub(crate) until: UnixNano,
+}
+
+/// Puts the journey together.
+pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) -> Journey {
+    let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete } = closure;
+    clamp_times(&mut spans, &mut logs);
+    let forest = Forest::new(&spans, &logs);
+    let messages = messages::find(&spans, is_complete.then_some(question.until));
+    let mut traces = Traces::new(&spans, &logs);
+    traces.nest(&spans, &forest, &messages, &reached);
+
+    let axis = axis(&spans, &logs, &messages);
+    let shares = divide(&spans, &forest, &messages, &traces, axis);
+    let failure = outcome::failure(&spans, &logs, &forest, &messages);
+    let status = status(failure.as_ref(), &messages);
+    let services = services(&spans, &logs);
+    let headings = headings(&traces, &spans, &logs, &reached, &forest, &messages);
+    let counts = JourneyCounts {
+        traces: traces.all.len(),
+        spans: spans.len(),
+        logs: logs.len(),
+        messages: messages.count,
+        services: services.len(),
+        errors: spans.iter().filter(|span| span.is_error).count(),
+    };
+    let ids = ids(&spans, &logs, limits, &mut cuts);
+    let time_spent = time_spent(&spans, &messages, &shares);
+    let clock_skew_nano = clock_skew(&spans, &forest, &messages);
+
+    let drawing = rows::draw(Material {
+        wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
+        spans,
+        logs,
+        forest: &forest,
+        messages: &messages,
+        traces: &traces,
+        headings: &headings,
+        shares: &shares,
+        witness: Witness::new(&matched, &followed),
+        events_max: limits.events,
+    });
+    cuts.extend(events_cut(&drawing, limits));
+    Journey {
+        id: question.id,
+        matched,
+        range: question.range,
+        start_time: axis.from,
+        duration_nano: axis.nanos(),
+        status,
+        failure: failure.map(|failure| shown(failure, &drawing)),
+        counts,
+        services,
+        traces: headings,
+        ids,
+        rows: drawing.rows,
+        time_spent,
+        clock_skew_nano,
+        cuts,
+        stats: QueryStats::default(),
+    }
+}
+
+/// Times before 1970 and ends beyond 2262 cannot be told apart from nonsense; bounding them keeps every
+/// difference of two times within 64 bits.
+fn clamp_times(spans: &mut [SpanRecord], logs: &mut [LogRecord]) {
+    let bounded = |time: UnixNano| UnixNano(time.0.max(0));
+    for span in spans {
+        span.start = bounded(span.start);
+        span.duration_nano = span.end().since(span.start);
+        span.events.iter_mut().for_each(|event| event.time = bounded(event.time));
+    }
+    logs.iter_mut().for_each(|log| log.time = bounded(log.time));
+}
+
+/// From the start of the earliest row to the end of the latest.
+fn axis(spans: &[SpanRecord], logs: &[LogRecord], messages: &Messages) -> TimeRange {
+    let mut axis = TimeRange { from: UnixNano::MAX, to: UnixNano::MIN };
+    let mut cover = |from: UnixNano, to: UnixNano| {
+        axis.from = axis.from.min(from);
+        axis.to = axis.to.max(to);
+    };
+    for span in spans {
+        cover(span.start, span.end());
+        span.events.iter().for_each(|event| cover(event.time, event.time));
+    }
+    logs.iter().for_each(|log| cover(log.time, log.time));
+    messages.waits.iter().for_each(|wait| cover(wait.start, wait.start.plus(wait.duration_nano)));
+    axis
+}
+
+fn divide(
+    spans: &[SpanRecord],
+    forest: &Forest,
+    messages: &Messages,
+    traces: &Traces,
+    axis: TimeRange,
+) -> Shares {
+    let base = |span: &SpanRecord| traces.position(span.trace_id).map_or(0, |at| traces.all[at].base_depth);
+    let span_interval = |(span, depth): (&SpanRecord, &u32)| Interval {
+        start: span.start.0,
+        end: span.end().0,
+        depth: base(span).saturating_add(*depth),
+        span_id: span.span_id,
+    };
+    let active: Vec<Interval> = spans.iter().zip(&forest.depth).map(span_interval).collect();
+    let wait_interval = |wait: &messages::Wait| Interval {
+        start: wait.start.0,
+        end: wait.start.plus(wait.duration_nano).0,
+        depth: 0,
+        span_id: spans[wait.producer].span_id,
+    };
+    let waiting: Vec<Interval> = messages.waits.iter().map(wait_interval).collect();
+    time_spent::divide(&active, &waiting, axis.from.0, axis.to.0)
+}
+
+fn status(failure: Option<&Failure>, messages: &Messages) -> JourneyStatus {
+    if failure.is_some() {
+        JourneyStatus::Failed
+    } else if messages.waits.iter().any(|wait| wait.consumer.is_none()) {
+        JourneyStatus::Waiting
+    } else {
+        JourneyStatus::Ok
+    }
+}
+
+fn shown(failure: Failure, drawing: &Drawing) -> JourneyFailure {
+    let row = match failure.at {
+        Culprit::Span(at) => drawing.row_of_span[at],
+        Culprit::Log(at) => drawing.row_of_log[at],
+    };
+    let (service, name) = (drawing.rows[row].service.clone(), drawing.rows[row].name.clone());
+    JourneyFailure { service, name, message: failure.message, row }
+}
+
+/// Services by the time they were first reached.
+fn services(spans: &[SpanRecord], logs: &[LogRecord]) -> Vec<String> {
+    let mut first: HashMap<&str, UnixNano> = HashMap::new();
+    let spans = spans.iter().map(|span| (span.service.as_str(), span.start));
+    let logs = logs.iter().map(|log| (log.service.as_str(), log.time));
+    for (service, time) in spans.chain(logs).filter(|(service, _)| !service.is_empty()) {
+        let first = first.entry(service).or_insert(time);
+        *first = time.min(*first);
+    }
+    let mut services: Vec<(UnixNano, &str)> = first.into_iter().map(|(service, time)| (time, service)).collect();
+    services.sort_unstable();
+    services.into_iter().map(|(_, service)| service.to_owned()).collect()
+}
+
+fn headings(
+    traces: &Traces,
+    spans: &[SpanRecord],
+    logs: &[LogRecord],
+    reached: &HashMap<model::TraceId, Reached>,
+    forest: &Forest,
+    messages: &Messages,
+) -> Vec<JourneyTrace> {
+    let heading = |trace: &Trace| {
+        let root = trace.root.map(|at| &spans[at]);
+        let log = trace.first_log.map(|at| &logs[at]);
+        let service = root.map(|span| &span.service).or(log.map(|log| &log.service));
+        JourneyTrace {
+            trace_id: trace.id,
+            evidence: evidence::of_trace(trace, reached, spans, traces, forest, &messages.waits),
+            name: root.map_or_else(|| "no span received".to_owned(), |span| span.name.clone()),
+            service: service.cloned().unwrap_or_default(),
+            start_time: trace.start,
+            duration_nano: trace.end.since(trace.start),
+            spans: trace.spans,
+            is_failed: trace.is_failed,
+        }
+    };
+    traces.all.iter().map(heading).collect()
+}
+
+fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec<Cut>) -> Vec<IdTerm> {
+    let spans = spans.iter().flat_map(|span| &span.ids);
+    let texts: BTreeSet<&str> = spans.chain(logs.iter().flat_map(|log| &log.ids)).map(String::as_str).collect();
+    if texts.len() > limits.ids {
+        let what = format!("{} of {} ids are listed", limits.ids, texts.len());
+        let hint = Some("narrow the time range, or raise the limit `ids`".to_owned());
+        cuts.push(Cut { what, limit: "ids".to_owned(), hint });
+    }
+    let mut ids: Vec<IdTerm> = texts.into_iter().take(limits.ids).filter_map(|text| text.parse().ok()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn time_spent(spans: &[SpanRecord], messages: &Messages, shares: &Shares) -> Vec<TimeSpent> {
+    let mut by_label: HashMap<(TimeClass, &str), i64> = HashMap::new();
+    for (span, share) in spans.iter().zip(&shares.spans) {
+        *by_label.entry((TimeClass::SelfTime, &span.service)).or_default() += share;
+    }
+    for (wait, share) in messages.waits.iter().zip(&shares.waits) {
+        *by_label.entry((TimeClass::QueueWait, &wait.destination)).or_default() += share;
+    }
+    by_label.insert((TimeClass::Gap, ""), shares.gap);
+    let spent = by_label.into_iter().filter(|(_, duration_nano)| *duration_nano > 0);
+    let mut spent: Vec<TimeSpent> = spent
+        .map(|((class, label), duration_nano)| TimeSpent { class, label: label.to_owned(), duration_nano })
+        .collect();
+    spent.sort_by(|a, b| {
+        b.duration_nano.cmp(&a.duration_nano).then_with(|| (a.class, &a.label).cmp(&(b.class, &b.label)))
+    });
+    spent
+}
+
+/// The largest amount by which something began before what caused it began: a child before its parent,
+/// a consumer before its producer.
+fn clock_skew(spans: &[SpanRecord], forest: &Forest, messages: &Messages) -> i64 {
+    let parents = spans.iter().zip(&forest.parent).filter_map(|(span, parent)| {
+        let parent = spans.get((*parent)? as usize)?;
+        Some(parent.start.since(span.start))
+    });
+    let consumers = messages.waits.iter().filter_map(|wait| {
+        Some(spans[wait.producer].start.since(spans[wait.consumer?].start))
+    });
+    parents.chain(consumers).max().unwrap_or(0).max(0)
+}
+
+fn events_cut(drawing: &Drawing, limits: &Limits) -> Option<Cut> {
+    (drawing.events_left_out > 0).then(|| Cut {
+        what: format!("cut at {} span events; {} are left out", limits.events, drawing.events_left_out),
+        limit: "events".to_owned(),
+        hint: Some("narrow the time range, or raise the limit `events`".to_owned()),
+    })
+}

@@ -1,0 +1,443 @@
+//! The timeline's rows, in drawing order.
+//!
+//! ```text
+//! depth 0   queue wait          messages that a trace consumed stand above its heading
+//! depth 0   ▾ trace
+//! depth 1     span
+//! depth 2       event, log record, queue wait, span …    by time within their parent
+//! depth 1     missing span
+//! depth 0   log record without a trace, by time between the traces
+//! ```
+//!
+//! Invariants: each span and each log record is one row; every child stands below its parent, one
+//! deeper; the drawing walks a stack of its own, so that a long chain of spans is only long.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::ops::Range;
+
+use model::{Severity, SpanId, TraceId, UnixNano};
+use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind};
+
+use super::evidence::{self, Witness};
+use super::forest::{Forest, Node};
+use super::messages::{Messages, Wait};
+use super::outcome::is_error_log;
+use super::records::{Attributes, EventRecord, LogRecord, SpanRecord};
+use super::time_spent::Shares;
+use super::traces::Traces;
+
+/// What the rows are made of.
+pub(crate) struct Material<'a> {
+    pub(crate) spans: Vec<SpanRecord>,
+    pub(crate) logs: Vec<LogRecord>,
+    pub(crate) forest: &'a Forest,
+    pub(crate) messages: &'a Messages,
+    pub(crate) traces: &'a Traces,
+    /// The headings, in the order of `traces`.
+    pub(crate) headings: &'a [JourneyTrace],
+    pub(crate) shares: &'a Shares,
+    pub(crate) witness: Witness<'a>,
+    /// By wait.
+    pub(crate) wait_facts: Vec<WaitFacts>,
+    pub(crate) events_max: usize,
+}
+
+/// What is said of a wait; collected before the spans' texts move into their rows.
+pub(crate) struct WaitFacts {
+    pub(crate) evidence: Evidence,
+    pub(crate) attributes: Attributes,
+}
+
+impl WaitFacts {
+    pub(crate) fn new(wait: &Wait, spans: &[SpanRecord]) -> Self {
+        let mut attributes = Attributes::new();
+        let mut set = |key: &str, value: &str| {
+            if !value.is_empty() {
+                attributes.insert(key.to_owned(), value.to_owned());
+            }
+        };
+        set("producer.service", &spans[wait.producer].service);
+        set("messaging.consumer.group.name", &wait.group);
+        if let Some(consumer) = wait.consumer.map(|at| &spans[at]) {
+            set("consumer.service", &consumer.service);
+            set("consumer.trace_id", &consumer.trace_id.to_string());
+            set("consumer.span_id", &consumer.span_id.to_string());
+        }
+        Self { evidence: evidence::of_wait(wait, spans), attributes }
+    }
+}
+
+/// The rows, and where spans and log records stand among them.
+pub(crate) struct Drawing {
+    pub(crate) rows: Vec<JourneyRow>,
+    pub(crate) row_of_span: Vec<usize>,
+    pub(crate) row_of_log: Vec<usize>,
+    /// Events beyond the limit.
+    pub(crate) events_left_out: usize,
+}
+
+/// Draws the timeline.
+pub(crate) fn draw(material: Material<'_>) -> Drawing {
+    let (items, events_left_out) = Items::new(&material);
+    let drawing = Drawing {
+        rows: Vec::with_capacity(items.sorted.len() + material.headings.len()),
+        row_of_span: vec![usize::MAX; material.spans.len()],
+        row_of_log: vec![usize::MAX; material.logs.len()],
+        events_left_out,
+    };
+    let mut painter = Painter { material, drawing };
+    painter.paint(&items);
+    painter.drawing
+}
+
+/// Something below a span, a missing span, or the top of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    /// Slot of the parent, see [`Items`].
+    parent: u32,
+    time: UnixNano,
+    what: What,
+}
+
+/// In the order in which things of one instant are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Event { span: u32, number: u32 },
+    Log(u32),
+    /// A message, just before its consumer.
+    Wait { before: Node, wait: u32 },
+    Open { wait: u32 },
+    Node(Node),
+}
+
+impl Item {
+    /// Waits and nodes of one instant: each wait directly before its consumer.
+    fn key(&self) -> (u32, UnixNano, u8, Node, u8, What) {
+        let (rank, node, second) = match self.what {
+            What::Event { .. } => (0, 0, 0),
+            What::Log(_) => (1, 0, 0),
+            What::Wait { before, .. } => (2, before, 0),
+            What::Node(node) => (2, node, 1),
+            What::Open { .. } => (3, 0, 0),
+        };
+        (self.parent, self.time, rank, node, second, self.what)
+    }
+}
+
+/// All items, sorted by parent: first the top of each trace, then each node.
+struct Items {
+    sorted: Vec<Item>,
+    /// By slot: where its items begin; one more at the end.
+    begins: Vec<u32>,
+    traces: usize,
+    /// By trace: messages drawn above its heading.
+    above: Vec<Vec<u32>>,
+    /// Log records without a trace, by time.
+    beside: Vec<u32>,
+}
+
+impl Items {
+    fn new(material: &Material<'_>) -> (Self, usize) {
+        let traces = material.traces.all.len();
+        let above = vec![Vec::new(); traces];
+        let mut items = Self { sorted: Vec::new(), begins: Vec::new(), traces, above, beside: Vec::new() };
+        items.add_nodes(material);
+        items.add_logs(material);
+        items.add_waits(material);
+        let left_out = items.add_events(material);
+        items.sorted.sort_unstable_by_key(Item::key);
+        items.index(traces + material.forest.parent.len());
+        (items, left_out)
+    }
+
+    fn add(&mut self, parent: u32, time: UnixNano, what: What) {
+        self.sorted.push(Item { parent, time, what });
+    }
+
+    fn slot(&self, material: &Material<'_>, parent: Option<Node>, trace: TraceId) -> u32 {
+        match parent {
+            Some(node) => self.traces as u32 + node,
+            None => material.traces.position(trace).expect("every row's trace is known") as u32,
+        }
+    }
+
+    fn add_nodes(&mut self, material: &Material<'_>) {
+        for (node, parent) in (0u32..).zip(&material.forest.parent) {
+            let (trace, time) = match material.spans.get(node as usize) {
+                Some(span) => (span.trace_id, span.start),
+                None => {
+                    let missing = &material.forest.missing[node as usize - material.spans.len()];
+                    (missing.trace_id, missing.start)
+                }
+            };
+            self.add(self.slot(material, *parent, trace), time, What::Node(node));
+        }
+    }
+
+    fn add_logs(&mut self, material: &Material<'_>) {
+        for (at, log) in (0u32..).zip(&material.logs) {
+            match log.trace_id {
+                Some(trace) => {
+                    let parent = material.forest.log_parent[at as usize];
+                    self.add(self.slot(material, parent, trace), log.time, What::Log(at));
+                }
+                None => self.beside.push(at),
+            }
+        }
+    }
+
+    /// A wait stands before its consumer, above the heading when the consumer is at the top of another
+    /// trace; an open wait stands below its producer.
+    fn add_waits(&mut self, material: &Material<'_>) {
+        for (number, wait) in (0u32..).zip(&material.messages.waits) {
+            let Some(consumer) = wait.consumer else {
+                self.add(self.traces as u32 + wait.producer as u32, wait.start, What::Open { wait: number });
+                continue;
+            };
+            let span = &material.spans[consumer];
+            let parent = material.forest.parent[consumer];
+            let is_received = parent.is_some_and(|node| (node as usize) < material.spans.len());
+            if !is_received && span.trace_id != material.spans[wait.producer].trace_id {
+                let trace = material.traces.position(span.trace_id).expect("every span's trace is known");
+                self.above[trace].push(number);
+            } else {
+                let what = What::Wait { before: consumer as Node, wait: number };
+                self.add(self.slot(material, parent, span.trace_id), span.start, what);
+            }
+        }
+        for above in &mut self.above {
+            above.sort_by_key(|wait| (material.messages.waits[*wait as usize].start, *wait));
+        }
+    }
+
+    fn add_events(&mut self, material: &Material<'_>) -> usize {
+        let mut room = material.events_max;
+        let mut left_out = 0;
+        for (at, span) in (0u32..).zip(&material.spans) {
+            let shown = span.events.len().min(room);
+            room -= shown;
+            left_out += span.events.len() - shown;
+            for (number, event) in (0u32..).zip(&span.events[..shown]) {
+                self.add(self.traces as u32 + at, event.time, What::Event { span: at, number });
+            }
+        }
+        left_out
+    }
+
+    fn index(&mut self, slots: usize) {
+        self.begins = vec![0; slots + 1];
+        for item in &self.sorted {
+            self.begins[item.parent as usize + 1] += 1;
+        }
+        for slot in 0..slots {
+            self.begins[slot + 1] += self.begins[slot];
+        }
+    }
+
+    fn below(&self, slot: usize) -> Range<usize> {
+        self.begins[slot] as usize..self.begins[slot + 1] as usize
+    }
+}
+
+struct Painter<'a> {
+    material: Material<'a>,
+    drawing: Drawing,
+}
+
+impl Painter<'_> {
+    fn paint(&mut self, items: &Items) {
+        let mut beside = items.beside.iter().copied().peekable();
+        for trace in self.material.traces.drawing_order() {
+            let start = self.material.traces.all[trace].start;
+            while let Some(log) = beside.next_if(|log| self.material.logs[*log as usize].time <= start) {
+                self.log(log, 0);
+            }
+            for wait in &items.above[trace] {
+                self.wait(*wait, 0);
+            }
+            self.heading(trace);
+            self.tree(items, trace);
+        }
+        beside.for_each(|log| self.log(log, 0));
+    }
+
+    /// Everything below the heading of a trace.
+    fn tree(&mut self, items: &Items, trace: usize) {
+        let mut stack = vec![items.below(trace)];
+        while let Some(range) = stack.last_mut() {
+            let Some(at) = range.next() else {
+                stack.pop();
+                continue;
+            };
+            let depth = u16::try_from(stack.len()).unwrap_or(u16::MAX);
+            match items.sorted[at].what {
+                What::Event { span, number } => self.event(span, number, depth),
+                What::Log(log) => self.log(log, depth),
+                What::Wait { wait, .. } | What::Open { wait } => self.wait(wait, depth),
+                What::Node(node) => {
+                    self.node(node, depth);
+                    stack.push(items.below(items.traces + node as usize));
+                }
+            }
+        }
+    }
+
+    fn heading(&mut self, trace: usize) {
+        let heading = &self.material.headings[trace];
+        self.drawing.rows.push(JourneyRow {
+            trace_id: Some(heading.trace_id),
+            service: heading.service.clone(),
+            name: heading.name.clone(),
+            duration_nano: heading.duration_nano,
+            is_error: heading.is_failed,
+            evidence: heading.evidence.clone(),
+            ..blank(RowKind::Trace, 0, heading.start_time)
+        });
+    }
+
+    fn node(&mut self, node: Node, depth: u16) {
+        let at = node as usize;
+        let spans = self.material.spans.len();
+        let row = if at < spans { self.span(at, depth) } else { self.missing(at - spans, depth) };
+        self.drawing.rows.push(row);
+    }
+
+    fn span(&mut self, at: usize, depth: u16) -> JourneyRow {
+        self.drawing.row_of_span[at] = self.drawing.rows.len();
+        let taken = self.material.messages.taken_by(at);
+        let evidence = self.material.witness.of_span(&self.material.spans[at], taken);
+        let span = &mut self.material.spans[at];
+        JourneyRow {
+            trace_id: Some(span.trace_id),
+            span_id: Some(span.span_id),
+            parent_span_id: span.parent_span_id,
+            service: take(&mut span.service),
+            name: take(&mut span.name),
+            label: take(&mut span.kind),
+            duration_nano: span.duration_nano,
+            is_error: span.is_error,
+            self_nano: self.material.shares.spans[at],
+            message: take(&mut span.status_message),
+            evidence,
+            attributes: take(&mut span.attributes),
+            resource: take(&mut span.resource),
+            ..blank(RowKind::Span, depth, span.start)
+        }
+    }
+
+    fn missing(&self, at: usize, depth: u16) -> JourneyRow {
+        let missing = &self.material.forest.missing[at];
+        JourneyRow {
+            trace_id: Some(missing.trace_id),
+            span_id: Some(missing.span_id),
+            service: missing.service.clone(),
+            name: "span not received".to_owned(),
+            duration_nano: missing.end.since(missing.start),
+            evidence: Evidence {
+                kind: EvidenceKind::SameTrace,
+                text: format!("named as parent: {}", missing.span_id),
+            },
+            ..blank(RowKind::Missing, depth, missing.start)
+        }
+    }
+
+    fn log(&mut self, at: u32, depth: u16) {
+        let at = at as usize;
+        self.drawing.row_of_log[at] = self.drawing.rows.len();
+        let log = &mut self.material.logs[at];
+        let evidence = self.material.witness.of_log(&log.ids, log.trace_id.is_some());
+        let mut row = log_row(log, depth);
+        row.evidence = evidence;
+        self.drawing.rows.push(row);
+    }
+
+    fn event(&mut self, span: u32, number: u32, depth: u16) {
+        let span_row = self.drawing.row_of_span[span as usize];
+        let service = self.drawing.rows[span_row].service.clone();
+        let span = &mut self.material.spans[span as usize];
+        let (trace_id, span_id) = (span.trace_id, span.span_id);
+        let row = event_row(&mut span.events[number as usize], trace_id, span_id, depth);
+        self.drawing.rows.push(JourneyRow { service, ..row });
+    }
+
+    fn wait(&mut self, number: u32, depth: u16) {
+        let material = &self.material;
+        let wait = &material.messages.waits[number as usize];
+        let facts = &material.wait_facts[number as usize];
+        let producer = &material.spans[wait.producer];
+        self.drawing.rows.push(JourneyRow {
+            trace_id: Some(producer.trace_id),
+            span_id: Some(producer.span_id),
+            service: wait.destination.clone(),
+            name: wait.name.clone(),
+            label: "wait".to_owned(),
+            duration_nano: wait.duration_nano,
+            is_open: wait.consumer.is_none(),
+            self_nano: material.shares.waits[number as usize],
+            evidence: facts.evidence.clone(),
+            attributes: facts.attributes.clone(),
+            ..blank(RowKind::QueueWait, depth, wait.start)
+        });
+    }
+}
+
+fn blank(kind: RowKind, depth: u16, start_time: UnixNano) -> JourneyRow {
+    JourneyRow {
+        kind,
+        depth,
+        trace_id: None,
+        span_id: None,
+        parent_span_id: None,
+        service: String::new(),
+        name: String::new(),
+        label: String::new(),
+        start_time,
+        duration_nano: 0,
+        is_error: false,
+        is_open: false,
+        self_nano: 0,
+        message: String::new(),
+        evidence: Evidence { kind: EvidenceKind::SameTrace, text: String::new() },
+        attributes: BTreeMap::new(),
+        resource: BTreeMap::new(),
+    }
+}
+
+fn log_row(log: &mut LogRecord, depth: u16) -> JourneyRow {
+    let severity = Severity::from_number(log.severity_number);
+    let mut attributes = take(&mut log.attributes);
+    let event_name = take(&mut log.event_name);
+    let name = match (log.body.is_empty(), event_name.is_empty()) {
+        (true, _) => event_name,
+        (false, true) => take(&mut log.body),
+        (false, false) => {
+            attributes.entry("event.name".to_owned()).or_insert(event_name);
+            take(&mut log.body)
+        }
+    };
+    JourneyRow {
+        trace_id: log.trace_id,
+        span_id: log.span_id,
+        service: take(&mut log.service),
+        name,
+        label: severity.map_or_else(|| take(&mut log.severity_text), |severity| severity.name().to_owned()),
+        is_error: is_error_log(log),
+        attributes,
+        resource: take(&mut log.resource),
+        ..blank(RowKind::Log, depth, log.time)
+    }
+}
+
+fn event_row(event: &mut EventRecord, trace: TraceId, span: SpanId, depth: u16) -> JourneyRow {
+    let attributes = take(&mut event.attributes);
+    JourneyRow {
+        trace_id: Some(trace),
+        span_id: Some(span),
+        name: take(&mut event.name),
+        message: attributes.get("exception.message").cloned().unwrap_or_default(),
+        evidence: Evidence { kind: EvidenceKind::SameTrace, text: "event of the span".to_owned() },
+        attributes,
+        ..blank(RowKind::Event, depth, event.time)
+    }
+}

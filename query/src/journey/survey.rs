@@ -1,0 +1,164 @@
+//! A look at what a lookup found before anything is copied: which traces carry which terms.
+
+use std::collections::{HashMap, HashSet};
+
+use model::ids::TRACE_ID;
+use model::{IdTerm, TraceId, UnixNano};
+use storage::rows::LINK;
+
+use super::records::{Head, Rows};
+
+/// A term to look for, and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Term {
+    /// `kind=value`.
+    pub(crate) text: String,
+    pub(crate) sort: TermSort,
+    /// The trace it was seen in; `None` for the id that was asked for and for untraced log records.
+    pub(crate) origin: Option<TraceId>,
+    pub(crate) is_asked: bool,
+}
+
+/// What a term names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermSort {
+    /// An id of a configured kind.
+    Id { is_message: bool, max_fanout: usize },
+    /// A trace.
+    Trace(TraceId),
+    /// Spans that link to a trace.
+    LinksTo(TraceId),
+}
+
+impl Term {
+    /// The trace that a span link points to.
+    pub(crate) fn trace(trace: TraceId, origin: Option<TraceId>) -> Self {
+        let text = IdTerm::trace(trace).to_string();
+        Self { text, sort: TermSort::Trace(trace), origin, is_asked: false }
+    }
+
+    /// The spans that link to `trace`.
+    pub(crate) fn links_to(trace: TraceId) -> Self {
+        let text = format!("{LINK}={trace}");
+        Self { text, sort: TermSort::LinksTo(trace), origin: Some(trace), is_asked: false }
+    }
+}
+
+/// The text of the term that names a trace.
+pub(crate) fn trace_term(trace: TraceId) -> String {
+    format!("{TRACE_ID}={trace}")
+}
+
+/// A trace that carries at least one of the terms.
+#[derive(Debug, Default)]
+pub(crate) struct Candidate {
+    /// Latest time seen of it.
+    pub(crate) latest: UnixNano,
+    /// Numbers of the terms it carries, ascending.
+    pub(crate) terms: Vec<u32>,
+}
+
+/// A log record without a trace that carries at least one of the terms.
+#[derive(Debug)]
+pub(crate) struct Untraced {
+    pub(crate) row: u32,
+    pub(crate) time: UnixNano,
+    pub(crate) terms: Vec<u32>,
+}
+
+/// What carries which of the terms.
+pub(crate) struct Survey<'a> {
+    by_text: HashMap<&'a str, u32>,
+    by_trace: HashMap<TraceId, u32>,
+    by_link: HashMap<TraceId, u32>,
+    /// Ids followed before: an untraced log record that carries one of them was taken then.
+    taken: &'a HashSet<String>,
+    traces: HashMap<TraceId, Candidate>,
+    untraced: Vec<Untraced>,
+}
+
+impl<'a> Survey<'a> {
+    pub(crate) fn new(terms: &'a [Term], taken: &'a HashSet<String>) -> Self {
+        let mut survey = Self {
+            taken,
+            by_text: HashMap::new(),
+            by_trace: HashMap::new(),
+            by_link: HashMap::new(),
+            traces: HashMap::new(),
+            untraced: Vec::new(),
+        };
+        for (number, term) in (0..).zip(terms) {
+            match term.sort {
+                TermSort::Id { .. } => drop(survey.by_text.insert(&term.text, number)),
+                TermSort::Trace(trace) => drop(survey.by_trace.insert(trace, number)),
+                TermSort::LinksTo(trace) => drop(survey.by_link.insert(trace, number)),
+            }
+        }
+        survey
+    }
+
+    /// Takes the rows of one lookup into account.
+    pub(crate) fn add(&mut self, rows: &impl Rows) {
+        let mut carried = Vec::new();
+        rows.visit(&mut |row, head| {
+            self.terms_of(&head, &mut carried);
+            if carried.is_empty() {
+                return;
+            }
+            let Some(trace) = head.trace_id else {
+                if head.ids.iter().any(|id| self.taken.contains(*id)) {
+                    return;
+                }
+                self.untraced.push(Untraced { row, time: head.time, terms: carried.clone() });
+                return;
+            };
+            let candidate = self.traces.entry(trace).or_default();
+            candidate.latest = candidate.latest.max(head.time);
+            for term in &carried {
+                if let Err(at) = candidate.terms.binary_search(term) {
+                    candidate.terms.insert(at, *term);
+                }
+            }
+        });
+    }
+
+    fn terms_of(&self, head: &Head<'_>, carried: &mut Vec<u32>) {
+        carried.clear();
+        carried.extend(head.ids.iter().filter_map(|id| self.by_text.get(id)));
+        carried.extend(head.trace_id.and_then(|trace| self.by_trace.get(&trace)));
+        carried.extend(head.links.iter().filter_map(|trace| self.by_link.get(trace)));
+    }
+
+    /// What was found; the terms are no longer borrowed.
+    pub(crate) fn into_found(self) -> Found {
+        Found { traces: self.traces, untraced: self.untraced }
+    }
+}
+
+/// What a survey found.
+pub(crate) struct Found {
+    pub(crate) traces: HashMap<TraceId, Candidate>,
+    pub(crate) untraced: Vec<Untraced>,
+}
+
+impl Found {
+    /// On how many traces each of the `terms` hangs.
+    pub(crate) fn fanout(&self, terms: usize) -> Vec<usize> {
+        let mut fanout = vec![0; terms];
+        for term in self.traces.values().flat_map(|candidate| &candidate.terms) {
+            fanout[*term as usize] += 1;
+        }
+        fanout
+    }
+
+    /// Which of the `terms` were found at all.
+    pub(crate) fn hits(&self, terms: usize) -> Vec<bool> {
+        let mut hits = vec![false; terms];
+        let traced = self.traces.values().map(|candidate| &candidate.terms);
+        let untraced = self.untraced.iter().map(|record| &record.terms);
+        for term in traced.chain(untraced).flatten() {
+            hits[*term as usize] = true;
+        }
+        hits
+    }
+}

@@ -1,0 +1,319 @@
+//! Journeys over records held in memory, and over a real store.
+
+mod assembly;
+mod membership;
+mod messages;
+mod properties;
+mod status;
+mod store;
+
+use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
+use query_api::{Cut, Journey, JourneyRow, RowKind};
+
+use super::records::{Attributes, EventRecord, Head, LogRecord, Records, Rows, SpanRecord};
+use super::{Error, Limits, find_in};
+
+const MILLI: i64 = 1_000_000;
+const NOW: UnixNano = at(100_000);
+
+/// Milliseconds into the test.
+const fn at(millis: i64) -> UnixNano {
+    UnixNano(1_800_000_000_000_000_000 + millis * MILLI)
+}
+
+fn trace(number: u64) -> TraceId {
+    let mut id = [0xaa; 16];
+    id[8..].copy_from_slice(&number.to_be_bytes());
+    TraceId(id)
+}
+
+fn span_id(number: u64) -> SpanId {
+    SpanId(number.to_be_bytes())
+}
+
+/// `parent` 0 means a root; times in milliseconds.
+fn span(trace_number: u64, id: u64, parent: u64, service: &str, name: &str, start: i64, length: i64) -> SpanRecord {
+    SpanRecord {
+        trace_id: trace(trace_number),
+        span_id: span_id(id),
+        parent_span_id: (parent != 0).then(|| span_id(parent)),
+        service: service.to_owned(),
+        name: name.to_owned(),
+        kind: "internal".to_owned(),
+        start: at(start),
+        duration_nano: length * MILLI,
+        is_error: false,
+        status_message: String::new(),
+        ids: Vec::new(),
+        attributes: Attributes::new(),
+        resource: Attributes::new(),
+        events: Vec::new(),
+        links: Vec::new(),
+    }
+}
+
+impl SpanRecord {
+    fn id(mut self, term: &str) -> Self {
+        self.ids.push(term.to_owned());
+        self
+    }
+
+    fn kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
+    fn attribute(mut self, key: &str, value: &str) -> Self {
+        self.attributes.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    fn error(mut self, message: &str) -> Self {
+        self.is_error = true;
+        message.clone_into(&mut self.status_message);
+        self
+    }
+
+    fn link(mut self, trace_number: u64, span: u64) -> Self {
+        self.links.push((trace(trace_number), span_id(span)));
+        self
+    }
+
+    fn event(mut self, name: &str, millis: i64, attributes: &[(&str, &str)]) -> Self {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.events.push(EventRecord { time: at(millis), name: name.to_owned(), attributes });
+        self
+    }
+
+    fn produces(self, topic: &str) -> Self {
+        self.kind("producer").attribute("messaging.destination.name", topic)
+    }
+
+    fn consumes(self, topic: &str) -> Self {
+        self.kind("consumer").attribute("messaging.destination.name", topic)
+    }
+
+    /// The Kafka coordinates, with the id the default rules find in them.
+    fn record(self, topic: &str, partition: &str, offset: &str) -> Self {
+        self.attribute("messaging.destination.partition.id", partition)
+            .attribute("messaging.kafka.offset", offset)
+            .id(&format!("kafka_record={topic}/{partition}@{offset}"))
+    }
+}
+
+/// `trace_number` 0 means no trace, `span` 0 no span.
+fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> LogRecord {
+    LogRecord {
+        time: at(millis),
+        service: service.to_owned(),
+        severity_number: 9,
+        severity_text: "info".to_owned(),
+        body: body.to_owned(),
+        event_name: String::new(),
+        trace_id: (trace_number != 0).then(|| trace(trace_number)),
+        span_id: (span != 0).then(|| span_id(span)),
+        ids: Vec::new(),
+        attributes: Attributes::new(),
+        resource: Attributes::new(),
+    }
+}
+
+impl LogRecord {
+    fn id(mut self, term: &str) -> Self {
+        self.ids.push(term.to_owned());
+        self
+    }
+
+    fn level(mut self, number: i32) -> Self {
+        self.severity_number = number;
+        self
+    }
+}
+
+/// Records in memory, found as the store finds them: by trace, or one by one without a trace.
+#[derive(Default)]
+struct World {
+    spans: Vec<SpanRecord>,
+    logs: Vec<LogRecord>,
+    /// Rows copied out so far.
+    copied: std::rc::Rc<std::cell::Cell<usize>>,
+    lookups: usize,
+}
+
+struct Found<T> {
+    rows: Vec<T>,
+    copied: std::rc::Rc<std::cell::Cell<usize>>,
+}
+
+trait Row: Clone {
+    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a>;
+    fn ids(&self) -> &[String];
+    fn links(&self) -> Vec<TraceId>;
+}
+
+impl Row for SpanRecord {
+    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a> {
+        Head { trace_id: Some(self.trace_id), time: self.start, ids, links }
+    }
+
+    fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    fn links(&self) -> Vec<TraceId> {
+        self.links.iter().map(|(trace, _)| *trace).collect()
+    }
+}
+
+impl Row for LogRecord {
+    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a> {
+        Head { trace_id: self.trace_id, time: self.time, ids, links }
+    }
+
+    fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    fn links(&self) -> Vec<TraceId> {
+        Vec::new()
+    }
+}
+
+impl<T: Row> Rows for Found<T> {
+    type Record = T;
+
+    fn visit(&self, visit: &mut dyn FnMut(u32, Head<'_>)) {
+        for (number, row) in (0..).zip(&self.rows) {
+            let ids: Vec<&str> = row.ids().iter().map(String::as_str).collect();
+            visit(number, row.head(&ids, &row.links()));
+        }
+    }
+
+    fn take(&self, chosen: &[u32]) -> Vec<T> {
+        assert!(chosen.is_sorted(), "rows are asked for in order");
+        self.copied.set(self.copied.get() + chosen.len());
+        chosen.iter().map(|row| self.rows[*row as usize].clone()).collect()
+    }
+}
+
+fn lookup<T: Row>(rows: &[T], terms: &[String]) -> Vec<T> {
+    let terms: std::collections::HashSet<&str> = terms.iter().map(String::as_str).collect();
+    let trace_of = |row: &T| row.head(&[], &[]).trace_id;
+    let carries = |row: &T| {
+        row.ids().iter().any(|id| terms.contains(id.as_str()))
+            || row.links().iter().any(|trace| terms.contains(format!("link={trace}").as_str()))
+            || trace_of(row).is_some_and(|trace| terms.contains(format!("trace_id={trace}").as_str()))
+    };
+    let hit: Vec<bool> = rows.iter().map(carries).collect();
+    let traces: std::collections::HashSet<TraceId> =
+        rows.iter().zip(&hit).filter(|(_, hit)| **hit).filter_map(|(row, _)| trace_of(row)).collect();
+    let belongs = |row: &T, hit: bool| trace_of(row).map_or(hit, |trace| traces.contains(&trace));
+    rows.iter().zip(hit).filter(|(row, hit)| belongs(row, *hit)).map(|(row, _)| row.clone()).collect()
+}
+
+impl Records for World {
+    type Spans = Found<SpanRecord>;
+    type Logs = Found<LogRecord>;
+
+    fn spans(&mut self, terms: &[String]) -> Result<Found<SpanRecord>, storage::Error> {
+        self.lookups += 1;
+        Ok(Found { rows: lookup(&self.spans, terms), copied: std::rc::Rc::clone(&self.copied) })
+    }
+
+    fn logs(&mut self, terms: &[String]) -> Result<Found<LogRecord>, storage::Error> {
+        self.lookups += 1;
+        Ok(Found { rows: lookup(&self.logs, terms), copied: std::rc::Rc::clone(&self.copied) })
+    }
+}
+
+impl World {
+    fn of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>) -> Self {
+        Self { spans, logs, ..Self::default() }
+    }
+
+    fn find(&mut self, id: &str, limits: &Limits) -> Result<Journey, Error> {
+        find_in(self, &IdRules::default(), id, TimeRange::ALL, NOW, limits)
+    }
+
+    fn journey(&mut self, id: &str) -> Journey {
+        let journey = self.find(id, &Limits::default()).expect("found");
+        check_invariants(&journey);
+        journey
+    }
+}
+
+/// What holds for every journey.
+fn check_invariants(journey: &Journey) {
+    let spent: i64 = journey.time_spent.iter().map(|spent| spent.duration_nano).sum();
+    assert_eq!(spent, journey.duration_nano, "time spent adds up");
+    let own: i64 = journey.rows.iter().map(|row| row.self_nano).sum();
+    let gaps = journey.time_spent.iter().filter(|spent| spent.class == query_api::TimeClass::Gap);
+    let gap: i64 = gaps.map(|spent| spent.duration_nano).sum();
+    assert_eq!(own + gap, journey.duration_nano, "rows and gaps add up");
+    for pair in journey.rows.windows(2) {
+        assert!(pair[1].depth <= pair[0].depth.saturating_add(1), "no row is deeper than one below the last");
+    }
+    for row in &journey.rows {
+        assert!(row.start_time >= journey.start_time && row.self_nano >= 0 && row.duration_nano >= 0);
+        assert!(row.start_time.plus(row.duration_nano) <= journey.start_time.plus(journey.duration_nano));
+    }
+    let count = |kind| journey.rows.iter().filter(|row| row.kind == kind).count();
+    assert_eq!(count(RowKind::Span), journey.counts.spans);
+    assert_eq!(count(RowKind::Log), journey.counts.logs);
+    assert_eq!(count(RowKind::Trace), journey.counts.traces);
+    assert_eq!(journey.traces.len(), journey.counts.traces);
+}
+
+/// The rows as an outline.
+fn outline(journey: &Journey) -> String {
+    let line = |row: &JourneyRow| {
+        let indent = "  ".repeat(row.depth.into());
+        let kind = match row.kind {
+            RowKind::Trace => "trace",
+            RowKind::Span => "span",
+            RowKind::Log => "log",
+            RowKind::Event => "event",
+            RowKind::QueueWait if row.is_open => "open",
+            RowKind::QueueWait => "queue",
+            RowKind::Missing => "missing",
+        };
+        let error = if row.is_error { " !" } else { "" };
+        format!("{indent}{kind} {} {} {}ms{error}\n", row.service, row.name, row.duration_nano / MILLI)
+    };
+    journey.rows.iter().map(line).collect()
+}
+
+fn row<'a>(journey: &'a Journey, name: &str) -> &'a JourneyRow {
+    let named = journey.rows.iter().filter(|row| row.kind != RowKind::Trace);
+    named.into_iter().find(|row| row.name == name).unwrap_or_else(|| panic!("no row {name}:\n{}", outline(journey)))
+}
+
+fn cut<'a>(journey: &'a Journey, limit: &str) -> &'a Cut {
+    let found = journey.cuts.iter().find(|cut| cut.limit == limit);
+    found.unwrap_or_else(|| panic!("no cut `{limit}` in {:?}", journey.cuts))
+}
+
+/// The purchase of the mockup: four traces, one message, one retry.
+fn purchase() -> World {
+    let order = "order_id=ORD-4711";
+    let spans = vec![
+        span(1, 1, 0, "gateway", "POST /checkout", 0, 310).kind("server"),
+        span(1, 2, 1, "checkout", "PlaceOrder", 10, 290).id(order),
+        span(1, 3, 2, "checkout", "send orders", 280, 10).produces("orders").record("orders", "3", "88121"),
+        span(2, 4, 0, "billing", "process orders", 4390, 3610).consumes("orders").link(1, 3),
+        span(2, 5, 4, "billing", "charge #1", 4400, 820).error("acquirer timeout after 800ms"),
+        span(2, 6, 4, "billing", "charge #2", 7220, 380),
+        span(3, 7, 0, "ledger", "book", 8060, 280).id(order),
+        span(4, 8, 0, "mailer", "send mail", 8100, 60).id(order),
+    ];
+    let logs = vec![
+        log(1, 2, "checkout", "stock low", 50).level(13),
+        log(2, 5, "billing", "acquirer timeout after 800ms", 5220).level(17),
+        log(0, 0, "nginx", "POST /checkout 200", 312).id(order),
+    ];
+    World::of(spans, logs)
+}
+
+fn terms(texts: &[&str]) -> Vec<IdTerm> {
+    texts.iter().map(|text| text.parse().expect("a term")).collect()
+}

@@ -1,0 +1,151 @@
+//! The same purchase through a real store: OTLP bytes in, journey out, from the head, from segments
+//! and after reopening.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::{ManualClock, Signal};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span, status};
+use prost::Message as _;
+use query_api::JourneyStatus;
+use storage::{Compression, Frame, Settings, Store};
+
+use super::super::find;
+use super::*;
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
+/// Order numbers travel as attributes; the store finds the ids itself.
+fn orders(ids: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    ids.iter().filter_map(|id| id.split_once('=')).filter(|(kind, _)| *kind == "order_id")
+}
+
+fn span_bytes(record: &SpanRecord) -> Bytes {
+    let own = record.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let code = if record.is_error { status::StatusCode::Error } else { status::StatusCode::Unset };
+    let link = |(trace, span): &(TraceId, SpanId)| span::Link {
+        trace_id: trace.0.to_vec(),
+        span_id: span.0.to_vec(),
+        ..span::Link::default()
+    };
+    let kind = model::otlp::traces::KINDS.iter().position(|kind| *kind == record.kind).expect("a kind");
+    let one = Span {
+        trace_id: record.trace_id.0.to_vec(),
+        span_id: record.span_id.0.to_vec(),
+        parent_span_id: record.parent_span_id.map(|id| id.0.to_vec()).unwrap_or_default(),
+        name: record.name.clone(),
+        kind: kind as i32,
+        start_time_unix_nano: record.start.0 as u64,
+        end_time_unix_nano: record.end().0 as u64,
+        attributes: own.chain(orders(&record.ids)).map(|(key, value)| attribute(key, value)).collect(),
+        links: record.links.iter().map(link).collect(),
+        status: Some(Status { message: record.status_message.clone(), code: code.into() }),
+        ..Span::default()
+    };
+    let resource = Resource { attributes: vec![attribute("service.name", &record.service)], ..Resource::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![one], ..ScopeSpans::default() }];
+    let group = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![group] }.encode_to_vec().into()
+}
+
+fn log_bytes(record: &LogRecord) -> Bytes {
+    let mut writer = LogsWriter::new([("service.name", record.service.as_str())]);
+    let parts = LogRecordParts {
+        time: record.time,
+        severity_number: record.severity_number,
+        severity_text: &record.severity_text,
+        body: &record.body,
+        trace_id: record.trace_id,
+        span_id: record.span_id,
+        ..LogRecordParts::default()
+    };
+    writer.push(&parts, orders(&record.ids));
+    writer.finish().into()
+}
+
+async fn open(dir: &std::path::Path) -> Arc<Store> {
+    let clock = ManualClock::at(NOW);
+    Store::open(Settings::new(dir), Arc::new(IdRules::default()), clock).await.expect("opens")
+}
+
+async fn append(store: &Store, signal: Signal, payload: Bytes) {
+    let batch = store.decode(signal, &payload, NOW).expect("decodable");
+    assert_eq!(batch.rejected, 0, "{:?}", batch.rejection);
+    let frame = Frame { signal, compression: Compression::Identity, received_at: NOW, payload };
+    store.append(frame, batch).await.expect("durable");
+}
+
+async fn fill(store: &Store, world: &World) {
+    for span in &world.spans {
+        append(store, Signal::Traces, span_bytes(span)).await;
+    }
+    for log in &world.logs {
+        append(store, Signal::Logs, log_bytes(log)).await;
+    }
+}
+
+async fn stored(store: &Arc<Store>, id: &str) -> Journey {
+    let (snapshot, id) = (store.snapshot(), id.to_owned());
+    let read = move || find(&snapshot, &IdRules::default(), &id, TimeRange::ALL, &Limits::default());
+    let journey = tokio::task::spawn_blocking(read).await.expect("no panic").expect("found");
+    check_invariants(&journey);
+    journey
+}
+
+/// A purchase beside another one, so that finding everything is not enough.
+fn two_purchases() -> World {
+    let mut world = purchase();
+    world.spans.push(span(9, 90, 0, "gateway", "POST /checkout", 20, 100).id("order_id=ORD-4712"));
+    world.logs.push(log(0, 0, "nginx", "POST /checkout 500", 120).id("order_id=ORD-4712"));
+    world
+}
+
+#[tokio::test]
+async fn a_purchase_is_whole_in_the_head_in_segments_and_after_reopening() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let expected = outline(&purchase().journey("ORD-4711"));
+    let store = open(dir.path()).await;
+    fill(&store, &two_purchases()).await;
+
+    let in_head = stored(&store, "ORD-4711").await;
+    assert_eq!(outline(&in_head), expected);
+    assert_eq!(in_head.status, JourneyStatus::Ok);
+    assert!(in_head.stats.head_rows > 0 && in_head.stats.segments_read == 0, "{:?}", in_head.stats);
+
+    store.seal().await.expect("sealed");
+    let sealed = stored(&store, "ORD-4711").await;
+    assert!(sealed.stats.segments_read > 0 && sealed.stats.head_rows == 0, "{:?}", sealed.stats);
+    let in_head_stats = in_head.stats.clone();
+    assert_eq!(Journey { stats: in_head_stats, ..sealed.clone() }, in_head, "head and segments say the same");
+
+    store.close().await.expect("closed");
+    drop(store);
+    let store = open(dir.path()).await;
+    let reopened = stored(&store, "ORD-4711").await;
+    assert_eq!(Journey { stats: sealed.stats.clone(), ..reopened }, sealed);
+    let by_link = stored(&store, &trace(2).to_string()).await;
+    assert_eq!(outline(&by_link), expected, "from the linked trace to the whole purchase");
+    store.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_half_sealed_is_whole() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let mut late = two_purchases();
+    let early = World::of(late.spans.split_off(5), late.logs.split_off(1));
+    fill(&store, &early).await;
+    store.seal().await.expect("sealed");
+    fill(&store, &late).await;
+    let journey = stored(&store, "ORD-4711").await;
+    assert_eq!(outline(&journey), outline(&purchase().journey("ORD-4711")));
+    assert!(journey.stats.segments_read > 0 && journey.stats.head_rows > 0, "{:?}", journey.stats);
+    store.close().await.expect("closed");
+}

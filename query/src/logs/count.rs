@@ -1,0 +1,102 @@
+//! Counts matching records by field values: what `lang: logs` alert rules are evaluated on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use model::TimeRange;
+use storage::Snapshot;
+use storage::rows::LogRows;
+use thiserror::Error;
+
+use super::record::level;
+use super::visit_candidates;
+use crate::limits::Cancel;
+use crate::search::Query;
+
+/// Groups one count may have.
+pub const GROUPS_MAX: usize = 10_000;
+
+/// Why there are no counts.
+#[derive(Debug, Error)]
+pub enum CountError {
+    /// The store cannot be read.
+    #[error("the store could not be read: {0}")]
+    Store(#[from] storage::Error),
+    /// The fields have too many different values.
+    #[error("more than {GROUPS_MAX} groups by {0}: group by fields with fewer values")]
+    Groups(String),
+}
+
+/// The number of records within `range` that match, for each combination of the values of `by`. A field
+/// that a record does not have is left out of its labels. Without `by` there is one group without
+/// labels, also when its count is 0.
+///
+/// Fields are `service`, `level` (or `severity`), `resource.KEY`, and any attribute or id kind.
+///
+/// # Errors
+/// See [`CountError`].
+pub fn count(
+    snapshot: &Snapshot,
+    query: &Query,
+    by: &[String],
+    range: TimeRange,
+    cancel: &Cancel,
+) -> Result<Vec<(BTreeMap<String, String>, u64)>, CountError> {
+    let mut groups: HashMap<Vec<String>, u64> = HashMap::new();
+    let mut is_too_many = false;
+    let mut key = vec![String::new(); by.len()];
+    visit_candidates(snapshot, query, range, cancel, &mut |batch| {
+        let rows = LogRows::new(batch);
+        for row in 0..rows.len() {
+            if !query.matches_log(&rows, row) {
+                continue;
+            }
+            for (value, field) in key.iter_mut().zip(by) {
+                value.clear();
+                value.push_str(field_value(&rows, row, field));
+            }
+            if let Some(count) = groups.get_mut(&key) {
+                *count += 1;
+            } else if groups.len() < GROUPS_MAX {
+                groups.insert(key.clone(), 1);
+            } else {
+                is_too_many = true;
+                return ControlFlow::Break(());
+            }
+        }
+        cancel.flow()
+    })?;
+    if is_too_many {
+        return Err(CountError::Groups(by.join(", ")));
+    }
+    if by.is_empty() && groups.is_empty() {
+        groups.insert(Vec::new(), 0);
+    }
+    let labels = |key: Vec<String>| {
+        let pairs = by.iter().cloned().zip(key);
+        pairs.filter(|(_, value)| !value.is_empty()).collect::<BTreeMap<_, _>>()
+    };
+    let mut counts: Vec<_> = groups.into_iter().map(|(key, count)| (labels(key), count)).collect();
+    counts.sort();
+    Ok(counts)
+}
+
+/// The value a record has for a field; empty when it has none.
+fn field_value<'a>(rows: &LogRows<'a>, row: usize, field: &str) -> &'a str {
+    match field {
+        "service" | "service.name" => return rows.service(row),
+        "level" | "severity" => return level(rows.severity_number(row), rows.severity_text(row)),
+        _ => {}
+    }
+    let value_of = |mut pairs: Box<dyn Iterator<Item = (&'a str, &'a str)> + '_>, key: &str| {
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
+    };
+    if let Some(key) = field.strip_prefix("resource.") {
+        return value_of(Box::new(rows.resource_attributes(row)), key).unwrap_or("");
+    }
+    let id = || rows.ids(row).find_map(|id| id.strip_prefix(field)?.strip_prefix('='));
+    value_of(Box::new(rows.attributes(row)), field)
+        .or_else(id)
+        .or_else(|| value_of(Box::new(rows.resource_attributes(row)), field))
+        .unwrap_or("")
+}

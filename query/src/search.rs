@@ -1,0 +1,117 @@
+//! The search syntax for log records and spans: text to tree, tree to a matcher of rows.
+//!
+//! `service:checkout level>=warn "acquirer timeout" -path:/health duration>200ms order_id:ORD-4711`
+//!
+//! Owns: the grammar and its meaning (`docs/reference/search.md`). Does not own: which rows are read
+//! (`logs`), which ids a record carries (`model::ids`).
+//!
+//! Invariants: text, nesting and number of terms are bounded; what is printed reads back as the same
+//! search; matching a row is linear in its bytes.
+
+mod ast;
+mod matcher;
+mod parse;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use model::IdRules;
+use storage::rows::{LogRows, SpanRows};
+use thiserror::Error;
+
+pub use ast::{Expr, Field, Op, Operand, Pattern, Term, Test};
+pub(crate) use record::severity_of;
+
+use matcher::Node;
+use record::{LogRow, SpanRow};
+
+/// Bytes a search may have.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Bytes one term may have.
+pub const TERM_BYTES_MAX: usize = 1 << 10;
+/// Terms a search may have.
+pub const TERMS_MAX: usize = 256;
+/// How deep parentheses and negations may nest.
+pub const DEPTH_MAX: usize = 64;
+
+/// Why a text is no search.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("column {column}: {message}")]
+pub struct SearchError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// A search, ready to be asked of rows.
+#[derive(Clone, Debug)]
+pub struct Query {
+    expr: Expr,
+    node: Node,
+    required_ids: Option<Vec<String>>,
+}
+
+/// Reads a search.
+///
+/// # Errors
+/// What is wrong, at which column, and what would be right.
+pub fn parse(text: &str) -> Result<Query, SearchError> {
+    Query::new(parse::parse(text)?, None)
+}
+
+/// Reads a search, knowing the id kinds: a field of that name looks at the ids found in a record and at
+/// nothing else, so that the identity index can answer it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_ids(text: &str, ids: &IdRules) -> Result<Query, SearchError> {
+    Query::new(parse::parse(text)?, Some(ids))
+}
+
+impl Query {
+    fn new(expr: Expr, ids: Option<&IdRules>) -> Result<Self, SearchError> {
+        let node = Node::new(&expr, ids).map_err(|message| SearchError { column: 1, message })?;
+        let required_ids = node.required_ids();
+        Ok(Self { expr, node, required_ids })
+    }
+
+    /// What was asked.
+    pub const fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
+    /// Whether a log record matches.
+    pub fn matches_log(&self, rows: &LogRows<'_>, row: usize) -> bool {
+        self.node.is_match(&LogRow(rows, row))
+    }
+
+    /// Whether a span matches.
+    pub fn matches_span(&self, rows: &SpanRows<'_>, row: usize) -> bool {
+        self.node.is_match(&SpanRow(rows, row))
+    }
+
+    /// Id terms (`kind=value`) of which every match carries at least one: rows that
+    /// [`storage::Snapshot::lookup`] does not find for them need not be read. `None` when the search
+    /// demands no id. Id kinds other than `trace_id` need [`parse_with_ids`].
+    pub fn required_ids(&self) -> Option<&[String]> {
+        self.required_ids.as_deref()
+    }
+}
+
+impl FromStr for Query {
+    type Err = SearchError;
+
+    fn from_str(text: &str) -> Result<Self, SearchError> {
+        parse(text)
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.fmt(f)
+    }
+}

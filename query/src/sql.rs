@@ -1,0 +1,218 @@
+//! SQL over `spans`, `logs` and `points`: one read-only statement, fenced.
+//!
+//! ```text
+//! text ─► guard (size, one statement, SELECT only, our tables, bounded shape) ─► plan ─► rows ─► JSON
+//!         └────────────── a thread of its own: large stack, small runtime, memory pool ──────────────┘
+//! ```
+//!
+//! Owns: what a statement may do and cost, how Arrow values look in JSON. Does not own: SQL itself
+//! (DataFusion), the tables (`storage`).
+//!
+//! Invariants: nothing but the snapshot's tables can be read and nothing can be written; a statement is
+//! refused by its shape before DataFusion sees it, because planning cannot be interrupted; a statement
+//! that never ends holds its thread and its place in the gate, not a thread of the server.
+
+mod functions;
+mod guard;
+mod render;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use datafusion::error::DataFusionError;
+use futures_util::StreamExt as _;
+use query_api::{Cut, SqlAnswer, SqlRequest};
+use storage::Snapshot;
+use thiserror::Error;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Rows returned when the request names no limit.
+pub const ROWS_DEFAULT: usize = 1_000;
+
+/// What one statement may be and cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// Bytes of text. Default 16 KiB.
+    pub text_bytes_max: usize,
+    /// Expression nodes, items of `IN` lists not counted. Default 500.
+    pub nodes_max: usize,
+    /// How deep expressions and subqueries may nest. Default 64.
+    pub depth_max: usize,
+    /// `UNION`, `EXCEPT` and `INTERSECT`. Default 32.
+    pub set_operations_max: usize,
+    /// Items of all `IN` lists together. Default 1,000.
+    pub in_items_max: usize,
+    /// Rows an answer may have. Default 100,000.
+    pub rows_max: usize,
+    /// Bytes an answer may have, roughly. Default 32 MiB.
+    pub answer_bytes_max: usize,
+    /// Memory for sorting, grouping and joining. Default 256 MiB.
+    pub memory_bytes_max: usize,
+    /// How long it may take. Default 30 s.
+    pub timeout: Duration,
+    /// Stack of the thread it is planned and run on. Default 64 MiB, of which only what is used is real.
+    pub stack_bytes: usize,
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        Self {
+            text_bytes_max: 16 << 10,
+            nodes_max: 500,
+            depth_max: 64,
+            set_operations_max: 32,
+            in_items_max: 1_000,
+            rows_max: 100_000,
+            answer_bytes_max: 32 << 20,
+            memory_bytes_max: 256 << 20,
+            timeout: Duration::from_secs(30),
+            stack_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Why a statement has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SqlError {
+    /// The statement is wrong, or does what is not allowed.
+    #[error("{message}")]
+    Statement {
+        /// What is wrong, with line and column where they are known.
+        message: String,
+        /// What would be right.
+        hint: Option<String>,
+    },
+    /// The statement costs more than it may.
+    #[error("{message}")]
+    Limit {
+        /// The limit and what was asked.
+        message: String,
+        /// What to try instead.
+        hint: Option<String>,
+    },
+    /// Nobody waits for the answer any more.
+    #[error("the statement was cancelled")]
+    Cancelled,
+    /// A defect of ours, or the store cannot be read.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl SqlError {
+    fn statement(message: impl Into<String>) -> Self {
+        Self::Statement { message: message.into(), hint: None }
+    }
+
+    fn limit(message: impl Into<String>, hint: &str) -> Self {
+        Self::Limit { message: message.into(), hint: Some(hint.to_owned()) }
+    }
+
+    fn timeout(limits: &SqlLimits) -> Self {
+        Self::limit(format!("no answer within {:?}", limits.timeout), "ask for a shorter time range or fewer columns")
+    }
+}
+
+/// Runs one statement on a thread of its own. `place` is dropped when that thread ends, be it long after
+/// this future; dropping the future cancels the statement. `stats.elapsed_nano` is left 0 for the
+/// caller, who holds the clock.
+///
+/// # Errors
+/// See [`SqlError`].
+pub async fn run(
+    snapshot: Snapshot,
+    request: SqlRequest,
+    limits: SqlLimits,
+    place: impl Send + 'static,
+) -> Result<SqlAnswer, SqlError> {
+    let cancel = CancellationToken::new();
+    let _guard: DropGuard = cancel.clone().drop_guard();
+    let (sender, answer) = tokio::sync::oneshot::channel();
+    let patience = limits.timeout + Duration::from_secs(1);
+    let (timeout, stack_bytes) = (SqlError::timeout(&limits), limits.stack_bytes);
+    let work = move || {
+        let _place = place;
+        let answer = run_here(&snapshot, &request, &limits, &cancel);
+        // The asker may have gone.
+        drop(sender.send(answer));
+    };
+    spawn(work, stack_bytes)?;
+    match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(SqlError::Internal("the statement ended in an internal error".to_owned())),
+        Err(_) => Err(timeout),
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static, stack_bytes: usize) -> Result<(), SqlError> {
+    let thread = std::thread::Builder::new().name("sql".to_owned()).stack_size(stack_bytes);
+    match thread.spawn(work) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SqlError::Internal(format!("starting a thread: {error}"))),
+    }
+}
+
+fn run_here(
+    snapshot: &Snapshot,
+    request: &SqlRequest,
+    limits: &SqlLimits,
+    cancel: &CancellationToken,
+) -> Result<SqlAnswer, SqlError> {
+    let rows_wanted = request.limit.unwrap_or(ROWS_DEFAULT);
+    if rows_wanted > limits.rows_max {
+        let message = format!("`limit` is {rows_wanted}, {} at most", limits.rows_max);
+        return Err(SqlError::limit(message, "aggregate, or ask in parts"));
+    }
+    let statement = guard::check(&request.query, limits)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(2).build();
+    let runtime = runtime.map_err(|error| SqlError::Internal(format!("starting a runtime: {error}")))?;
+    let answer = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(SqlError::Cancelled),
+            () = tokio::time::sleep(limits.timeout) => Err(SqlError::timeout(limits)),
+            answer = execute(snapshot, statement, rows_wanted, limits) => answer,
+        }
+    });
+    runtime.shutdown_background();
+    answer
+}
+
+async fn execute(
+    snapshot: &Snapshot,
+    statement: guard::Checked,
+    rows_wanted: usize,
+    limits: &SqlLimits,
+) -> Result<SqlAnswer, SqlError> {
+    let explain = |error: DataFusionError| guard::explain(&error);
+    let context = session::context(snapshot, limits).map_err(explain)?;
+    let is_query = statement.is_query;
+    let mut frame = session::plan(&context, statement).await.map_err(explain)?;
+    if is_query {
+        frame = frame.limit(0, Some(rows_wanted + 1)).map_err(explain)?;
+    }
+    let task = std::sync::Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.map_err(explain)?;
+    let scanned = std::sync::Arc::clone(&plan);
+    let mut stream = datafusion::physical_plan::execute_stream(plan, task).map_err(explain)?;
+    let mut answer = render::Answer::new(&stream.schema(), rows_wanted, limits.answer_bytes_max);
+    while let Some(batch) = stream.next().await {
+        if answer.add(&batch.map_err(explain)?)?.is_break() {
+            break;
+        }
+    }
+    drop(stream);
+    let mut answer = answer.finish();
+    answer.stats.rows_scanned = session::rows_scanned(&scanned);
+    Ok(answer)
+}
+
+/// The cut of an answer that has more rows than were wanted.
+fn rows_cut(rows: usize) -> Cut {
+    Cut {
+        what: format!("the first {rows} rows; there are more"),
+        limit: "limit".to_owned(),
+        hint: Some("raise `limit`, or aggregate".to_owned()),
+    }
+}

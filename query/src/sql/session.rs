@@ -1,0 +1,78 @@
+//! A DataFusion session that can read one snapshot and nothing else.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::dataframe::DataFrame;
+use datafusion::error::Result;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::context::{SQLOptions, SessionContext};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry as _, ObjectStoreUrl};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use model::Signal;
+use storage::Snapshot;
+
+use super::SqlLimits;
+use super::functions::scalar_functions;
+use super::guard::Checked;
+
+/// A session over a snapshot: its three tables, the offered functions, bounded memory, no files but the
+/// snapshot's, nothing spilled to disk.
+pub(super) fn context(snapshot: &Snapshot, limits: &SqlLimits) -> Result<SessionContext> {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.execution.enable_recursive_ctes = false;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime_env(limits)?)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(scalar_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .build();
+    let context = SessionContext::new_with_state(state);
+    for signal in Signal::ALL {
+        context.register_table(signal.table(), snapshot.table(signal))?;
+    }
+    Ok(context)
+}
+
+fn runtime_env(limits: &SqlLimits) -> Result<Arc<RuntimeEnv>> {
+    // The default registry knows `file://`: that goes before the segments' store comes in.
+    let stores = DefaultObjectStoreRegistry::new();
+    stores.deregister_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+    let (url, store) = Snapshot::object_store();
+    stores.register_store(ObjectStoreUrl::parse(url)?.as_ref(), store);
+    let named_consumers = NonZeroUsize::new(3).expect("3 is not 0");
+    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limits.memory_bytes_max), named_consumers);
+    RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(stores))
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()
+}
+
+/// Plans a checked statement. The plan is checked once more, by DataFusion.
+pub(super) async fn plan(context: &SessionContext, checked: Checked) -> Result<DataFrame> {
+    let plan = context.state().statement_to_plan(Statement::Statement(Box::new(checked.statement))).await?;
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(&plan)?;
+    context.execute_logical_plan(plan).await
+}
+
+/// Rows that the scans of a plan that has run let through.
+pub(super) fn rows_scanned(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let children = plan.children();
+    if children.is_empty() {
+        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
+        return rows.unwrap_or(0) as u64;
+    }
+    children.into_iter().map(rows_scanned).sum()
+}

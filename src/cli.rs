@@ -1,0 +1,157 @@
+//! The command line's shape.
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Failure;
+use crate::remote::{RangeArgs, ServerArgs};
+use crate::{demo, serve, ui};
+
+/// Follow any ID through every service, log line and queue of a microservice shop.
+///
+/// Without a command it opens the terminal UI.
+#[derive(Parser, Debug)]
+#[command(name = "silmari", version, arg_required_else_help = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What can be done.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Open the terminal UI
+    Ui(ui::UiArgs),
+    /// Run the server: collector, store, queries and rules in one process
+    Serve(serve::ServeArgs),
+    /// Start a server, a shop of nine services, an agent and traffic, and open the terminal UI
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::DemoArgs),
+    /// Show everything one ID reaches, as one timeline
+    #[command(after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h")]
+    Trace(TraceArgs),
+    /// Search log records, or follow them as they arrive
+    #[command(after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f")]
+    Logs(LogsArgs),
+    /// Rate, errors and duration of every service, and the state of every queue
+    #[command(after_help = "Example:\n  silmari services --since 5m")]
+    Services(ServicesArgs),
+    /// Evaluate a PromQL expression
+    #[command(after_help = "Examples:\n  silmari metrics 'rate(http_server_request_duration_seconds_count[1m])'\n  silmari metrics 'sum by (service_name) (rate(http_server_request_duration_seconds_count[1m]))' --since 15m --step 30s")]
+    Metrics(MetricsArgs),
+    /// Run one read-only SQL statement over spans, logs and points
+    #[command(after_help = "Example:\n  silmari sql 'select service, count(*) from spans group by 1'")]
+    Sql(SqlArgs),
+    /// Alert rules and their state
+    Alerts(AlertsArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the configuration reference (docs/reference/configuration.md)
+    #[command(hide = true)]
+    Reference,
+}
+
+/// Arguments of `trace`.
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    /// An order number, a correlation ID, a trace ID, a Kafka message key …, or kind=value
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Columns to draw for
+    #[arg(long)]
+    pub(crate) width: Option<usize>,
+}
+
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// The search, for example 'service:billing level>=warn timeout'
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Go on printing records as they arrive
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Records to print at most
+    #[arg(long, default_value_t = 200)]
+    pub(crate) limit: usize,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `services`.
+#[derive(Args, Debug)]
+pub(crate) struct ServicesArgs {
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `metrics`.
+#[derive(Args, Debug)]
+pub(crate) struct MetricsArgs {
+    /// The expression
+    pub(crate) promql: String,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Distance between points; with it, or with --since or --from, a range is evaluated
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) step: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `sql`.
+#[derive(Args, Debug)]
+pub(crate) struct SqlArgs {
+    /// One SELECT statement over spans, logs and points
+    pub(crate) query: String,
+    /// Rows to print at most
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// How to print rows
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Print JSON (the same as --format json)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `alerts`.
+#[derive(Args, Debug)]
+pub(crate) struct AlertsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// Comma-separated values
+    Csv,
+    /// JSON
+    Json,
+}
+
+/// Prints completions.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "silmari", &mut script);
+    crate::output::text(&String::from_utf8_lossy(&script))
+}

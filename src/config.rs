@@ -1,0 +1,163 @@
+//! `silmari.toml`: the settings of `silmari serve`. The reference page is generated from these types.
+//!
+//! Invariant: everything has a default; an unknown key is an error with line, column and the keys that
+//! would be right.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::units;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+
+/// Everything in `silmari.toml`. Relative paths begin at the file's folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The store.
+    pub(crate) store: StoreConfig,
+    /// Receiving telemetry.
+    pub(crate) collector: collector::Settings,
+    /// The query API.
+    pub(crate) api: ApiConfig,
+    /// What identifies a request.
+    pub(crate) ids: IdsConfig,
+    /// Alert rules and where alerts go.
+    pub(crate) rules: RulesConfig,
+    /// Boards.
+    pub(crate) boards: BoardsConfig,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreConfig {
+    /// Rows in memory that make them be written as segments. Default: 262144.
+    pub(crate) seal_rows: usize,
+    /// Age of the oldest row in memory that makes it be written. Default: `1m`.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "String")]
+    pub(crate) seal_interval: Duration,
+    /// Memory for rows that are not yet in segments; above it senders are asked to wait. Default: `1GiB`.
+    #[serde(with = "units::size")]
+    #[schemars(with = "String")]
+    pub(crate) head_bytes_max: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let store = storage::Settings::new("");
+        Self {
+            seal_rows: store.seal_rows,
+            seal_interval: store.seal_interval,
+            head_bytes_max: store.head_bytes_max,
+        }
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ApiConfig {
+    /// Address of the query API. Default: `127.0.0.1:3900`.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3900)) }
+    }
+}
+
+/// `[ids]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct IdsConfig {
+    /// File with the id kinds. Default: built-in kinds for orders, carts, payments, correlation and request
+    /// ids, messages and sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `[rules]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RulesConfig {
+    /// Files, or folders whose `*.yaml` and `*.yml` are read. Default: none.
+    pub(crate) paths: Vec<PathBuf>,
+    /// How often a group without an interval of its own is evaluated. Default: `15s`.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "String")]
+    pub(crate) interval: Duration,
+    /// URLs that get alerts as Alertmanager's webhook receiver does. Default: none.
+    pub(crate) webhooks: Vec<String>,
+    /// Base URLs of Alertmanagers (API v2). Default: none.
+    pub(crate) alertmanagers: Vec<String>,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            interval: Duration::from_secs(15),
+            webhooks: Vec::new(),
+            alertmanagers: Vec::new(),
+        }
+    }
+}
+
+/// `[boards]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BoardsConfig {
+    /// Folder whose `*.toml` are boards, beside the built-in ones. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads a file; the defaults when there is none.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let mut config = Self::parse(&text).map_err(|error| Failure::usage(format!("{}:{error}", path.display())))?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        config.ids.file = config.ids.file.map(|file| folder.join(file));
+        config.boards.folder = config.boards.folder.map(|at| folder.join(at));
+        config.rules.paths = config.rules.paths.iter().map(|at| folder.join(at)).collect();
+        Ok(config)
+    }
+
+    /// Reads the text of a file. The error begins with `line:column:`.
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let (line, column) = model::text::place(text, at);
+            format!("{line}:{column}: {}", error.message())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_the_defaults_and_the_defaults_can_be_written_down() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+        let text = toml::to_string(&Config::default()).expect("can be written");
+        assert_eq!(Config::parse(&text), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line_and_column_and_what_would_be_right() {
+        let error = Config::parse("[store]\nseal_row = 5\n").expect_err("unknown key");
+        assert!(error.starts_with("2:1: ") && error.contains("seal_rows"), "{error}");
+        let error = Config::parse("[store]\nseal_interval = \"5\"\n").expect_err("no unit");
+        assert!(error.starts_with("2:17: ") && error.contains("15m"), "{error}");
+    }
+}

@@ -1,0 +1,46 @@
+//! `silmari logs QUERY [-f]`: search log records, or follow them.
+
+use std::pin::pin;
+
+use futures_util::StreamExt as _;
+use query_api::client::TailItem;
+use query_api::LogRecord;
+
+use crate::cli::LogsArgs;
+use crate::exit::Failure;
+use crate::output;
+use crate::remote::{QUARTER, ServerArgs};
+
+pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), Failure> {
+    let client = server.client();
+    // The tail is opened before the search, so that no record falls between the two.
+    let tail = match arguments.follow {
+        true => Some(client.tail(&arguments.query).await?),
+        false => None,
+    };
+    let range = arguments.range.range(QUARTER)?;
+    let answer = client.logs(&arguments.query, range, arguments.limit).await?;
+    for cut in &answer.cuts {
+        output::remark(&format!("{} ({})", cut.what, cut.limit));
+    }
+    for record in &answer.records {
+        print(record, arguments.json)?;
+    }
+    let Some(tail) = tail else { return Ok(()) };
+    let mut tail = pin!(tail);
+    while let Some(item) = tail.next().await {
+        match item? {
+            TailItem::Record(record) if answer.records.contains(&record) => {}
+            TailItem::Record(record) => print(&record, arguments.json)?,
+            TailItem::Skipped(count) => output::remark(&format!("skipped {count} records: this terminal is too slow")),
+        }
+    }
+    Err(Failure::runtime("the server ended the tail"))
+}
+
+fn print(record: &LogRecord, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json_line(record);
+    }
+    output::text(&format!("{}\n", tui::text::log_line(record, None)))
+}

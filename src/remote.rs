@@ -1,0 +1,65 @@
+//! What every command that asks the server shares: the client and the time range.
+
+use std::time::Duration;
+
+use clap::Args;
+use model::time::parse_duration;
+use model::{Clock, SystemClock, TimeRange, UnixNano};
+use query_api::Client;
+
+use crate::exit::Failure;
+
+/// Which server is asked.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ServerArgs {
+    /// The query API of the server
+    #[arg(long, global = true, env = "SILMARI_SERVER", default_value = "http://127.0.0.1:3900", value_name = "URL")]
+    pub(crate) server: String,
+}
+
+impl ServerArgs {
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.server)
+    }
+}
+
+/// Which time is looked at.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct RangeArgs {
+    /// Look at the last 15m, 2h, 7d …
+    #[arg(long, value_name = "DURATION", conflicts_with = "from")]
+    pub(crate) since: Option<String>,
+    /// Begin at this time (RFC 3339 or Unix seconds)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// End at this time instead of now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+}
+
+impl RangeArgs {
+    /// The range, `default` long when nothing was said.
+    pub(crate) fn range(&self, default: Duration) -> Result<TimeRange, Failure> {
+        let to = match &self.to {
+            Some(text) => text.parse::<UnixNano>().map_err(|e| Failure::usage(format!("--to: {e}")))?,
+            None => SystemClock::shared().now(),
+        };
+        if let Some(text) = &self.from {
+            let from = text.parse::<UnixNano>().map_err(|e| Failure::usage(format!("--from: {e}")))?;
+            if from > to {
+                return Err(Failure::usage(format!("--from {from} lies after the end {to}")));
+            }
+            return Ok(TimeRange { from, to });
+        }
+        let since = match &self.since {
+            Some(text) => parse_duration(text).map_err(|error| Failure::usage(format!("--since: {error}")))?,
+            None => default,
+        };
+        Ok(TimeRange::last(since, to))
+    }
+}
+
+/// A quarter of an hour, the range of live views.
+pub(crate) const QUARTER: Duration = Duration::from_secs(15 * 60);
+/// A day, the range in which an id is looked for.
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,32 @@
+//! `silmari trace ID`: everything one ID reaches, as one timeline.
+
+use query_api::ClientError;
+
+use crate::cli::TraceArgs;
+use crate::exit::Failure;
+use crate::output;
+use crate::remote::{DAY, ServerArgs};
+
+pub(crate) async fn run(server: &ServerArgs, arguments: TraceArgs) -> Result<(), Failure> {
+    let range = arguments.range.range(DAY)?;
+    let journey = server.client().journey(&arguments.id, range).await.map_err(explain)?;
+    if arguments.json {
+        return output::json(&journey);
+    }
+    let width = arguments.width.unwrap_or_else(output::width);
+    output::text(&tui::text::journey(&journey, width, output::is_ascii()))
+}
+
+/// An id that nothing carries is answered with what was searched.
+fn explain(error: ClientError) -> Failure {
+    let ClientError::Refused(body) = &error else { return error.into() };
+    let (true, Some(range)) = (body.code == "not_found", &body.range) else { return error.into() };
+    let kinds: Vec<&str> = body.searched.iter().map(|term| term.kind.as_str()).collect();
+    Failure::runtime(format!(
+        "{}\n  searched as: {}\n  from {} to {}\n  try a longer range: --since 7d",
+        body.message,
+        kinds.join(", "),
+        range.from,
+        range.to
+    ))
+}

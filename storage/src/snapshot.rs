@@ -1,0 +1,227 @@
+//! A snapshot: head and segments at one instant. Every query runs on one.
+//!
+//! Invariant: what was acknowledged before the snapshot was taken is in it, each row once; it stays as
+//! it is while the store goes on. Reads block: call them off the async threads.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampNanosecondType;
+use model::{Signal, TimeRange, UnixNano};
+
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::head::HeadBatch;
+use crate::rows;
+use crate::schema::time_column;
+use crate::segment::reader::Segment;
+use crate::table::{STORE_URL, SnapshotTable};
+
+/// In which order a scan visits the parts of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanOrder {
+    /// As it is convenient.
+    Any,
+    /// Parts that end later come first; rows within a part are in no promised order.
+    Newest,
+}
+
+/// What a read cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanStats {
+    /// Rows looked at.
+    pub rows_scanned: u64,
+    /// Segments read from disk.
+    pub segments_read: u64,
+    /// Segments ruled out by time or index.
+    pub segments_pruned: u64,
+    /// Rows of the head looked at.
+    pub head_rows: u64,
+}
+
+/// Head and segments at one instant. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    taken_at: UnixNano,
+    head: Arc<[Arc<HeadBatch>]>,
+    segments: Arc<[Arc<Segment>]>,
+}
+
+enum Part<'a> {
+    Head(&'a HeadBatch),
+    Segment(&'a Segment),
+}
+
+impl Part<'_> {
+    fn time(&self) -> &TimeRange {
+        match self {
+            Self::Head(batch) => &batch.time,
+            Self::Segment(segment) => &segment.meta().time,
+        }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn new(taken_at: UnixNano, head: Vec<Arc<HeadBatch>>, segments: Vec<Arc<Segment>>) -> Self {
+        Self { taken_at, head: head.into(), segments: segments.into() }
+    }
+
+    /// When it was taken.
+    pub const fn taken_at(&self) -> UnixNano {
+        self.taken_at
+    }
+
+    /// Rows of a signal in the head and in segments.
+    pub fn row_counts(&self, signal: Signal) -> (u64, u64) {
+        let head = self.head.iter().filter(|batch| batch.signal == signal);
+        let segments = self.segments.iter().filter(|segment| segment.signal() == signal);
+        (head.map(|batch| batch.rows.num_rows() as u64).sum(), segments.map(|segment| segment.meta().rows).sum())
+    }
+
+    pub(crate) fn head(&self, signal: Signal) -> impl Iterator<Item = &HeadBatch> {
+        self.head.iter().map(Arc::as_ref).filter(move |batch| batch.signal == signal)
+    }
+
+    pub(crate) fn segments(&self, signal: Signal) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().map(Arc::as_ref).filter(move |segment| segment.signal() == signal)
+    }
+
+    /// Full rows, within `range`, of every group that carries any of the terms (`kind=value`).
+    ///
+    /// A group is a trace's rows within one part of the store, or a single record without a trace:
+    /// other rows of the same trace are found by asking for `trace_id=…`. `trace_id=<hex>` finds a
+    /// trace, `link=<hex>` the spans that link to it. `points` carry no ids and are never found.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub fn lookup(
+        &self,
+        signal: Signal,
+        range: &TimeRange,
+        terms: &[String],
+        stats: &mut ScanStats,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let mut found = Vec::new();
+        let mut keep = |batch: RecordBatch, stats: &mut ScanStats| -> Result<(), Error> {
+            stats.rows_scanned += batch.num_rows() as u64;
+            found.extend(within(signal, batch, range)?);
+            Ok(())
+        };
+        for batch in self.head(signal).filter(|batch| batch.time.overlaps(range)) {
+            stats.head_rows += batch.rows.num_rows() as u64;
+            if let Some(rows) = batch.lookup(terms)? {
+                keep(rows, stats)?;
+            }
+        }
+        for segment in self.segments(signal) {
+            let batches = match segment.meta().time.overlaps(range) {
+                true => segment.lookup(terms)?,
+                false => Vec::new(),
+            };
+            if batches.is_empty() {
+                stats.segments_pruned += 1;
+                continue;
+            }
+            stats.segments_read += 1;
+            for batch in batches {
+                keep(batch, stats)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// All rows within `range`, batch by batch, with the columns named (all when empty; the time
+    /// column comes always). The visit can end the scan.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub fn scan(
+        &self,
+        signal: Signal,
+        range: &TimeRange,
+        columns: &[&str],
+        order: ScanOrder,
+        stats: &mut ScanStats,
+        visit: &mut dyn FnMut(&RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut columns = columns.to_vec();
+        if !columns.is_empty() && !columns.contains(&time_column(signal)) {
+            columns.push(time_column(signal));
+        }
+        for part in self.parts(signal, range, order, stats) {
+            let mut step = |batch: RecordBatch, stats: &mut ScanStats| -> Result<ControlFlow<()>, Error> {
+                stats.rows_scanned += batch.num_rows() as u64;
+                Ok(within(signal, batch, range)?.map_or(ControlFlow::Continue(()), |batch| visit(&batch)))
+            };
+            let flow = match part {
+                Part::Head(batch) => {
+                    stats.head_rows += batch.rows.num_rows() as u64;
+                    step(project(&batch.rows, &columns)?, stats)?
+                }
+                Part::Segment(segment) => {
+                    stats.segments_read += 1;
+                    segment.scan(range, &columns, &mut |batch| step(batch, stats))?
+                }
+            };
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn parts(&self, signal: Signal, range: &TimeRange, order: ScanOrder, stats: &mut ScanStats) -> Vec<Part<'_>> {
+        let segments = self.segments(signal).map(Part::Segment);
+        let head = self.head(signal).map(Part::Head);
+        let (mut parts, others): (Vec<_>, Vec<_>) =
+            segments.chain(head).partition(|part| part.time().overlaps(range));
+        stats.segments_pruned += others.iter().filter(|part| matches!(part, Part::Segment(_))).count() as u64;
+        if order == ScanOrder::Newest {
+            parts.sort_by_key(|part| std::cmp::Reverse(part.time().to));
+        }
+        parts
+    }
+
+    /// The signal's table over this snapshot, for DataFusion.
+    pub fn table(&self, signal: Signal) -> Arc<dyn datafusion::catalog::TableProvider> {
+        Arc::new(SnapshotTable::new(self.clone(), signal))
+    }
+
+    /// The URL and the object store that a DataFusion session needs to read this snapshot's tables.
+    pub fn object_store() -> (&'static str, Arc<dyn object_store::ObjectStore>) {
+        (STORE_URL, crate::table::object_store())
+    }
+}
+
+fn project(rows: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, Error> {
+    if columns.is_empty() {
+        return Ok(rows.clone());
+    }
+    let mut indices = Vec::with_capacity(columns.len());
+    for name in columns {
+        indices.push(rows.schema().index_of(name).context(ErrorKind::Internal, || format!("column `{name}`"))?);
+    }
+    indices.sort_unstable();
+    rows.project(&indices).context(ErrorKind::Internal, || "picking columns".to_owned())
+}
+
+/// The rows whose time lies in `range`; `None` when there are none.
+fn within(signal: Signal, rows: RecordBatch, range: &TimeRange) -> Result<Option<RecordBatch>, Error> {
+    if rows.num_rows() == 0 {
+        return Ok(None);
+    }
+    let span = rows::time_range(signal, &rows);
+    if range.from <= span.from && span.to <= range.to {
+        return Ok(Some(rows));
+    }
+    if !span.overlaps(range) {
+        return Ok(None);
+    }
+    let times = rows.column_by_name(time_column(signal)).expect("the time column comes always");
+    let times = times.as_primitive::<TimestampNanosecondType>();
+    let keep: BooleanArray =
+        times.values().iter().map(|time| Some(range.contains(UnixNano(*time)))).collect();
+    let kept = filter_record_batch(&rows, &keep).context(ErrorKind::Internal, || "filtering by time".to_owned())?;
+    Ok((kept.num_rows() > 0).then_some(kept))
+}

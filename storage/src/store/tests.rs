@@ -1,0 +1,186 @@
+//! The store as its callers see it: durable, visible at once, found again.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::{ManualClock, TimeRange, TraceId};
+
+use super::*;
+use crate::rows::LogRows;
+use crate::snapshot::{ScanOrder, ScanStats};
+
+const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
+
+async fn open(dir: &std::path::Path) -> Arc<Store> {
+    let clock = ManualClock::at(NOW);
+    Store::open(Settings::new(dir), Arc::new(IdRules::default()), clock).await.expect("opens")
+}
+
+/// One log record: its body, its trace, its order.
+async fn append(store: &Store, body: &str, trace: Option<u8>, order: &str, time: i64) {
+    let mut writer = LogsWriter::new([("service.name", "billing")]);
+    let parts = LogRecordParts {
+        time: UnixNano(NOW.0 + time),
+        body,
+        trace_id: trace.and_then(|byte| TraceId::from_bytes(&[byte; 16])),
+        ..LogRecordParts::default()
+    };
+    writer.push(&parts, [("order_id", order)]);
+    let payload = Bytes::from(writer.finish());
+    let batch = store.decode(Signal::Logs, &payload, NOW).expect("decodable");
+    let frame = Frame { signal: Signal::Logs, compression: Compression::Identity, received_at: NOW, payload };
+    store.append(frame, batch).await.expect("durable");
+}
+
+fn bodies(batches: &[arrow::array::RecordBatch]) -> BTreeSet<String> {
+    batches
+        .iter()
+        .flat_map(|rows| {
+            let rows = LogRows::new(rows);
+            (0..rows.len()).map(|row| rows.body(row).to_owned()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn found(store: &Store, term: &str) -> BTreeSet<String> {
+    let mut stats = ScanStats::default();
+    let terms = [term.to_owned()];
+    let rows = store.snapshot().lookup(Signal::Logs, &TimeRange::ALL, &terms, &mut stats).expect("readable");
+    bodies(&rows)
+}
+
+fn scanned(store: &Store, range: TimeRange) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut visit = |rows: &arrow::array::RecordBatch| {
+        let rows = LogRows::new(rows);
+        out.extend((0..rows.len()).map(|row| rows.body(row).to_owned()));
+        ControlFlow::Continue(())
+    };
+    let mut stats = ScanStats::default();
+    store
+        .snapshot()
+        .scan(Signal::Logs, &range, &[], ScanOrder::Any, &mut stats, &mut visit)
+        .expect("readable");
+    out.sort();
+    out
+}
+
+fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+async fn fill(store: &Store) {
+    append(store, "one", Some(1), "ORD-1", 0).await;
+    append(store, "one again", Some(1), "ORD-9", 1).await;
+    append(store, "two", Some(2), "ORD-2", 120_000_000_000).await;
+    append(store, "no trace", None, "ORD-1", 5).await;
+}
+
+fn check_fill(store: &Store) {
+    assert_eq!(found(store, "order_id=ORD-2"), set(&["two"]));
+    assert_eq!(found(store, "order_id=ORD-404"), set(&[]));
+    assert_eq!(found(store, &format!("trace_id={}", "01".repeat(16))), set(&["one", "one again"]));
+    assert!(found(store, "order_id=ORD-1").is_superset(&set(&["one", "no trace"])));
+    assert!(!found(store, "order_id=ORD-1").contains("two"));
+    assert_eq!(scanned(store, TimeRange::ALL), ["no trace", "one", "one again", "two"]);
+    let first_second = TimeRange { from: NOW, to: NOW.plus(1_000_000_000) };
+    assert_eq!(scanned(store, first_second), ["no trace", "one", "one again"]);
+}
+
+#[tokio::test]
+async fn rows_are_found_by_id_by_trace_and_by_time_in_the_head() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    check_fill(&store);
+}
+
+#[tokio::test]
+async fn sealing_changes_no_answer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    append(&store, "one again", Some(1), "ORD-9", 1).await;
+    store.seal().await.expect("sealed");
+    append(&store, "two", Some(2), "ORD-2", 120_000_000_000).await;
+    append(&store, "no trace", None, "ORD-1", 5).await;
+    check_fill(&store);
+    store.seal().await.expect("sealed");
+    check_fill(&store);
+    assert_eq!(store.stats().head_rows, 0);
+    assert_eq!(store.stats().segments, 2);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_dropping_the_store_without_closing_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    drop(store);
+    let store = open(dir.path()).await;
+    check_fill(&store);
+    store.seal().await.expect("sealed");
+    drop(store);
+    let store = open(dir.path()).await;
+    check_fill(&store);
+    assert_eq!(store.stats().head_rows, 0, "nothing is replayed that is in a segment");
+}
+
+#[tokio::test]
+async fn an_older_snapshot_does_not_change_when_the_store_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    let before = store.snapshot();
+    append(&store, "two", Some(2), "ORD-2", 0).await;
+    store.seal().await.expect("sealed");
+    assert_eq!(before.row_counts(Signal::Logs), (1, 0));
+    assert_eq!(store.snapshot().row_counts(Signal::Logs), (0, 2));
+}
+
+#[tokio::test]
+async fn a_damaged_segment_does_not_stop_the_store_and_is_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "lost", Some(1), "ORD-1", 0).await;
+    store.seal().await.expect("sealed");
+    append(&store, "kept", Some(2), "ORD-2", 0).await;
+    drop(store);
+    let logs = std::fs::read_dir(dir.path().join("segments/logs")).expect("there").next().expect("one");
+    std::fs::write(logs.expect("readable").path().join("data.parquet"), b"PAR1 no more").expect("written");
+    let store = open(dir.path()).await;
+    assert_eq!(store.stats().segments_unreadable, 1);
+    assert_eq!(scanned(&store, TimeRange::ALL), ["kept"]);
+}
+
+#[tokio::test]
+async fn sql_reads_head_and_segments_as_one_table() {
+    use datafusion::prelude::SessionContext;
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    store.seal().await.expect("sealed");
+    append(&store, "two", Some(2), "ORD-2", 0).await;
+    let context = SessionContext::new();
+    let (url, objects) = Snapshot::object_store();
+    context.register_object_store(&url.parse().expect("a url"), objects);
+    context.register_table("logs", store.snapshot().table(Signal::Logs)).expect("registered");
+    let statement = "select body from logs where service = 'billing' order by body";
+    let rows = context.sql(statement).await.expect("planned").collect().await.expect("run");
+    let text = arrow::util::pretty::pretty_format_batches(&rows).expect("text").to_string();
+    assert!(text.contains("one") && text.contains("two"), "{text}");
+}
+
+#[tokio::test]
+async fn subscribers_see_batches_as_they_become_visible() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let mut tail = store.subscribe();
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    append(&store, "two", None, "ORD-2", 0).await;
+    assert_eq!(tail.recv().await.expect("a batch").rows_before, 0);
+    assert_eq!(tail.recv().await.expect("a batch").rows_before, 1);
+}

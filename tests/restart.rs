@@ -1,0 +1,101 @@
+//! `kill -9` under load: what was acknowledged is there, once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fixtures::server::TestServer;
+use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::{Clock as _, SystemClock};
+use query_api::{Client, SqlRequest};
+
+use crate::support::eventually;
+
+const ROUNDS: usize = 6;
+const SENDERS: u64 = 4;
+
+/// One request of ten records, `s3-00042-0` … `s3-00042-9`.
+fn request(sender: u64, number: u64) -> (Vec<u8>, Vec<String>) {
+    let mut writer = LogsWriter::new([("service.name", "load")]);
+    let bodies: Vec<String> = (0..10).map(|record| format!("s{sender}-{number:05}-{record}")).collect();
+    let now = SystemClock::shared().now();
+    for body in &bodies {
+        writer.push(&LogRecordParts { time: now, body, ..LogRecordParts::default() }, []);
+    }
+    (writer.finish(), bodies)
+}
+
+/// Sends until told to stop or the server is gone; gives the bodies that were acknowledged.
+async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) -> (Vec<String>, u64) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let mut acknowledged = Vec::new();
+    let mut number = first;
+    while !stop.load(Ordering::SeqCst) {
+        let (body, bodies) = request(sender, number);
+        number += 1;
+        let sent = client
+            .post(format!("{endpoint}/v1/logs"))
+            .header("content-type", "application/x-protobuf")
+            .body(body)
+            .send()
+            .await;
+        match sent {
+            Ok(response) if response.status().is_success() => acknowledged.extend(bodies),
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    (acknowledged, number)
+}
+
+async fn stored(api: &str) -> Vec<String> {
+    let query = "select body from logs where service = 'load'".to_owned();
+    let request = SqlRequest { query, limit: Some(100_000) };
+    let answer = Client::new(api).sql(&request).await.expect("rows");
+    assert!(answer.cuts.is_empty(), "{:?}", answer.cuts);
+    answer.rows.iter().map(|row| row[0].as_str().expect("text").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_killed_under_load() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut acknowledged: Vec<String> = Vec::new();
+    let mut next = [0; SENDERS as usize];
+    let mut killed_while_sending = 0;
+    for round in 0..ROUNDS {
+        let mut server = TestServer::start(folder.path()).await.expect("starts after every kill");
+        let stop = Arc::new(AtomicBool::new(false));
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let endpoint = server.otlp_http().to_owned();
+                tokio::spawn(send(endpoint, sender, next[sender as usize], Arc::clone(&stop)))
+            })
+            .collect();
+        // Killed at another moment each round: when so and so many rows are there.
+        let wanted = 200 * (round + 1);
+        let api = server.api().to_owned();
+        let enough = || async {
+            let rows = stored(&api).await.len();
+            (rows >= acknowledged.len() + wanted).then_some(()).ok_or(format!("{rows} rows"))
+        };
+        eventually(Duration::from_secs(30), enough).await;
+        server.kill9().await.expect("killed");
+        killed_while_sending += senders.iter().filter(|sender| !sender.is_finished()).count();
+        stop.store(true, Ordering::SeqCst);
+        for (sender, task) in senders.into_iter().enumerate() {
+            let (bodies, number) = task.await.expect("a sender");
+            acknowledged.extend(bodies);
+            next[sender] = number;
+        }
+    }
+    assert!(killed_while_sending > 0, "no kill hit a sender: the test says nothing");
+
+    let server = TestServer::start(folder.path()).await.expect("starts");
+    let rows = stored(server.api()).await;
+    let found: BTreeSet<&String> = rows.iter().collect();
+    assert_eq!(found.len(), rows.len(), "a record is there twice");
+    let lost: Vec<_> = acknowledged.iter().filter(|body| !found.contains(body)).collect();
+    assert!(lost.is_empty(), "{} of {} acknowledged records are lost: {lost:?}", lost.len(), acknowledged.len());
+    server.stop().await.expect("stops");
+}

@@ -1,0 +1,77 @@
+//! What the tests share: running a command, waiting for a condition, a shop with its agent and server.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use fixtures::server::{ServerSettings, TestAgent, TestServer};
+use fixtures::shop::log_files;
+use tokio::time::Instant;
+
+/// The `silmari` binary of this build.
+pub(crate) const SILMARI: &str = env!("CARGO_BIN_EXE_silmari");
+
+/// Runs `silmari` against a server and gives what it printed.
+pub(crate) async fn silmari(api: &str, arguments: &[&str]) -> Output {
+    tokio::process::Command::new(SILMARI)
+        .args(arguments)
+        .env("SILMARI_SERVER", api)
+        .env("COLUMNS", "120")
+        .output()
+        .await
+        .expect("silmari runs")
+}
+
+/// What a command printed on standard output.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command printed on standard error.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Asks `probe` again until it has an answer; panics with its last complaint after `deadline`.
+pub(crate) async fn eventually<T, F>(deadline: Duration, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let end = Instant::now() + deadline;
+    loop {
+        match probe().await {
+            Ok(answer) => return answer,
+            Err(complaint) => assert!(Instant::now() < end, "not within {deadline:?}: {complaint}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A server that knows the shop's id kinds.
+pub(crate) async fn server(folder: &Path) -> TestServer {
+    let ids = folder.join("ids.yaml");
+    std::fs::write(&ids, fixtures::shop::IDS_YAML).expect("written");
+    TestServer::start_with(ServerSettings::new(folder.join("data")).ids(ids)).await.expect("a server")
+}
+
+/// An agent that tails the shop's log files in `folder/logs` and takes OTLP; and its gRPC endpoint.
+pub(crate) async fn agent(folder: &Path, server: &TestServer) -> (TestAgent, String) {
+    let mut config = format!(
+        "[agent]\ndata_dir = {:?}\n[collector]\nendpoint = {:?}\n[otlp]\ngrpc = \"127.0.0.1:0\"\n",
+        folder.join("agent"),
+        server.otlp_http()
+    );
+    for (service, file, dialect) in log_files() {
+        let include = folder.join("logs").join(file);
+        let dialect = format!("{dialect:?}").to_lowercase();
+        config += &format!(
+            "[files.{service}]\ninclude = [{include:?}]\nservice = {service:?}\ndialect = {dialect:?}\nstart_at = \"beginning\"\n"
+        );
+    }
+    let file = folder.join("agent.toml");
+    std::fs::write(&file, config).expect("written");
+    let mut agent = TestAgent::start(&file).expect("an agent");
+    let ready = agent.process().wait_for("ready").await.expect("ready");
+    let endpoint = ready["otlp_grpc"].as_str().expect("an endpoint").to_owned();
+    (agent, endpoint)
+}

@@ -1,0 +1,410 @@
+//! The rows of a journey as lines: glyph, service, name, duration, and a bar on the time axis.
+//!
+//! ```text
+//!  ▾ trace 7f3a9c12  web POST /checkout · asked order_id=A-77120   310ms ──
+//!     ● api-gw     POST /checkout                                  310ms ▒▒
+//!     ≡  WARN      stock low sku=991                                     ·
+//!     ╌ orders     waits in orders/3@88121                         4.10s   ╌╌╌╌╌╌╌╌╌╌   49%
+//!     ● payments   charge                                          820ms             ██      ✖
+//! ```
+//!
+//! Invariant: making one line looks at one row; a journey of any length draws at the cost of the rows
+//! on the screen. What needs all rows is computed once, in [`Timeline::new`].
+
+use std::collections::{BTreeSet, HashMap};
+
+use model::time::duration_text;
+use model::{SpanId, UnixNano};
+use query_api::{Journey, JourneyRow, JourneyStatus, RowKind, TimeClass, TimeSpent};
+
+use crate::core::format::{self, plural};
+use crate::core::glyph;
+use crate::core::line::{Line, Role, truncate, width_of};
+use crate::widget::bar::{self, Axis};
+
+/// A journey and what is computed from all of its rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeline {
+    /// The journey.
+    pub(crate) journey: Journey,
+    /// For each row, when its children work: sorted, disjoint.
+    covered: Vec<Vec<(i64, i64)>>,
+    /// For each row, the heading of its trace, if it stands under one.
+    heading: Vec<Option<usize>>,
+    /// Columns that the services need, indentation included.
+    service_width: usize,
+}
+
+/// Deeper rows are not indented further.
+const DEPTH_MAX: usize = 8;
+/// Columns of a duration.
+const DURATION: usize = 8;
+
+/// Where the parts of a row stand, for one width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// All columns.
+    pub(crate) width: usize,
+    service: usize,
+    name: usize,
+    bar: usize,
+    note: usize,
+    axis: Axis,
+}
+
+impl Timeline {
+    /// Looks at all rows once.
+    pub(crate) fn new(journey: Journey) -> Self {
+        let covered = covered(&journey.rows);
+        let mut heading = Vec::with_capacity(journey.rows.len());
+        let mut current = None;
+        for (index, row) in journey.rows.iter().enumerate() {
+            current = match (row.kind, current) {
+                (RowKind::Trace, _) => Some(index),
+                // Messages and log records between the traces.
+                (_, _) if row.depth == 0 => None,
+                (_, current) => current,
+            };
+            heading.push(current);
+        }
+        let service_width = journey
+            .rows
+            .iter()
+            .filter(|row| row.kind != RowKind::Trace)
+            .map(|row| width_of(&row.service) + depth(row))
+            .max()
+            .unwrap_or(0)
+            .clamp(8, 18);
+        Self { journey, covered, heading, service_width }
+    }
+
+    /// Rows that are not inside a folded trace.
+    pub(crate) fn visible(&self, folded: &BTreeSet<usize>) -> Vec<usize> {
+        let is_hidden = |row: usize| self.heading[row].is_some_and(|at| at != row && folded.contains(&at));
+        (0..self.journey.rows.len()).filter(|row| !is_hidden(*row)).collect()
+    }
+
+    /// Whether `row` is the heading of a trace.
+    pub(crate) fn is_heading(&self, row: usize) -> bool {
+        self.journey.rows.get(row).is_some_and(|row| row.kind == RowKind::Trace)
+    }
+
+    /// The heading of the trace that `row` stands in, which may be `row` itself.
+    pub(crate) fn heading_of(&self, row: usize) -> Option<usize> {
+        self.heading.get(row).copied().flatten()
+    }
+
+    /// Where the parts of rows stand in `width` columns.
+    pub(crate) fn geometry(&self, width: usize) -> Geometry {
+        let note = if width >= 60 { 8 } else { 2 };
+        let left_least = 5 + DURATION;
+        let room = width.saturating_sub(left_least + note + 1);
+        let bar = match width {
+            0..60 => room * 2 / 5,
+            60..100 => room * 9 / 20,
+            _ => room / 2,
+        };
+        let text = room - bar;
+        let service = self.service_width.min(text / 2);
+        let axis = Axis {
+            start: self.journey.start_time.0,
+            length: self.journey.duration_nano.max(1),
+            columns: bar,
+        };
+        Geometry { width, service, name: text - service, bar, note, axis }
+    }
+
+    /// Who, how much, how long, how it went.
+    pub(crate) fn title(&self, width: usize) -> Line {
+        let journey = &self.journey;
+        let counts = &journey.counts;
+        let mut line = Line::new();
+        line.gap(1);
+        line.push(Role::Strong, &self.name());
+        line.gap(3);
+        let parts = [(counts.traces, "trace"), (counts.spans, "span"), (counts.logs, "log"), (counts.messages, "message")];
+        let parts: Vec<String> = parts.iter().map(|(number, word)| plural(*number, word)).collect();
+        line.push(Role::Text, &parts.join(" · "));
+        if width >= 100 {
+            line.push(Role::Dim, &format!(" · {}", plural(counts.services, "service")));
+        }
+        let mut right = Line::of(Role::Strong, &duration_text(journey.duration_nano));
+        right.gap(2);
+        let (word, role) = status(journey.status);
+        right.push(role, word);
+        right.gap(1);
+        line.with_right(right, width)
+    }
+
+    /// `order_id=ORD-4711`, or the id as it was asked for when it is of several kinds.
+    fn name(&self) -> String {
+        match &self.journey.matched[..] {
+            [term] => term.to_string(),
+            _ => self.journey.id.clone(),
+        }
+    }
+
+    /// Where the time went, largest first, in one line.
+    pub(crate) fn time_spent(&self, width: usize) -> Line {
+        let mut line = Line::of(Role::Dim, " time ");
+        let total = self.journey.duration_nano.max(1) as f64;
+        for (index, spent) in self.journey.time_spent.iter().enumerate() {
+            let share = spent.duration_nano as f64 / total * 100.0;
+            let (label, role) = spent_label(spent);
+            let text = format!("{label} {} {share:.0}%", duration_text(spent.duration_nano));
+            let rest = self.journey.time_spent.len() - index;
+            let room = if rest > 1 { 12 } else { 1 };
+            if line.width() + 3 + width_of(&text) + room > width {
+                line.push(Role::Dim, &format!(" · {rest} more"));
+                break;
+            }
+            if index > 0 {
+                line.push(Role::Dim, " · ");
+            }
+            line.push(role, &text);
+        }
+        line.fit(width)
+    }
+
+    /// The first error, if there is one.
+    pub(crate) fn failure(&self, width: usize) -> Option<Line> {
+        let failure = self.journey.failure.as_ref()?;
+        let mut line = Line::of(Role::Bad, &format!(" {} {}", glyph::ERROR, failure.service));
+        line.push(Role::Text, &format!("  {}", failure.name));
+        if !failure.message.is_empty() && failure.message != failure.name {
+            line.push(Role::Bad, &format!("  {}", failure.message));
+        }
+        Some(line.fit(width))
+    }
+
+    /// The axis above the rows, counted from `zero`.
+    pub(crate) fn ruler(&self, geometry: &Geometry, zero: Option<UnixNano>) -> Line {
+        let from = zero.unwrap_or(self.journey.start_time);
+        let mut left = Line::new();
+        left.gap(1);
+        left.push(Role::Dim, &format!("0s = {}", from.clock_text()));
+        if self.journey.clock_skew_nano > 0 {
+            let skew = duration_text(self.journey.clock_skew_nano);
+            left.push(Role::Warn, &format!("  ±{skew} skew"));
+        }
+        let mut line = left.fit(geometry.bar_column().saturating_sub(1));
+        line.pad_to(geometry.bar_column());
+        line.push(Role::Dim, &bar::ruler(&geometry.axis, from.0));
+        line.fit(geometry.width)
+    }
+
+    /// One row. `folded` is how many rows its heading hides, if it is one and does.
+    pub(crate) fn line(&self, row: usize, geometry: &Geometry, is_folded: bool) -> Line {
+        let Some(of) = self.journey.rows.get(row) else { return Line::new() };
+        let mut line = match of.kind {
+            RowKind::Trace => self.trace_left(row, of, geometry, is_folded),
+            RowKind::Log | RowKind::Event => point_left(of, geometry),
+            RowKind::Span | RowKind::QueueWait | RowKind::Missing => span_left(of, geometry),
+        };
+        line.pad_to(geometry.bar_column());
+        let mut line = line.fit(geometry.bar_column());
+        let (bar, role) = self.bar(row, of, geometry, is_folded);
+        line.push(role, &bar);
+        self.note(of, geometry, &mut line);
+        line.fit(geometry.width)
+    }
+
+    fn trace_left(&self, index: usize, row: &JourneyRow, geometry: &Geometry, is_folded: bool) -> Line {
+        let mut line = Line::new();
+        line.push(Role::Dim, if is_folded { " ▸ " } else { " ▾ " });
+        line.push(Role::Dim, "trace ");
+        let id = row.trace_id.map(|id| id.to_string()).unwrap_or_default();
+        line.push(Role::Accent, &truncate_id(&id));
+        line.push(Role::Strong, &format!("  {}", row.service));
+        line.push(Role::Text, &format!(" {}", row.name));
+        if is_folded {
+            line.push(Role::Warn, &format!("  {}", self.folded_text(index)));
+        }
+        line.push(Role::Dim, &format!(" · {}", row.evidence.text));
+        let mut line = line.fit(geometry.bar_column() - DURATION - 1);
+        line.pad_to(geometry.bar_column() - DURATION - 1);
+        line.cell_right(Role::Dim, &duration_text(row.duration_nano), DURATION);
+        line.gap(1);
+        line
+    }
+
+    /// `12 spans folded, 2 errors`: a fold never hides that something failed.
+    fn folded_text(&self, heading: usize) -> String {
+        let inside = (heading + 1..self.journey.rows.len()).take_while(|row| self.heading[*row] == Some(heading));
+        let rows: Vec<&JourneyRow> = inside.map(|row| &self.journey.rows[row]).collect();
+        let errors = rows.iter().filter(|row| row.is_error).count();
+        let folded = format!("{} folded", plural(rows.len(), "row"));
+        if errors > 0 { format!("{folded}, {}", plural(errors, "error")) } else { folded }
+    }
+
+    fn bar(&self, index: usize, row: &JourneyRow, geometry: &Geometry, is_folded: bool) -> (String, Role) {
+        let (start, end) = (row.start_time.0, row.start_time.plus(row.duration_nano).0);
+        let axis = &geometry.axis;
+        let bad = |role| if row.is_error { Role::Bad } else { role };
+        match row.kind {
+            RowKind::Trace if is_folded => (bar::span(axis, start, end, &[(i64::MIN, i64::MAX)]), bad(Role::Accent)),
+            RowKind::Trace => (bar::extent(axis, start, end), Role::Rule),
+            RowKind::QueueWait => (bar::wait(axis, start, end), Role::Wait),
+            RowKind::Log | RowKind::Event if row.is_error => (bar::mark(axis, start, '✖'), Role::Bad),
+            RowKind::Log | RowKind::Event => (bar::mark(axis, start, '·'), point_role(row)),
+            RowKind::Missing => (bar::extent(axis, start, end), Role::Dim),
+            RowKind::Span => (bar::span(axis, start, end, &self.covered[index]), bad(Role::Accent)),
+        }
+    }
+
+    /// At the right: the share of the whole that only this row explains, and a mark for an error.
+    fn note(&self, row: &JourneyRow, geometry: &Geometry, line: &mut Line) {
+        let own = if row.kind == RowKind::QueueWait { row.duration_nano } else { row.self_nano };
+        let share = own as f64 / self.journey.duration_nano.max(1) as f64;
+        let is_counted = matches!(row.kind, RowKind::Span | RowKind::QueueWait);
+        if geometry.note > 2 {
+            let text = if is_counted && share >= 0.05 { format!("{:.0}%", share * 100.0) } else { String::new() };
+            line.cell_right(Role::Dim, &text, geometry.note - 2);
+        }
+        line.gap(1);
+        let is_marked = row.is_error && row.kind == RowKind::Span;
+        line.cell(Role::Bad, if is_marked { glyph::ERROR } else { "" }, 1);
+    }
+}
+
+impl Geometry {
+    /// Column at which bars begin.
+    pub(crate) fn bar_column(&self) -> usize {
+        self.width.saturating_sub(self.bar + self.note)
+    }
+}
+
+/// Eight digits are enough to tell the traces of a journey apart.
+fn truncate_id(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+fn depth(row: &JourneyRow) -> usize {
+    // The heading of the trace is depth 0; what stands under it is not indented for that.
+    usize::from(row.depth).saturating_sub(1).min(DEPTH_MAX)
+}
+
+fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
+    let (glyph, glyph_role, name_role) = match row.kind {
+        RowKind::QueueWait => (glyph::WAIT, Role::Wait, Role::Wait),
+        RowKind::Missing => ("?", Role::Warn, Role::Dim),
+        _ if row.is_error => (glyph::ERROR, Role::Bad, Role::Text),
+        _ => (glyph::SPAN, Role::Accent, Role::Text),
+    };
+    let name = match row.kind {
+        RowKind::QueueWait if row.is_open => format!("not consumed yet: {}", row.name),
+        RowKind::QueueWait => format!("waits in {}", row.name),
+        RowKind::Missing => format!("not received: {}", row.name),
+        _ => row.name.clone(),
+    };
+    let mut line = Line::new();
+    line.gap(3);
+    line.push(glyph_role, glyph);
+    line.gap(1);
+    let service = format!("{}{}", " ".repeat(depth(row)), row.service);
+    line.cell(Role::Strong, &service, geometry.service);
+    line.gap(1);
+    line.cell(name_role, &name, geometry.name.saturating_sub(1));
+    let duration = match row.kind {
+        RowKind::Missing => String::new(),
+        _ if row.is_open => format!("{}+", duration_text(row.duration_nano)),
+        _ => duration_text(row.duration_nano),
+    };
+    line.cell_right(if row.kind == RowKind::QueueWait { Role::Wait } else { Role::Text }, &duration, DURATION - 1);
+    line.gap(1);
+    line
+}
+
+/// A log record or an event: it has no duration, so its text takes that room.
+fn point_left(row: &JourneyRow, geometry: &Geometry) -> Line {
+    let role = point_role(row);
+    let mut line = Line::new();
+    line.gap(3);
+    let glyph = if row.kind == RowKind::Log { glyph::LOG } else { "·" };
+    line.push(role, glyph);
+    line.gap(1);
+    let label = match row.kind {
+        RowKind::Log if row.label.is_empty() => "log",
+        RowKind::Log => &row.label,
+        _ => "event",
+    };
+    let label = format!("{}{label}", " ".repeat(depth(row).min(geometry.service.saturating_sub(6))));
+    line.cell(role, &label, geometry.service);
+    line.gap(1);
+    let text = truncate(&crate::core::sanitize::sanitize(&row.name), geometry.name + DURATION - 2);
+    line.push(if row.is_error { Role::Bad } else { Role::Text }, &text);
+    line
+}
+
+fn point_role(row: &JourneyRow) -> Role {
+    match row.label.as_str() {
+        _ if row.is_error => Role::Bad,
+        "WARN" | "WARNING" => Role::Warn,
+        _ => Role::Dim,
+    }
+}
+
+/// Word and role of a journey's status.
+pub(crate) fn status(status: JourneyStatus) -> (&'static str, Role) {
+    match status {
+        JourneyStatus::Ok => ("ok", Role::Ok),
+        JourneyStatus::Failed => ("✖ failed", Role::Bad),
+        JourneyStatus::Waiting => ("╌ waiting", Role::Wait),
+    }
+}
+
+fn spent_label(spent: &TimeSpent) -> (String, Role) {
+    match spent.class {
+        TimeClass::SelfTime => (spent.label.clone(), Role::Text),
+        TimeClass::QueueWait => (format!("wait {}", spent.label), Role::Wait),
+        TimeClass::Gap => ("gap".to_owned(), Role::Dim),
+    }
+}
+
+/// What was left out, one line each.
+pub(crate) fn cuts(journey: &Journey, width: usize) -> Vec<Line> {
+    let cut = |cut: &query_api::Cut| {
+        let mut line = Line::of(Role::Warn, &format!(" ! {}", cut.what));
+        line.push(Role::Dim, &format!("  limit {}", cut.limit));
+        if let Some(hint) = &cut.hint {
+            line.push(Role::Dim, &format!(", {hint}"));
+        }
+        line.fit(width)
+    };
+    journey.cuts.iter().map(cut).collect()
+}
+
+/// When the children of each row work, merged.
+fn covered(rows: &[JourneyRow]) -> Vec<Vec<(i64, i64)>> {
+    let spans = || rows.iter().enumerate().filter(|(_, row)| row.kind == RowKind::Span);
+    let index: HashMap<SpanId, usize> = spans().filter_map(|(at, row)| Some((row.span_id?, at))).collect();
+    let mut covered = vec![Vec::new(); rows.len()];
+    for (at, row) in spans() {
+        let parent = row.parent_span_id.and_then(|parent| index.get(&parent)).filter(|parent| **parent != at);
+        // A parent of another trace is another span that happens to have the same id.
+        if let Some(parent) = parent.filter(|parent| rows[**parent].trace_id == row.trace_id) {
+            covered[*parent].push((row.start_time.0, row.start_time.plus(row.duration_nano).0));
+        }
+    }
+    covered.iter_mut().for_each(merge);
+    covered
+}
+
+fn merge(intervals: &mut Vec<(i64, i64)>) {
+    intervals.sort_unstable();
+    let mut merged: Vec<(i64, i64)> = Vec::with_capacity(intervals.len());
+    for (start, end) in intervals.drain(..) {
+        match merged.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => merged.push((start, end)),
+        }
+    }
+    *intervals = merged;
+}
+
+/// Where a row stands on the clock and on the axis: `10:36:15.811  +4.61s`.
+pub(crate) fn position(row: &JourneyRow, zero: UnixNano) -> String {
+    let offset = row.start_time.since(zero);
+    let sign = if offset < 0 { "" } else { "+" };
+    format!("{}  {sign}{}", row.start_time.clock_text(), format::duration(Some(offset)))
+}

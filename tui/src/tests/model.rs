@@ -1,0 +1,359 @@
+//! Keys in, state out.
+
+use query_api::client::TailItem;
+
+use super::harness::{Harness, Server};
+use crate::core::state::Options;
+use crate::core::{Answer, Ask, Effect, Msg, PaneId, Screen};
+use crate::samples;
+
+fn shop() -> Harness {
+    Harness::at(100, 30, Server::Answers)
+}
+
+fn tail(harness: &mut Harness, records: impl IntoIterator<Item = i64>) {
+    let generation = harness.state.logs.tail.expect("a tail runs");
+    let item = |second| TailItem::Record(Box::new(samples::record(second, 9, "billing", "tailed")));
+    harness.send(Msg::Tailed { generation, items: records.into_iter().map(item).collect() });
+}
+
+#[test]
+fn the_chrome_is_drawn_before_anything_is_asked() {
+    let state = crate::core::State::new(
+        Options::default(),
+        crate::core::layout::Size { width: 100, height: 30 },
+        samples::now(),
+    );
+    let harness = Harness { state, server: Server::IsSilent, effects: Vec::new() };
+    let text = harness.text();
+    assert!(text.contains("1 Services") && text.contains("15m LIVE"), "{text}");
+}
+
+#[test]
+fn digits_show_screens_and_each_asks_only_for_itself() {
+    let mut harness = shop();
+    for (key, screen, pane) in [
+        ("3", Screen::Logs, PaneId::Logs),
+        ("8", Screen::Board, PaneId::Board),
+        ("7", Screen::Alerts, PaneId::Alerts),
+        ("1", Screen::Services, PaneId::Services),
+    ] {
+        harness.keys(key);
+        assert_eq!(harness.state.screen, screen);
+        assert!(harness.asked(pane).is_some(), "{pane:?}");
+    }
+    harness.keys("456");
+    assert_eq!(harness.state.screen, Screen::Services, "numbers without a screen do nothing");
+}
+
+#[test]
+fn enter_on_a_service_shows_its_logs_and_q_leads_back() {
+    let mut harness = shop();
+    harness.keys("j<cr>");
+    assert_eq!(harness.state.screen, Screen::Logs);
+    assert_eq!(harness.state.logs.query, "service:checkout");
+    harness.keys("q");
+    assert_eq!(harness.state.screen, Screen::Services);
+    assert_eq!(harness.state.services.service, 1, "the selection is where it was");
+}
+
+#[test]
+fn q_at_the_root_asks_once_and_any_other_key_takes_it_back() {
+    let mut harness = shop();
+    harness.keys("q");
+    assert!(harness.state.is_running);
+    harness.keys("jq");
+    assert!(harness.state.is_running, "j came between");
+    harness.keys("q");
+    assert!(!harness.state.is_running);
+}
+
+#[test]
+fn ctrl_c_quits_from_everywhere() {
+    for keys in ["", "?", ":logs x", "3/", "y", "cX"] {
+        let mut harness = shop();
+        harness.keys(keys).keys("<c-c>");
+        assert!(!harness.state.is_running, "{keys}");
+    }
+}
+
+#[test]
+fn a_late_answer_changes_nothing() {
+    let mut harness = Harness::at(100, 30, Server::IsSilent);
+    let (first, _) = harness.asked(PaneId::Services).expect("asked at the start");
+    harness.keys("r");
+    let (second, _) = harness.asked(PaneId::Services).expect("asked again");
+    assert_ne!(first, second);
+    let answer = || Ok(Answer::Services(Box::new(samples::services())));
+    harness.send(Msg::Answered { pane: PaneId::Services, generation: first, result: answer() });
+    assert!(harness.state.services.pane.answer.is_none());
+    harness.send(Msg::Answered { pane: PaneId::Services, generation: second, result: answer() });
+    assert!(harness.state.services.pane.answer.is_some());
+}
+
+#[test]
+fn leaving_a_screen_aborts_its_questions_and_the_tail() {
+    let mut harness = Harness::at(100, 30, Server::IsSilent);
+    harness.keys("3");
+    assert!(harness.effects.contains(&Effect::Abort(PaneId::Services)));
+    harness.keys("1");
+    assert!(harness.effects.contains(&Effect::Abort(PaneId::Logs)));
+    assert!(harness.effects.contains(&Effect::Abort(PaneId::Tail)));
+}
+
+#[test]
+fn an_error_keeps_the_old_answer_and_says_how_old_it_is() {
+    let mut harness = shop();
+    harness.server = Server::Refuses;
+    harness.wait(6);
+    let text = harness.text();
+    assert!(text.contains("is `silmari serve` running"), "{text}");
+    assert!(text.contains("6s ago") && text.contains("billing"), "{text}");
+}
+
+#[test]
+fn the_selection_stays_with_its_service_when_the_order_changes() {
+    let mut harness = Harness::at(100, 30, Server::Answers);
+    harness.keys("j");
+    harness.server = Server::IsSilent;
+    harness.keys("r");
+    let (generation, _) = harness.asked(PaneId::Services).expect("asked");
+    let mut turned = samples::services();
+    turned.services.reverse();
+    harness.send(Msg::Answered { pane: PaneId::Services, generation, result: Ok(Answer::Services(Box::new(turned))) });
+    assert_eq!(harness.state.services.selected().map(|row| row.service.as_str()), Some("checkout"));
+}
+
+#[test]
+fn an_id_is_asked_for_and_the_failure_is_selected() {
+    let mut harness = shop();
+    harness.keys("cORD-4711<cr>");
+    assert_eq!(harness.state.screen, Screen::Journey);
+    assert!(matches!(harness.asked(PaneId::Journey), Some((_, Ask::Journey(id, _))) if id == "ORD-4711"));
+    assert_eq!(harness.state.journey.row().map(|row| row.name.as_str()), Some("charge #1"));
+}
+
+#[test]
+fn errors_folds_and_the_zero_of_the_ruler_follow_their_keys() {
+    let mut harness = shop();
+    harness.keys(":corr ORD-4711<cr>gge");
+    assert_eq!(harness.state.journey.row().map(|row| row.name.as_str()), Some("charge #1"));
+    harness.keys("e");
+    assert_eq!(harness.state.journey.row().map(|row| row.name.as_str()), Some("exception"));
+    let rows = harness.state.journey.visible.len();
+    harness.keys("-");
+    assert!(harness.state.journey.visible.len() < rows);
+    assert!(harness.text().contains("folded, 3 errors"), "{}", harness.text());
+    harness.keys("gge");
+    assert_eq!(harness.state.journey.visible.len(), rows, "going to an error unfolds its trace");
+    harness.keys("a");
+    assert!(harness.text().contains("0s = 10:36:15.811"), "{}", harness.text());
+    harness.keys("a");
+    assert_eq!(harness.state.journey.zero, None);
+}
+
+#[test]
+fn text_in_rows_is_found_forwards_and_backwards() {
+    let mut harness = shop();
+    harness.keys("cX<cr>gg/fraud<cr>");
+    assert_eq!(harness.state.journey.row().map(|row| row.service.as_str()), Some("fraud"));
+    harness.keys("/acq-2<cr>");
+    assert_eq!(harness.state.journey.row().map(|row| row.name.as_str()), Some("charge #1"), "attributes count");
+    harness.keys("/nowhere<cr>");
+    assert!(harness.text().contains("`nowhere` is in no row"));
+}
+
+#[test]
+fn the_logs_of_a_journey_are_those_of_its_id_and_its_traces() {
+    let mut harness = shop();
+    harness.keys("cORD-4711<cr>L");
+    assert_eq!(harness.state.screen, Screen::Logs);
+    let query = &harness.state.logs.query;
+    assert!(query.starts_with("order_id:ORD-4711 OR trace_id:0101"), "{query}");
+    harness.keys("q");
+    assert_eq!(harness.state.screen, Screen::Journey);
+    assert!(harness.state.journey.pane.answer.is_some(), "nothing has to be asked again");
+}
+
+#[test]
+fn a_record_leads_to_the_journey_of_its_best_id() {
+    let mut harness = shop();
+    harness.keys("3o");
+    assert_eq!(harness.state.screen, Screen::Journey);
+    assert_eq!(harness.state.journey.id.as_deref(), Some("order_id=ORD-4711"));
+}
+
+#[test]
+fn a_search_is_edited_and_asked_with_the_tail() {
+    let mut harness = shop();
+    harness.keys("3/level>=error<cr>");
+    assert!(
+        matches!(harness.asked(PaneId::Logs), Some((_, Ask::Logs { query, .. })) if query == "level>=error")
+    );
+    assert!(matches!(harness.asked(PaneId::Tail), Some((_, Ask::Tail(query))) if query == "level>=error"));
+    harness.keys("<tab>f");
+    assert_eq!(harness.state.logs.query, "level>=error level:error");
+    harness.keys("f");
+    assert_eq!(harness.state.logs.query, "level>=error", "the second time takes it away");
+    harness.keys("F");
+    assert_eq!(harness.state.logs.query, "level>=error -level:error");
+}
+
+#[test]
+fn following_stops_when_the_selection_moves_up_and_g_resumes_it() {
+    let mut harness = shop();
+    harness.keys("3");
+    assert!(harness.state.logs.is_following);
+    harness.keys("kk");
+    let selected = harness.state.logs.record().cloned();
+    tail(&mut harness, [61, 62, 63]);
+    assert_eq!(harness.state.logs.record(), selected.as_ref(), "the view does not move under the reader");
+    assert!(harness.text().contains("+3 new"), "{}", harness.text());
+    harness.keys("G");
+    assert!(harness.state.logs.is_following);
+    assert_eq!(harness.state.logs.record().map(|record| record.body.as_str()), Some("tailed"));
+    assert_eq!(harness.state.logs.new, 0);
+}
+
+#[test]
+fn a_record_that_the_search_and_the_tail_both_bring_is_one_record() {
+    let mut harness = Harness::at(100, 30, Server::IsSilent);
+    harness.keys("3");
+    let last = samples::logs().records.pop().expect("the samples have records");
+    let generation = harness.state.logs.tail.expect("a tail runs");
+    let items = vec![TailItem::Record(Box::new(last))];
+    harness.send(Msg::Tailed { generation, items: items.clone() });
+    let (asked, _) = harness.asked(PaneId::Logs).expect("asked");
+    let answer = Ok(Answer::Logs(Box::new(samples::logs())));
+    harness.send(Msg::Answered { pane: PaneId::Logs, generation: asked, result: answer });
+    harness.send(Msg::Tailed { generation, items });
+    assert_eq!(harness.state.logs.records.len(), samples::logs().records.len());
+}
+
+#[test]
+fn a_late_record_is_sorted_in() {
+    let mut harness = shop();
+    harness.keys("3");
+    tail(&mut harness, [62, 61]);
+    let times: Vec<_> = harness.state.logs.records.iter().map(|record| record.time).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn a_pause_holds_data_back_and_draws_nothing() {
+    let mut harness = shop();
+    harness.keys("3<space>");
+    let records = harness.state.logs.records.len();
+    let asked = harness.effects.len();
+    harness.state.is_dirty = false;
+    harness.wait(1);
+    assert!(!harness.state.is_dirty, "paused is never drawn by time");
+    harness.wait(60);
+    assert_eq!(harness.effects.len(), asked, "nothing is asked while paused");
+    tail(&mut harness, [61, 62]);
+    assert_eq!(harness.state.logs.records.len(), records);
+    assert!(harness.text().contains("PAUSED +2 new"), "{}", harness.text());
+    harness.keys("<space>");
+    assert_eq!(harness.state.logs.records.len(), records + 2);
+}
+
+#[test]
+fn what_is_kept_of_an_endless_tail_is_bounded_and_the_rest_is_counted() {
+    let mut harness = shop();
+    harness.keys("3<space>");
+    for _ in 0..30 {
+        tail(&mut harness, 61..461);
+    }
+    assert_eq!(harness.state.logs.held.len(), crate::core::logs::RECORDS_MAX);
+    assert_eq!(harness.state.logs.skipped, 30 * 400 - crate::core::logs::RECORDS_MAX as u64);
+    harness.keys("<space>");
+    assert_eq!(harness.state.logs.records.len(), crate::core::logs::RECORDS_MAX);
+}
+
+#[test]
+fn the_evidence_of_an_alert_is_its_services_logs_from_before_it_began() {
+    let mut harness = shop();
+    harness.keys("7<cr>");
+    assert_eq!(harness.state.screen, Screen::Logs);
+    assert_eq!(harness.state.logs.query, "service:billing level>=warn");
+    assert!(harness.state.shown_range().contains(samples::now().plus(-362 * ::model::time::SECOND)));
+    harness.keys("[o");
+    assert_eq!(harness.state.journey.id.as_deref(), Some("ORD-4711"), "the annotation names a journey");
+}
+
+#[test]
+fn the_range_is_set_for_all_views_and_old_answers_are_not_shown_as_new() {
+    let mut harness = shop();
+    harness.server = Server::IsSilent;
+    harness.keys("t1h<cr>");
+    assert!(harness.state.services.pane.answer.is_none());
+    assert!(matches!(harness.asked(PaneId::Services), Some((_, Ask::Services(range))) if range.nanos() == 3_600 * ::model::time::SECOND));
+    harness.keys("tsoon<cr>");
+    assert!(harness.state.prompt.is_some() && harness.text().contains("no range"), "{}", harness.text());
+}
+
+#[test]
+fn back_and_forward_restore_screen_query_and_range() {
+    let mut harness = shop();
+    harness.keys("3:logs a<cr>:logs b<cr>[");
+    assert_eq!(harness.state.logs.query, "a");
+    harness.keys("]");
+    assert_eq!(harness.state.logs.query, "b");
+    harness.keys("[[[");
+    assert_eq!(harness.state.screen, Screen::Services);
+    harness.keys("[");
+    assert!(harness.text().contains("nothing to go back to"));
+}
+
+#[test]
+fn the_command_of_every_view_is_copied() {
+    for (keys, command) in [
+        ("", "silmari services --since 15m"),
+        ("cORD-4711<cr>", "silmari trace ORD-4711 --since 15m"),
+        ("3/level>=warn<cr>", "silmari logs 'level>=warn' --since 15m"),
+        ("7", "silmari alerts"),
+    ] {
+        let mut harness = shop();
+        harness.keys(keys).keys("yc");
+        assert!(harness.effects.contains(&Effect::Copy(command.to_owned())), "{command}");
+        assert!(harness.text().contains(command), "the command is shown as well");
+    }
+    let mut harness = shop();
+    harness.keys("8yc");
+    let copied = harness.effects.iter().any(|effect| matches!(effect, Effect::Copy(text) if text.starts_with("silmari metrics 'sum(rate(")));
+    assert!(copied, "a panel is its query");
+}
+
+#[test]
+fn a_board_asks_one_question_a_panel_and_again_after_its_refresh() {
+    let mut harness = shop();
+    harness.keys("8");
+    let panels = |harness: &Harness| {
+        harness.effects.iter().filter(|effect| matches!(effect, Effect::Ask { pane: PaneId::Panel(_), .. })).count()
+    };
+    assert_eq!(panels(&harness), 10);
+    harness.wait(4);
+    assert_eq!(panels(&harness), 10);
+    harness.wait(1);
+    assert_eq!(panels(&harness), 20);
+    assert!(matches!(harness.asked(PaneId::Panel(8)), Some((_, Ask::Sql(sql, 8))) if sql.contains("2026-11-20T10:27:")));
+}
+
+#[test]
+fn a_pasted_id_opens_the_prompt() {
+    let mut harness = shop();
+    harness.send(Msg::Paste("ORD-4711\n".to_owned()));
+    harness.keys("<cr>");
+    assert_eq!(harness.state.journey.id.as_deref(), Some("ORD-4711"));
+}
+
+#[test]
+fn hints_and_help_come_from_the_keymap() {
+    let mut harness = shop();
+    harness.keys("3");
+    assert!(harness.text().lines().last().is_some_and(|footer| footer.contains("/ search") && footer.contains("? help")));
+    harness.keys("?");
+    assert!(harness.text().contains("journey of the record's best id"));
+    harness.keys("x");
+    assert!(harness.state.help.is_none());
+}

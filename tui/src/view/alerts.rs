@@ -1,0 +1,69 @@
+//! Screen 7: alerts, worst first, and everything about the selected one.
+
+use super::paint::{Area, Painter};
+use crate::core::State;
+use crate::core::alerts;
+use crate::core::line::{Line, Role};
+use crate::core::list::first_visible;
+
+/// Draws the screen.
+pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
+    let now = state.shown_now();
+    let (title, rest) = area.split_top(1);
+    let mut line = Line::new();
+    line.gap(1);
+    match &state.alerts.pane.answer {
+        Some(answer) => line.append(alerts::summary(answer, now)),
+        None => line.push(Role::Strong, "alerts"),
+    }
+    let mut status = state.alerts.pane.status(now);
+    status.gap(1);
+    painter.line(title, 0, &line.with_right(status, title.columns()));
+    let Some(answer) = &state.alerts.pane.answer else {
+        let mut lines = vec![Line::new()];
+        for line in state.alerts.pane.absence() {
+            let mut indented = Line::new();
+            indented.gap(1);
+            indented.append(line);
+            lines.push(indented);
+        }
+        painter.lines(rest, &lines);
+        return;
+    };
+    let errors: Vec<Line> =
+        answer.file_errors.iter().take(3).map(|error| Line::of(Role::Bad, &format!(" ✖ {error}"))).collect();
+    let (errors_area, rest) = rest.split_top(errors.len() as u16);
+    painter.lines(errors_area, &errors);
+    draw_list(state, rest, painter);
+}
+
+fn draw_list(state: &State, area: Area, painter: &mut Painter<'_>) {
+    let Some(answer) = &state.alerts.pane.answer else { return };
+    let now = state.shown_now();
+    let rows = alerts::rows(answer);
+    if rows.is_empty() {
+        painter.line(area, 1, &Line::of(Role::Text, " no rules are loaded"));
+        painter.line(area, 2, &Line::of(Role::Dim, " rules are YAML files in Prometheus' format, read from the server's rules folder"));
+        return;
+    }
+    let detail: Vec<Line> =
+        state.alerts.row().map(|row| alerts::detail(&row, now, area.columns())).unwrap_or_default();
+    let room = area.height / 2;
+    let below = if area.height < 10 { 0 } else { (detail.len() as u16 + 1).min(room) };
+    let (list, below) = area.split_bottom(below);
+    let (heading, list) = list.split_top(1);
+    painter.line(heading, 0, &alerts::heading(heading.columns()));
+    let first = first_visible(state.alerts.selected, rows.len(), list.lines());
+    for (row, (index, alert)) in (first..).zip(rows.iter().skip(first)).take(list.lines()).enumerate() {
+        let line = alerts::line(alert, now, list.columns());
+        if index == state.alerts.selected {
+            painter.selected(list, row, &line);
+        } else {
+            painter.line(list, row, &line);
+        }
+    }
+    if below.height > 0 {
+        painter.rule(below, 0);
+        painter.lines(below.split_top(1).1, &detail);
+    }
+}
