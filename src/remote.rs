@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use model::time::parse_duration;
-use model::{Clock, SystemClock, TimeRange, UnixNano};
+use model::{SystemClock, TimeRange, UnixNano};
 use query_api::Client;
 
 use crate::exit::Failure;

@@ -159,7 +159,7 @@ fn build_rules(
         receivers,
         ..rules::Settings::default()
     };
-    let source = Arc::new(rules::StoreSource::new(Arc::clone(store)));
+    let source = Arc::new(query::StoreSource::new(Arc::clone(store)));
     rules::Service::new(settings, Arc::clone(clock), source).map_err(|error| Failure::runtime(error.to_string()))
 }
 

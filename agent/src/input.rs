@@ -14,7 +14,10 @@ pub const BATCHES_MAX: usize = 3;
 /// OTLP requests worked on at a time. Further ones wait unread in their sockets.
 pub const REQUESTS_MAX: usize = 8;
 
-/// The files each `[files.NAME]` table matches at this moment, with the reason for those not read.
-pub fn matching_files(config: &Config) -> Vec<(String, Vec<(PathBuf, Option<String>)>)> {
+/// Matching paths, with the reason for those that are not read.
+pub type Matching = Vec<(PathBuf, Option<String>)>;
+
+/// The files each `[files.NAME]` table matches at this moment.
+pub fn matching_files(config: &Config) -> Vec<(String, Matching)> {
     config.files.iter().map(|(name, settings)| (name.clone(), file::matching(settings))).collect()
 }

@@ -15,29 +15,29 @@ use tokio::task::JoinHandle;
 
 /// One acknowledged record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    pub signal: String,
+pub(crate) struct Record {
+    pub(crate) signal: String,
     /// Body of a log record, name of a span.
-    pub text: String,
-    pub severity_number: i32,
-    pub resource: Vec<(String, String)>,
-    pub attributes: Vec<(String, String)>,
-    pub trace_id: String,
+    pub(crate) text: String,
+    pub(crate) severity_number: i32,
+    pub(crate) resource: Vec<(String, String)>,
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) trace_id: String,
 }
 
 impl Record {
-    pub fn resource(&self, key: &str) -> &str {
+    pub(crate) fn resource(&self, key: &str) -> &str {
         self.resource.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }
 
-    pub fn attribute(&self, key: &str) -> &str {
+    pub(crate) fn attribute(&self, key: &str) -> &str {
         self.attributes.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }
 }
 
 /// What it answers next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     #[default]
     Take,
     Busy,
@@ -58,14 +58,14 @@ struct Seen {
 }
 
 /// A running collector. Dropping it ends it, so that its port is free again.
-pub struct Collector {
+pub(crate) struct Collector {
     seen: Arc<Mutex<Seen>>,
     address: SocketAddr,
     serving: Option<JoinHandle<()>>,
 }
 
 impl Collector {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let mut collector = Self { seen: Arc::default(), address, serving: None };
@@ -74,51 +74,50 @@ impl Collector {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let router =
-            Router::new().route("/v1/{signal}", post(export)).with_state(Arc::clone(&self.seen));
+        let router = Router::new().route("/v1/{signal}", post(export)).with_state(Arc::clone(&self.seen));
         self.serving = Some(tokio::spawn(async move { axum::serve(listener, router).await.expect("serve") }));
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Closes the port and every connection.
-    pub async fn go_away(&mut self) {
+    pub(crate) async fn go_away(&mut self) {
         let serving = self.serving.take().expect("was there");
         serving.abort();
         assert!(serving.await.is_err(), "ended by the abort");
     }
 
     /// Listens on the same port again.
-    pub async fn come_back(&mut self) {
+    pub(crate) async fn come_back(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the same port");
         self.serve(listener);
     }
 
-    pub fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         self.seen.lock().expect("lock").answer = answer;
     }
 
-    pub fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         self.seen.lock().expect("lock").records.clone()
     }
 
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.records().into_iter().map(|record| record.text).collect()
     }
 
-    pub fn json(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         self.seen.lock().expect("lock").json.clone()
     }
 
     /// Requests that arrived, taken or not.
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.seen.lock().expect("lock").requests
     }
 
     /// Values of the `silmari-agent` header.
-    pub fn agents(&self) -> Vec<String> {
+    pub(crate) fn agents(&self) -> Vec<String> {
         self.seen.lock().expect("lock").agents.clone()
     }
 }
@@ -165,7 +164,8 @@ async fn export(
 }
 
 fn decode(signal: &str, request: &[u8]) -> Vec<Record> {
-    let pairs = |repeated| attributes(repeated).map(|kv| (kv.key.to_owned(), text(kv.value))).collect::<Vec<_>>();
+    let pairs =
+        |repeated| attributes(repeated).map(|kv| (kv.key.to_owned(), text(kv.value))).collect::<Vec<_>>();
     let mut records = Vec::new();
     for group in otlp::resources(request).expect("message") {
         let group = group.expect("whole");

@@ -61,7 +61,14 @@ async fn every_way_of_rotating_delivers_each_line_once() {
 
     let mut texts: Vec<_> = collector.texts().into_iter().filter(|text| text != "b").collect();
     texts.sort_unstable();
-    let all = ["after the rename", "after the truncation", "after the truncation", "before the rename", "second", "tick"];
+    let all = [
+        "after the rename",
+        "after the truncation",
+        "after the truncation",
+        "before the rename",
+        "second",
+        "tick",
+    ];
     assert_eq!(texts, all);
 }
 
@@ -94,7 +101,8 @@ async fn a_collector_that_goes_and_comes_back_gets_everything_once() {
     collector.come_back().await;
     until("all of them", || collector.records().len() >= 502).await;
     agent.stop().await;
-    let mut numbers: Vec<u32> = collector.texts().iter().map(|text| text.parse().expect("a number")).collect();
+    let mut numbers: Vec<u32> =
+        collector.texts().iter().map(|text| text.parse().expect("a number")).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..=501).collect::<Vec<_>>());
 }
@@ -166,7 +174,10 @@ async fn status_says_why_a_matching_file_is_not_read() {
     until("the file", || agent.status().files.iter().any(|file| file.acked == 2)).await;
     let reason = |name: &str| {
         let files = agent.status().files;
-        files.into_iter().find(|file| file.path.ends_with(name) && file.state == "not_read").and_then(|file| file.reason)
+        files
+            .into_iter()
+            .find(|file| file.path.ends_with(name) && file.state == "not_read")
+            .and_then(|file| file.reason)
     };
     until("the reasons", || reason("z.log").is_some() && reason("null.log").is_some()).await;
     assert!(reason("z.log").expect("left out").starts_with("the same file as"));

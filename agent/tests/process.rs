@@ -39,7 +39,10 @@ fn check_shows_what_matches_relative_to_the_configuration() {
     let output = silmari_agent(&["check", "-c", path.to_str().expect("text")]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
-    assert!(shown.contains("logs/a.log\n") && shown.contains("logs/a.log.gz  not read: compressed"), "{shown}");
+    assert!(
+        shown.contains("logs/a.log\n") && shown.contains("logs/a.log.gz  not read: compressed"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -74,7 +77,8 @@ async fn damaged_positions_are_named_and_nothing_is_overwritten() {
     let host = Host::new();
     let path = host.data.path().join("positions.json");
     std::fs::write(&path, "{").expect("written");
-    let config = Config::parse(&host.settings("http://127.0.0.1:9", ""), "test.toml", |_| None).expect("valid");
+    let config =
+        Config::parse(&host.settings("http://127.0.0.1:9", ""), "test.toml", |_| None).expect("valid");
     let error = Agent::start(config, SystemClock::shared()).await.expect_err("damaged");
     assert_eq!(error.exit_code(), exit_code::DAMAGED);
     assert!(error.to_string().contains("positions.json"), "{error}");
@@ -111,7 +115,13 @@ async fn a_program_killed_without_warning_loses_nothing() {
     std::fs::write(&path, host.settings(&collector.url(), "")).expect("written");
     let run = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_silmari-agent"));
-        command.args(["run", "-c"]).arg(&path).stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+        command
+            .args(["run", "-c"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts")
     };
     let mut child = run();
     host.append("a.log", "1\n");

@@ -19,7 +19,8 @@ use tonic::codec::CompressionEncoding;
 use crate::collector::{Answer, Collector};
 use crate::support::{Host, Running, until};
 
-const LISTEN: &str = "[otlp]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+const LISTEN: &str =
+    "[otlp]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 fn text(text: &str) -> Option<AnyValue> {
     Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) })
@@ -43,7 +44,8 @@ fn spans(names: &[&str]) -> ExportTraceServiceRequest {
 }
 
 fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
-    let log_records = bodies.iter().map(|body| LogRecord { body: text(body), ..LogRecord::default() }).collect();
+    let log_records =
+        bodies.iter().map(|body| LogRecord { body: text(body), ..LogRecord::default() }).collect();
     let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
     let group = ResourceLogs { resource: resource(), scope_logs, ..ResourceLogs::default() };
     ExportLogsServiceRequest { resource_logs: vec![group] }
@@ -118,7 +120,8 @@ async fn http_requests_in_protobuf_and_json_are_taken_and_broken_ones_are_not() 
     let packed = zstd::encode_all(request.as_slice(), 1).expect("packed");
     assert_eq!(post(&agent, "/v1/logs", protobuf, "zstd", &packed).await.0, 200);
     let json = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"s"}]}]}]}"#;
-    let (status, answer) = post(&agent, "/v1/traces", "application/json; charset=utf-8", "identity", json).await;
+    let (status, answer) =
+        post(&agent, "/v1/traces", "application/json; charset=utf-8", "identity", json).await;
     assert!(status == 200 && answer.ends_with("{}"), "{answer}");
     until("all three", || collector.records().len() == 2 && collector.json().len() == 1).await;
     let attributes = &collector.json()[0]["resourceSpans"][0]["resource"]["attributes"];
@@ -184,7 +187,8 @@ async fn a_full_spool_tells_senders_when_to_come_back_and_loses_nothing_it_took(
     assert!(taken >= 5, "the spool really filled up: {taken}");
     let mut writer = LogsWriter::new([]);
     writer.push(&LogRecordParts { body: &noise(), ..Default::default() }, []);
-    let (status, answer) = post(&agent, "/v1/logs", "application/x-protobuf", "identity", &writer.finish()).await;
+    let (status, answer) =
+        post(&agent, "/v1/logs", "application/x-protobuf", "identity", &writer.finish()).await;
     assert!(status == 429 && answer.to_lowercase().contains("retry-after: 5"), "{answer}");
     collector.come_back().await;
     until("what was taken", || collector.records().len() == taken).await;

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds; `what` says what was waited for when it never does.
 #[track_caller]
-pub fn until<'a>(what: &'a str, condition: impl Fn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+pub(crate) fn until<'a>(what: &'a str, condition: impl Fn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
     let place = std::panic::Location::caller();
     async move {
         let end = tokio::time::Instant::now() + DEADLINE;
@@ -30,26 +30,26 @@ pub fn until<'a>(what: &'a str, condition: impl Fn() -> bool + 'a) -> impl Futur
 }
 
 /// A folder of log files and a data directory that outlives the agents on it.
-pub struct Host {
-    pub logs: TempDir,
-    pub data: TempDir,
+pub(crate) struct Host {
+    pub(crate) logs: TempDir,
+    pub(crate) data: TempDir,
 }
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { logs: tempfile::tempdir().expect("folder"), data: tempfile::tempdir().expect("folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.logs.path().join(name)
     }
 
-    pub fn append(&self, name: &str, text: &str) {
+    pub(crate) fn append(&self, name: &str, text: &str) {
         append(&self.path(name), text);
     }
 
     /// Settings for an agent that reads `*.log` and ships to `collector`.
-    pub fn settings(&self, collector: &str, more: &str) -> String {
+    pub(crate) fn settings(&self, collector: &str, more: &str) -> String {
         format!(
             "[agent]\ndata_dir = '{}'\n[agent.resource]\n\"deployment.environment.name\" = \"test\"\n\
              [collector]\nendpoint = \"{collector}\"\nflush = \"10ms\"\n\
@@ -59,26 +59,26 @@ impl Host {
         )
     }
 
-    pub async fn agent(&self, collector: &str, more: &str) -> Running {
+    pub(crate) async fn agent(&self, collector: &str, more: &str) -> Running {
         Running::start(&self.settings(collector, more)).await
     }
 }
 
-pub fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).expect("open");
     file.write_all(text.as_bytes()).expect("write");
 }
 
 /// An agent at work.
-pub struct Running {
+pub(crate) struct Running {
     shutdown: CancellationToken,
     working: JoinHandle<Result<(), agent::Error>>,
-    pub addresses: Addresses,
+    pub(crate) addresses: Addresses,
     shared: Arc<Shared>,
 }
 
 impl Running {
-    pub async fn start(settings: &str) -> Self {
+    pub(crate) async fn start(settings: &str) -> Self {
         let config = Config::parse(settings, "test.toml", |_| None).expect("valid settings");
         let agent = Agent::start(config, SystemClock::shared()).await.expect("started");
         let (addresses, shared) = (agent.addresses(), agent.shared());
@@ -87,12 +87,12 @@ impl Running {
         Self { shutdown, working, addresses, shared }
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.shared.status()
     }
 
     /// Ends it in order; every counter must add up.
-    pub async fn stop(self) -> Status {
+    pub(crate) async fn stop(self) -> Status {
         self.shutdown.cancel();
         self.working.await.expect("no panic").expect("ended well");
         let status = self.shared.status();

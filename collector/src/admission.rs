@@ -49,7 +49,11 @@ impl Admission {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(u32::MAX as usize);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { bytes: Arc::new(Semaphore::new(bytes_max)), bytes_max, decoders: Arc::new(Semaphore::new(cores)) }
+        Self {
+            bytes: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
+            decoders: Arc::new(Semaphore::new(cores)),
+        }
     }
 
     /// Admits a request that announces `announced` bytes, if they are known. Only the least is charged

@@ -25,7 +25,9 @@ pub(crate) fn decompress<'p>(
     let out = match compression {
         Compression::Identity if payload.len() > bytes_max => return Err(Refusal::too_large(bytes_max)),
         Compression::Identity => return Ok(Cow::Borrowed(payload)),
-        Compression::Gzip => read(flate2::read::MultiGzDecoder::new(payload), payload.len(), bytes_max, ticket)?,
+        Compression::Gzip => {
+            read(flate2::read::MultiGzDecoder::new(payload), payload.len(), bytes_max, ticket)?
+        }
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(payload).and_then(|mut decoder| {
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -96,7 +98,8 @@ mod tests {
         for (compression, payload) in packed {
             let out = decompress(compression, &payload, text.len(), &mut ticket()).expect("fits");
             assert!(*out == text[..], "{compression:?}");
-            let error = decompress(compression, &payload, text.len() - 1, &mut ticket()).expect_err("one byte less");
+            let error =
+                decompress(compression, &payload, text.len() - 1, &mut ticket()).expect_err("one byte less");
             assert_eq!(error.reason, Reason::TooLarge);
             let cut = &payload[..payload.len() - 5];
             let error = decompress(compression, cut, text.len(), &mut ticket()).expect_err("cut short");

@@ -279,7 +279,10 @@ impl<'a> Cursor<'a> {
         let Some(digits) = digits else {
             return Err(self.error("expected four hex digits after `\\u`"));
         };
-        let code = digits.iter().filter_map(|digit| char::from(*digit).to_digit(16)).fold(0, |code, digit| code << 4 | digit);
+        let code = digits
+            .iter()
+            .filter_map(|digit| char::from(*digit).to_digit(16))
+            .fold(0, |code, digit| code << 4 | digit);
         self.pos += 4;
         Ok(code)
     }
@@ -423,7 +426,8 @@ mod tests {
 
     /// serde_json refuses numbers that no double can hold; the cursor does not convert them.
     fn has_huge_number(text: &str) -> bool {
-        serde_json::from_str::<serde_json::Value>(text).is_err_and(|error| error.to_string().contains("out of range"))
+        serde_json::from_str::<serde_json::Value>(text)
+            .is_err_and(|error| error.to_string().contains("out of range"))
     }
 
     fn any_json() -> impl Strategy<Value = String> {
@@ -442,7 +446,8 @@ mod tests {
             ]
         });
         (value, any::<bool>()).prop_map(|(value, is_pretty)| {
-            if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.expect("a tree")
+            if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }
+                .expect("a tree")
         })
     }
 }

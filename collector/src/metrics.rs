@@ -159,7 +159,14 @@ impl Metrics {
         for (source, signal) in series() {
             for reason in Reason::ALL {
                 let label = format!(",reason=\"{}\"", reason.name());
-                sample(out, "requests_refused", source, signal, &label, self.requests_refused(source, signal, reason));
+                sample(
+                    out,
+                    "requests_refused",
+                    source,
+                    signal,
+                    &label,
+                    self.requests_refused(source, signal, reason),
+                );
             }
         }
     }
@@ -205,8 +212,11 @@ fn type_line(out: &mut String, family: &str) {
 
 fn sample(out: &mut String, family: &str, source: Source, signal: Signal, label: &str, value: u64) {
     if value > 0 {
-        writeln!(out, "silmari_collector_{family}_total{{source=\"{source}\",signal=\"{signal}\"{label}}} {value}")
-            .unwrap_or_default();
+        writeln!(
+            out,
+            "silmari_collector_{family}_total{{source=\"{source}\",signal=\"{signal}\"{label}}} {value}"
+        )
+        .unwrap_or_default();
     }
 }
 

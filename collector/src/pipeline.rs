@@ -142,7 +142,12 @@ impl Pipeline {
         task.await.map_err(|error| defect(source, &error))?
     }
 
-    async fn run(self: Arc<Self>, source: Source, payload: Payload, ticket: Ticket) -> Result<Receipt, Refusal> {
+    async fn run(
+        self: Arc<Self>,
+        source: Source,
+        payload: Payload,
+        ticket: Ticket,
+    ) -> Result<Receipt, Refusal> {
         let signal = payload.signal;
         self.metrics.bytes(source, signal, payload.bytes.len());
         let slot = self.admission.decoder().await;
@@ -185,8 +190,10 @@ impl Pipeline {
         let request = transcoded.as_ref().map_or(&*plain, |made| &made.request);
         let held = bytes.len() + plain.len();
         let mut weight = Weight::default();
-        let decoded = self.decode(signal, request, received_at, &mut weight, |rows| ticket.grow_to(held + rows));
-        let (lost, mut errors) = transcoded.as_ref().map_or((0, Vec::new()), |made| (made.rejected, made.errors.clone()));
+        let decoded =
+            self.decode(signal, request, received_at, &mut weight, |rows| ticket.grow_to(held + rows));
+        let (lost, mut errors) =
+            transcoded.as_ref().map_or((0, Vec::new()), |made| (made.rejected, made.errors.clone()));
         let batch = decoded.inspect_err(|_| self.metrics.returned(source, signal, weight.records + lost))?;
         errors.extend(batch.rejection.clone());
         let frame = match &transcoded {
@@ -209,7 +216,9 @@ impl Pipeline {
         match encoding {
             Encoding::Protobuf => Ok(None),
             Encoding::Json => otlp_json::transcode(signal, plain, bytes_max).map(Some),
-            Encoding::Objects { service } => log::read_objects(plain, service, received_at, bytes_max).map(Some),
+            Encoding::Objects { service } => {
+                log::read_objects(plain, service, received_at, bytes_max).map(Some)
+            }
         }
     }
 
@@ -225,7 +234,8 @@ impl Pipeline {
         let Limits { request_records_max, decoded_bytes_max, .. } = self.limits;
         *weight = weigh(signal, request, request_records_max, decoded_bytes_max);
         if weight.records > request_records_max {
-            let message = format!("the request carries more than {request_records_max} records: send smaller batches");
+            let message =
+                format!("the request carries more than {request_records_max} records: send smaller batches");
             return Err(Refusal::new(Reason::TooLarge, message));
         }
         if weight.bytes > decoded_bytes_max {

@@ -45,7 +45,10 @@ pub(crate) enum Versions {
 }
 
 /// Binds `address`.
-pub(crate) async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+pub(crate) async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |source| Error::Listen { what, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
@@ -84,7 +87,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, versions, router.clone(), Arc::clone(&limits), shutdown.clone());
+                let connection =
+                    connection(stream, versions, router.clone(), Arc::clone(&limits), shutdown.clone());
                 shutdown.tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -180,7 +184,11 @@ struct InFlight(Arc<Activity>);
 
 impl Activity {
     fn begin() -> Self {
-        Self { in_flight: AtomicUsize::new(0), requests: AtomicUsize::new(0), since: Mutex::new(Instant::now()) }
+        Self {
+            in_flight: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            since: Mutex::new(Instant::now()),
+        }
     }
 
     fn enter(self: &Arc<Self>) -> InFlight {

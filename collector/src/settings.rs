@@ -150,7 +150,8 @@ impl Kafka {
 impl Topics {
     /// Each topic that is set, with its signal.
     pub fn by_signal(&self) -> impl Iterator<Item = (Signal, &str)> {
-        let all = [(Signal::Traces, &self.traces), (Signal::Logs, &self.logs), (Signal::Metrics, &self.metrics)];
+        let all =
+            [(Signal::Traces, &self.traces), (Signal::Logs, &self.logs), (Signal::Metrics, &self.metrics)];
         all.into_iter().filter_map(|(signal, topic)| Some((signal, topic.as_deref()?)))
     }
 }
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn settings_survive_their_own_text_and_unknown_keys_are_named() {
-        let settings = Settings { kafka: Some(Kafka::new("k:9092", Topics::default())), ..Settings::default() };
+        let settings =
+            Settings { kafka: Some(Kafka::new("k:9092", Topics::default())), ..Settings::default() };
         let text = serde_json::to_string(&settings).expect("serialises");
         assert!(text.contains("\"in_flight_bytes_max\":\"256MiB\""), "{text}");
         assert!(text.contains("\"idle_timeout\":\"5m\""), "{text}");
@@ -241,7 +243,8 @@ mod tests {
 
     #[test]
     fn an_address_that_others_reach_needs_consent() {
-        let mut settings = Settings { otlp_http: SocketAddr::from(([0, 0, 0, 0], 4318)), ..Settings::default() };
+        let mut settings =
+            Settings { otlp_http: SocketAddr::from(([0, 0, 0, 0], 4318)), ..Settings::default() };
         let error = settings.check().expect_err("plaintext");
         assert!(error.to_string().contains("insecure_allow_plaintext = true"), "{error}");
         settings.insecure_allow_plaintext = true;

@@ -168,7 +168,8 @@ impl Refusal {
     pub(crate) fn json(&self, retry_after: Duration) -> Value {
         let mut details = Vec::new();
         if self.reason.is_retryable() {
-            details.push(json!({"@type": RETRY_INFO, "retryDelay": format!("{}s", whole_seconds(retry_after))}));
+            details
+                .push(json!({"@type": RETRY_INFO, "retryDelay": format!("{}s", whole_seconds(retry_after))}));
         }
         if self.reason == Reason::Malformed {
             let field = self.field.as_deref().unwrap_or_default();

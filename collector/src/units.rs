@@ -37,7 +37,9 @@ pub(crate) mod size {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse(&text).ok_or_else(|| {
-            D::Error::custom(format!("`{text}` is no size: write a number and a unit, as in 64KiB, 16MiB or 1GiB"))
+            D::Error::custom(format!(
+                "`{text}` is no size: write a number and a unit, as in 64KiB, 16MiB or 1GiB"
+            ))
         })
     }
 

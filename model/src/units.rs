@@ -26,7 +26,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         let (_, factor) = SIZES.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
         text[..digits].parse::<u64>().ok()?.checked_mul(factor)
     };
-    parse().ok_or_else(|| format!("`{text}` is no size: write a number and a unit, as in 64KiB, 16MiB or 1GiB"))
+    parse()
+        .ok_or_else(|| format!("`{text}` is no size: write a number and a unit, as in 64KiB, 16MiB or 1GiB"))
 }
 
 /// Durations as `200ms`, `10s`, `5m`.
@@ -67,7 +68,10 @@ pub mod size {
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<T: Copy + TryInto<u64>, S: Serializer>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Copy + TryInto<u64>, S: Serializer>(
+        bytes: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let bytes: u64 = (*bytes).try_into().unwrap_or(u64::MAX);
         let binary = super::SIZES.into_iter().filter(|(name, _)| name.len() != 2);
         let fitting = binary.into_iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));

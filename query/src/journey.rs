@@ -17,8 +17,10 @@
 
 mod assemble;
 mod closure;
+mod cuts;
 mod evidence;
 mod forest;
+mod layout;
 mod messages;
 mod outcome;
 mod records;

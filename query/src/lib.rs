@@ -14,12 +14,21 @@
 //! Invariants: every question runs on one [`storage::Snapshot`]; what an answer leaves out is a
 //! `Cut` in it; blocking work passes through [`limits::Gate`]; time comes from the [`model::Clock`].
 
+mod boards;
+mod engine;
+pub mod http;
 pub mod journey;
 pub mod limits;
 pub mod logs;
 mod nearest;
 pub mod promql;
+mod rule_source;
+pub mod rules;
 pub mod search;
 pub mod services;
 pub mod sql;
+#[cfg(test)]
+mod testing;
 
+pub use engine::Engine;
+pub use rule_source::{SnapshotLogCounter, StoreSource};

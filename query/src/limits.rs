@@ -34,7 +34,7 @@ pub struct Limits {
     pub tails_max: usize,
     /// Bytes of a request's body. Default 1 MiB.
     pub body_bytes_max: usize,
-    /// Bytes of a request's path and query. Default 64 KiB.
+    /// Bytes of a request's path and query. Default 32 KiB.
     pub uri_bytes_max: usize,
     /// What SQL may cost.
     pub sql: crate::sql::SqlLimits,
@@ -52,7 +52,7 @@ impl Default for Limits {
             log_records_max: 10_000,
             tails_max: 64,
             body_bytes_max: 1 << 20,
-            uri_bytes_max: 64 << 10,
+            uri_bytes_max: 32 << 10,
             sql: crate::sql::SqlLimits::default(),
             journey: crate::journey::Limits::default(),
         }
@@ -199,13 +199,32 @@ mod tests {
         let (go_on, wait) = std::sync::mpsc::channel::<()>();
         let (ended, end) = std::sync::mpsc::channel::<bool>();
         let answer = gate.run(move |cancel| {
-            drop(wait.recv());
-            drop(ended.send(cancel.is_cancelled()));
+            assert!(wait.recv().is_err(), "the test lets go");
+            ended.send(cancel.is_cancelled()).expect("the test listens");
         });
         assert_eq!(answer.await, Err(Refusal::Timeout(Duration::from_millis(20))));
         assert!(matches!(gate.enter().await, Err(Refusal::Busy { .. })), "the place is still taken");
         drop(go_on);
         assert_eq!(end.recv_timeout(Duration::from_secs(10)), Ok(true), "the work saw that nobody waits");
+    }
+
+    #[tokio::test]
+    async fn a_query_whose_asker_has_gone_is_cancelled() {
+        let gate = gate(1, Duration::from_secs(10), Duration::from_secs(10));
+        let (began, begin) = tokio::sync::oneshot::channel::<()>();
+        let (ended, end) = tokio::sync::oneshot::channel::<bool>();
+        let asker = tokio::spawn(async move {
+            gate.run(move |cancel| {
+                began.send(()).expect("the test listens");
+                // Bounded, so that a defect fails the test instead of hanging it.
+                (0..50_000_000).take_while(|_| !cancel.is_cancelled()).for_each(|_| std::thread::yield_now());
+                ended.send(cancel.is_cancelled()).expect("the test listens");
+            })
+            .await
+        });
+        begin.await.expect("it runs");
+        asker.abort();
+        assert_eq!(end.await, Ok(true));
     }
 
     #[tokio::test]

@@ -154,7 +154,8 @@ pub fn range(
     rows.sort_by(|a, b| a.labels.cmp(&b.labels));
     let series = rows.into_iter().filter(Row::has_values).map(|row| {
         let samples = steps.times().zip(&row.values);
-        let values = samples.filter_map(|(time, value)| Some(Sample::new(millis_to_seconds(time), (*value)?)));
+        let values =
+            samples.filter_map(|(time, value)| Some(Sample::new(millis_to_seconds(time), (*value)?)));
         Series { metric: (*row.labels).clone(), value: None, values: values.collect() }
     });
     Ok(MetricsData::Matrix(series.collect()))

@@ -44,6 +44,9 @@ pub use notify::{Receiver, ReceiverKind};
 pub use persist::State;
 pub use service::{Handle, ReceiverStatus, Service, ServiceError};
 
+/// Labels and how many records carry them.
+pub type Counts = Vec<(BTreeMap<String, String>, u64)>;
+
 /// Counts log records, for rules with `lang: logs`.
 pub trait LogCounter {
     /// How many records within `range` the search finds, for each combination of the values of `by`; one
@@ -51,12 +54,7 @@ pub trait LogCounter {
     ///
     /// # Errors
     /// Says what is wrong with the search, or why records cannot be read.
-    fn count(
-        &self,
-        search: &str,
-        by: &[String],
-        range: TimeRange,
-    ) -> Result<Vec<(BTreeMap<String, String>, u64)>, String>;
+    fn count(&self, search: &str, by: &[String], range: TimeRange) -> Result<Counts, String>;
 }
 
 /// What rules are evaluated on: a fresh snapshot for every call.

@@ -204,7 +204,7 @@ async fn execute(
     }
     drop(stream);
     let mut answer = answer.finish();
-    answer.stats.rows_scanned = session::rows_scanned(&scanned);
+    answer.stats = session::scan_cost(scanned.as_ref());
     Ok(answer)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, SystemClock, TimeRange};
+use model::{SystemClock, TimeRange};
 use query_api::{AlertState, AlertsAnswer, Client, Journey};
 use tokio::time::Instant;
 

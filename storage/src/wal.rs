@@ -167,7 +167,8 @@ impl<T: Send + 'static> Wal<T> {
             }
             writer.finish();
         });
-        let thread = thread.context(ErrorKind::Retry, || "cannot start the write-ahead log's thread".to_owned())?;
+        let thread =
+            thread.context(ErrorKind::Retry, || "cannot start the write-ahead log's thread".to_owned())?;
         *wal.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok((wal, report))
     }
@@ -207,7 +208,8 @@ impl<T: Send + 'static> Wal<T> {
         attachment: T,
     ) -> impl Future<Output = Result<Durable, Error>> + Send + use<T> {
         let (done, answer) = oneshot::channel();
-        let queued = self.check(&record).and_then(|()| self.queue.append(Pending { record, attachment, done }));
+        let queued =
+            self.check(&record).and_then(|()| self.queue.append(Pending { record, attachment, done }));
         async move {
             queued?;
             answer.await.unwrap_or_else(|_| Err(stopped()))
@@ -219,16 +221,21 @@ impl<T: Send + 'static> Wal<T> {
         if bytes <= self.record_bytes_max {
             return Ok(());
         }
-        let message = format!("a record of {bytes} bytes is larger than the log's limit of {}", self.record_bytes_max);
+        let message =
+            format!("a record of {bytes} bytes is larger than the log's limit of {}", self.record_bytes_max);
         Err(Error::new(ErrorKind::FixInput, message))
     }
 
     /// Deletes the files whose records are all up to `up_to_sequence`, the active one too when it is
-    /// covered; how many they were. The writer thread does it, between two groups, whether the future is polled or not.
+    /// covered; how many they were. The writer thread does it between two groups, whether the future
+    /// is polled or not.
     ///
     /// # Errors
     /// `Retry` when a file could not be deleted; the next call tries again.
-    pub(crate) fn trim(&self, up_to_sequence: u64) -> impl Future<Output = Result<usize, Error>> + Send + use<T> {
+    pub(crate) fn trim(
+        &self,
+        up_to_sequence: u64,
+    ) -> impl Future<Output = Result<usize, Error>> + Send + use<T> {
         let (done, answer) = oneshot::channel();
         let queued = self.queue.trim(Trim { up_to: up_to_sequence, done });
         async move {

@@ -117,7 +117,8 @@ mod tests {
         // Port 1 is reserved and nobody listens there.
         let mut effects = Effects::new(Client::new("http://127.0.0.1:1"), sender);
         effects.ask(PaneId::Alerts, 7, Ask::Alerts);
-        let Some(Msg::Answered { pane: PaneId::Alerts, generation: 7, result: Err(failure) }) = messages.recv().await
+        let Some(Msg::Answered { pane: PaneId::Alerts, generation: 7, result: Err(failure) }) =
+            messages.recv().await
         else {
             panic!("an answer to the question was expected")
         };

@@ -32,7 +32,7 @@ pub async fn run(client: Client, options: Options, clock: Arc<dyn Clock>) -> Res
     let mut screen = Screen::take()?;
     let (width, height) = screen.size()?;
     let size = crate::core::layout::Size { width, height };
-    let state = State::new(options, size, clock.now());
+    let state = State::new(terminal::adapted(options), size, clock.now());
     // The chrome stands before anything is asked.
     screen.draw(&state)?;
     let (sender, messages) = mpsc::channel(CHANNEL);
@@ -69,7 +69,8 @@ impl Loop {
         let first = start(&mut self.state);
         self.perform(first)?;
         while self.state.is_running {
-            let wake = self.wait(&mut events, &mut ticks, [&mut terminate, &mut hang_up, &mut interrupt]).await;
+            let wake =
+                self.wait(&mut events, &mut ticks, [&mut terminate, &mut hang_up, &mut interrupt]).await;
             let is_input = matches!(wake, Wake::Terminal(_));
             match wake {
                 Wake::Terminal(Some(event)) => self.terminal_event(event?)?,
@@ -79,7 +80,8 @@ impl Loop {
                 Wake::Tick => self.handle(Msg::Tick(self.clock.now()))?,
             }
             self.drain()?;
-            if self.state.is_running && self.state.is_dirty && (is_input || self.drawn_at.elapsed() >= FRAME) {
+            if self.state.is_running && self.state.is_dirty && (is_input || self.drawn_at.elapsed() >= FRAME)
+            {
                 self.draw()?;
             }
         }

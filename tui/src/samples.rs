@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::boards::NamedBoard;
 use query_api::{
-    Alert, AlertState, AlertsAnswer, Cut, Evidence, EvidenceKind, Facet, FacetValue, Health, Journey, JourneyCounts,
-    JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace, LogBucket, LogRecord, LogsAnswer, MetricsData, QueryStats,
-    QueueRow, RowKind, RuleStatus, Sample, Series, ServiceRow, ServicesAnswer, SqlAnswer, SqlColumn, TimeClass,
-    TimeSpent,
+    Alert, AlertState, AlertsAnswer, Cut, Evidence, EvidenceKind, Facet, FacetValue, Health, Journey,
+    JourneyCounts, JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace, LogBucket, LogRecord, LogsAnswer,
+    MetricsData, QueryStats, QueueRow, RowKind, RuleStatus, Sample, Series, ServiceRow, ServicesAnswer,
+    SqlAnswer, SqlColumn, TimeClass, TimeSpent,
 };
 
 const MS: i64 = 1_000_000;
@@ -22,12 +22,20 @@ pub(crate) fn range() -> TimeRange {
 }
 
 fn stats() -> QueryStats {
-    QueryStats { rows_scanned: 41_208, segments_read: 3, segments_pruned: 9, head_rows: 512, elapsed_nano: 12_400_000 }
+    QueryStats {
+        rows_scanned: 41_208,
+        segments_read: 3,
+        segments_pruned: 9,
+        head_rows: 512,
+        elapsed_nano: 12_400_000,
+    }
 }
 
 /// A wave that rises at its end by `rise`.
 fn wave(base: f64, rise: f64) -> Vec<f64> {
-    (0..30).map(|i| base * (1.0 + 0.2 * f64::from(i % 5)) + if i > 20 { rise * f64::from(i - 20) } else { 0.0 }).collect()
+    (0..30)
+        .map(|i| base * (1.0 + 0.2 * f64::from(i % 5)) + if i > 20 { rise * f64::from(i - 20) } else { 0.0 })
+        .collect()
 }
 
 fn service(name: &str, health: Health, rate: f64, errors: f64, p: [i64; 3], log_errors: u64) -> ServiceRow {
@@ -101,7 +109,7 @@ fn rule(name: &str, expr: &str, state: AlertState, alerts: Vec<Alert>) -> RuleSt
         state,
         last_evaluation: Some(now().plus(-4_000 * MS)),
         error: None,
-        history: wave(0.01, if state == AlertState::Inactive { 0.0 } else { 0.01 }),
+        history: if state == AlertState::Inactive { vec![0.0; 30] } else { wave(0.01, 0.01) },
         alerts,
     }
 }
@@ -137,7 +145,12 @@ pub(crate) fn alerts() -> AlertsAnswer {
                 Firing,
                 vec![alert("ShopErrorsHigh", "billing", Firing, 6, 0.0431)],
             ),
-            rule("QueueWaitHigh", "queue_wait_p95 > 2", Pending, vec![alert("QueueWaitHigh", "shipping", Pending, 2, 4.1)]),
+            rule(
+                "QueueWaitHigh",
+                "queue_wait_p95 > 2",
+                Pending,
+                vec![alert("QueueWaitHigh", "shipping", Pending, 2, 4.1)],
+            ),
             rule("DiskFull", "disk_free_ratio < 0.1", Inactive, vec![]),
             broken,
         ],
@@ -247,7 +260,8 @@ pub(crate) fn journey() -> Journey {
     let heading = draft.row(Trace, 0, "ledger", "book", "", 8_100, 280, (0, 0));
     heading.evidence = evidence(EvidenceKind::SharedId, "order_id=ORD-4711");
     draft.row(Span, 1, "ledger", "book", "server", 8_100, 280, (8, 0)).self_nano = 280 * MS;
-    let traces = [(1, "gateway", "POST /checkout", 0, 310, 3), (2, "billing", "process orders", 4_389, 3_610, 4)];
+    let traces =
+        [(1, "gateway", "POST /checkout", 0, 310, 3), (2, "billing", "process orders", 4_389, 3_610, 4)];
     Journey {
         id: "ORD-4711".to_owned(),
         matched: vec![IdTerm::new("order_id", "ORD-4711")],
@@ -368,7 +382,8 @@ pub(crate) fn matrix(services: &[(&str, f64, f64)]) -> MetricsData {
         value: None,
         values: (0..=120)
             .map(|i| {
-                let value = base * (1.0 + 0.1 * f64::from(i % 7)) + rise * f64::from((i - 70).max(0));
+                let wave = (f64::from(i) / 9.0).sin() * 0.12 + (f64::from(i) / 4.0).cos() * 0.05;
+                let value = base * (1.0 + wave) + rise * f64::from((i - 70).max(0));
                 Sample::new(range().from.seconds() + f64::from(i) * 7.5, value)
             })
             .collect(),
@@ -377,7 +392,11 @@ pub(crate) fn matrix(services: &[(&str, f64, f64)]) -> MetricsData {
 }
 
 pub(crate) fn vector() -> MetricsData {
-    let rows = [("billing", "POST /charge", 1.62), ("checkout", "POST /checkout", 0.38), ("gateway", "GET /", 0.044)];
+    let rows = [
+        ("billing", "POST /charge", 1.62),
+        ("checkout", "POST /checkout", 0.38),
+        ("gateway", "GET /", 0.044),
+    ];
     let series = rows.iter().map(|(service, route, value)| Series {
         metric: labels(&[("service_name", service), ("http_route", route)]),
         value: Some(Sample::new(now().seconds(), *value)),
@@ -387,7 +406,8 @@ pub(crate) fn vector() -> MetricsData {
 }
 
 pub(crate) fn sql() -> SqlAnswer {
-    let column = |name: &str, data_type: &str| SqlColumn { name: name.to_owned(), data_type: data_type.to_owned() };
+    let column =
+        |name: &str, data_type: &str| SqlColumn { name: name.to_owned(), data_type: data_type.to_owned() };
     SqlAnswer {
         columns: vec![
             column("service", "Utf8"),

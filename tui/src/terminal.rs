@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::clipboard::CopyToClipboard;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
+};
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
@@ -17,6 +19,7 @@ use thiserror::Error;
 
 use crate::core::State;
 use crate::core::key::Key;
+use crate::core::state::Options;
 use crate::view::view;
 
 /// Why the terminal interface ended early.
@@ -61,6 +64,11 @@ impl Screen {
 
     /// Draws what changed.
     pub(crate) fn draw(&mut self, state: &State) -> Result<(), Error> {
+        if !self.is_ours.load(Ordering::SeqCst) {
+            // A task panicked; its message stands on the shell's screen and stays there.
+            self.enter()?;
+            self.terminal.clear()?;
+        }
         self.terminal.draw(|frame| view(state, frame))?;
         Ok(())
     }
@@ -113,6 +121,16 @@ fn restore_on_panic(is_ours: Arc<AtomicBool>) {
         restore(&is_ours);
         before(panic);
     }));
+}
+
+/// What the environment says about the terminal: `NO_COLOR`, and a locale that is not UTF-8.
+pub(crate) fn adapted(mut options: Options) -> Options {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(|name| is_set(name));
+    let locale = locale.and_then(|name| std::env::var(name).ok());
+    options.color &= !is_set("NO_COLOR");
+    options.ascii |= locale.is_some_and(|locale| !locale.to_lowercase().replace('-', "").contains("utf8"));
+    options
 }
 
 /// Columns of the terminal, if there is one.

@@ -22,7 +22,8 @@ pub fn services(answer: &ServicesAnswer, width: usize, ascii: bool) -> String {
     let columns = service_lines::Columns::new(&answer.services, width);
     let length = std::time::Duration::from_nanos(u64::try_from(answer.range.nanos()).unwrap_or(0));
     let now = answer.range.to;
-    let mut out = vec![title(&format::plural(answer.services.len(), "service"), service_lines::totals(answer), width)];
+    let mut out =
+        vec![title(&format::plural(answer.services.len(), "service"), service_lines::totals(answer), width)];
     if answer.services.is_empty() {
         out.push(Line::of(Role::Text, &format!(" no spans in the last {}", range::short(length))));
     } else {
@@ -91,7 +92,11 @@ pub fn alerts(answer: &AlertsAnswer, width: usize) -> String {
     summary.gap(1);
     summary.append(alert_lines::summary(answer, now));
     let mut out = vec![summary.fit(width)];
-    out.extend(answer.file_errors.iter().map(|error| Line::of(Role::Bad, &format!(" {} {error}", glyph::ERROR))));
+    for error in &answer.file_errors {
+        // Never cut: the end says what would be right.
+        let lines = wrap(&format!("{} {error}", glyph::ERROR), width.saturating_sub(2), 4);
+        out.extend(lines.iter().map(|line| Line::of(Role::Bad, &format!(" {line}"))));
+    }
     let rows = alert_lines::rows(answer);
     if rows.is_empty() {
         out.push(Line::of(Role::Text, " no rules are loaded"));
@@ -142,12 +147,18 @@ fn is_number_or_empty(cell: &str) -> bool {
 /// The answer of a metrics query: a line a series, and below it its samples when there are many.
 pub fn series(answer: &MetricsData) -> String {
     match answer {
-        MetricsData::Scalar(sample) | MetricsData::String(sample) => joined(vec![Line::of(Role::Text, &sample.1)], false),
-        MetricsData::Vector(series) | MetricsData::Matrix(series) if series.is_empty() => "no series match\n".to_owned(),
+        MetricsData::Scalar(sample) | MetricsData::String(sample) => {
+            joined(vec![Line::of(Role::Text, &sample.1)], false)
+        }
+        MetricsData::Vector(series) | MetricsData::Matrix(series) if series.is_empty() => {
+            "no series match\n".to_owned()
+        }
         MetricsData::Vector(series) => {
             let rows: Vec<Vec<String>> = series
                 .iter()
-                .map(|series| vec![series_name(series), series.value.as_ref().map(|s| s.1.clone()).unwrap_or_default()])
+                .map(|series| {
+                    vec![series_name(series), series.value.as_ref().map(|s| s.1.clone()).unwrap_or_default()]
+                })
                 .collect();
             table(&["series", "value"], &rows)
         }

@@ -13,7 +13,8 @@ pub(crate) struct Theme {
     pub(crate) color: bool,
 }
 
-const SERIES: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Magenta, Color::Green, Color::Blue, Color::Red];
+const SERIES: [Color; 6] =
+    [Color::Cyan, Color::Yellow, Color::Magenta, Color::Green, Color::Blue, Color::Red];
 
 impl Theme {
     /// The style of a role.

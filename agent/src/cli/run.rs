@@ -1,9 +1,10 @@
 //! `silmari-agent run`
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 
-use agent::{Config, exit_code};
+use agent::{Addresses, Agent, Config, exit_code};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,26 @@ pub(super) fn run(config: &Path, until_stdin_closes: bool) -> anyhow::Result<u8>
     }
     let ended = runtime.block_on(async {
         cancel_on_signals(shutdown.clone()).context("cannot listen for signals")?;
-        agent::run(config, shutdown, model::SystemClock::shared()).await.map_err(anyhow::Error::from)
+        let agent = Agent::start(config, model::SystemClock::shared()).await?;
+        say_ready(agent.addresses())?;
+        agent.run(shutdown).await.map_err(anyhow::Error::from)
     });
     runtime.shutdown_background();
     ended.map(|()| exit_code::OK)
+}
+
+/// One JSON line on standard output, for whatever started the agent.
+fn say_ready(addresses: Addresses) -> io::Result<()> {
+    let url = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}"));
+    let line = serde_json::json!({
+        "ready": true,
+        "otlp_grpc": url(addresses.otlp_grpc),
+        "otlp_http": url(addresses.otlp_http),
+        "admin": url(addresses.admin),
+    });
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
 }
 
 fn cancel_on_signals(shutdown: CancellationToken) -> io::Result<()> {

@@ -42,7 +42,7 @@ fn fetch(address: SocketAddr) -> anyhow::Result<String> {
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("the answer is no HTTP") };
-    if !head.split(' ').nth(1).is_some_and(|code| code == "200") {
+    if head.split(' ').nth(1).is_none_or(|code| code != "200") {
         bail!("the answer is {}", head.lines().next().unwrap_or_default());
     }
     Ok(body.to_owned())

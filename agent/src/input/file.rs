@@ -46,6 +46,7 @@ use self::identity::{FileKey, FileStat, Mark, read_range};
 use self::positions::{Positions, Saved, SavedFile};
 use self::tracked::{FileId, LINE_BYTES_MAX, Outcome, Tracked};
 use crate::config::{Config, FileSettings, StartAt};
+use crate::input::Matching;
 use crate::status::{DropReason, FileStatus, Shared};
 
 /// Closed or truncated files whose positions are kept.
@@ -511,7 +512,7 @@ impl FileTail {
 }
 
 /// The files that match now, and why some are left out.
-pub(crate) fn matching(settings: &FileSettings) -> Vec<(PathBuf, Option<String>)> {
+pub(crate) fn matching(settings: &FileSettings) -> Matching {
     let found = match Globs::new(settings) {
         Ok(globs) => globs.find(),
         Err(_) => return Vec::new(),

@@ -58,7 +58,8 @@ impl Weight {
 }
 
 fn weigh_metric(weight: &mut Weight, metric: &[u8], above: usize) {
-    let named: usize = [1, 3].into_iter().flat_map(|number| Repeated::new(metric, number).iter()).map(<[u8]>::len).sum();
+    let named: usize =
+        [1, 3].into_iter().flat_map(|number| Repeated::new(metric, number).iter()).map(<[u8]>::len).sum();
     for (number, attributes) in [(5, 7), (7, 7), (9, 9), (10, 1), (11, 7)] {
         for points in Repeated::new(metric, number).iter() {
             for point in Repeated::new(points, 1).iter() {

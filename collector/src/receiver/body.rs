@@ -134,8 +134,5 @@ impl BodyReader {
 }
 
 pub(crate) fn too_long(bytes_max: usize) -> Refusal {
-    Refusal::new(
-        Reason::TooLarge,
-        format!("the body is longer than {bytes_max} bytes: send smaller batches"),
-    )
+    Refusal::new(Reason::TooLarge, format!("the body is longer than {bytes_max} bytes: send smaller batches"))
 }

@@ -39,8 +39,7 @@ pub(super) async fn apply(State(origins): State<Arc<Origins>>, request: Request,
     let allowed = origins.allowed(request.headers());
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response =
-        if is_preflight { preflight(request.headers()) } else { next.run(request).await };
+    let mut response = if is_preflight { preflight(request.headers()) } else { next.run(request).await };
     if let Some(allowed) = allowed {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);

@@ -35,7 +35,11 @@ pub(crate) struct Shared {
 }
 
 /// All routes of the listener.
-pub(crate) fn router(pipeline: &Arc<Pipeline>, connections: &Arc<Connections>, cors_origins: &[String]) -> Router {
+pub(crate) fn router(
+    pipeline: &Arc<Pipeline>,
+    connections: &Arc<Connections>,
+    cors_origins: &[String],
+) -> Router {
     let shared = Arc::new(Shared { pipeline: Arc::clone(pipeline), connections: Arc::clone(connections) });
     let mut router = Router::new();
     for signal in Signal::ALL {
@@ -101,7 +105,9 @@ pub(super) fn refusal_headers(refusal: &Refusal, retry_after: Duration, headers:
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
     }
     match refusal.reason {
-        Reason::Encoding => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity"))),
+        Reason::Encoding => {
+            drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity")))
+        }
         Reason::Method => drop(headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"))),
         _ => {}
     }

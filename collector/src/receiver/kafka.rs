@@ -214,7 +214,11 @@ impl Reader {
 fn pass_over(message: &Message, refusal: &Refusal, count: u64) {
     if count.is_power_of_two() {
         let Message { topic, partition, offset, .. } = message;
-        tracing::warn!(count, "Kafka message {topic}/{partition}@{offset} is passed over: {}", refusal.message);
+        tracing::warn!(
+            count,
+            "Kafka message {topic}/{partition}@{offset} is passed over: {}",
+            refusal.message
+        );
     }
 }
 

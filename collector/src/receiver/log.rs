@@ -75,7 +75,8 @@ async fn ingest(shared: &Shared, parts: &Parts, reader: &mut BodyReader) -> Resu
 fn service(parts: &Parts) -> String {
     let query = axum::extract::Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri);
     let from_query = query.ok().and_then(|mut query| query.remove("service"));
-    let from_header = || parts.headers.get("x-service").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let from_header =
+        || parts.headers.get("x-service").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let named = from_query.filter(|name| !name.is_empty()).or_else(from_header);
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())
 }
@@ -101,7 +102,8 @@ pub(crate) fn read_objects(
     if cursor.is_at_end() {
         return Err(malformed("the body is empty: send a JSON object or an array of them".to_owned()));
     }
-    let mut reader = Objects { service, received_at, line: ParsedLine::default(), writers: BTreeMap::new(), bytes: 0 };
+    let mut reader =
+        Objects { service, received_at, line: ParsedLine::default(), writers: BTreeMap::new(), bytes: 0 };
     let mut done = Transcoded::default();
     let no_json = |error: JsonError| malformed(format!("the body is no JSON: {error}"));
     match cursor.kind() {
@@ -115,7 +117,11 @@ pub(crate) fn read_objects(
     Ok(done)
 }
 
-fn read_array(cursor: &mut Cursor<'_>, reader: &mut Objects<'_>, done: &mut Transcoded) -> Result<(), JsonError> {
+fn read_array(
+    cursor: &mut Cursor<'_>,
+    reader: &mut Objects<'_>,
+    done: &mut Transcoded,
+) -> Result<(), JsonError> {
     cursor.open()?;
     let (mut is_first, mut index) = (true, 0);
     while cursor.next_element(&mut is_first)? {

@@ -70,7 +70,12 @@ const fn path(signal: Signal) -> &'static str {
     }
 }
 
-async fn export(pipeline: Arc<Pipeline>, limits: Arc<Connections>, signal: Signal, request: Request) -> Response {
+async fn export(
+    pipeline: Arc<Pipeline>,
+    limits: Arc<Connections>,
+    signal: Signal,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     if !is_grpc(&parts.headers) {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -101,26 +106,36 @@ async fn receive(
     let encoding = encoding(headers)?;
     let mut ticket = pipeline.admission.enter(reader.announced())?;
     if !reader.at_least(PREFIX_BYTES, &mut ticket).await? {
-        return Err(Refusal::new(Reason::Malformed, "the body ends within the five bytes in front of a message"));
+        return Err(Refusal::new(
+            Reason::Malformed,
+            "the body ends within the five bytes in front of a message",
+        ));
     }
     let (is_compressed, length) = prefix(reader.held());
     let compression = if is_compressed { encoding } else { Compression::Identity };
     if is_compressed && compression == Compression::Identity {
-        return Err(Refusal::new(Reason::Malformed, "the message is flagged as compressed, `grpc-encoding` is missing"));
+        return Err(Refusal::new(
+            Reason::Malformed,
+            "the message is flagged as compressed, `grpc-encoding` is missing",
+        ));
     }
     let bytes_max = pipeline.wire_bytes_max(compression);
     if length > bytes_max {
         return Err(too_long(bytes_max));
     }
     if reader.at_least(PREFIX_BYTES + length + 1, &mut ticket).await? {
-        return Err(Refusal::new(Reason::Malformed, "there is more in the body than the one message of a unary call"));
+        return Err(Refusal::new(
+            Reason::Malformed,
+            "there is more in the body than the one message of a unary call",
+        ));
     }
     let bytes = reader.take();
     if bytes.len() < PREFIX_BYTES + length {
         let problem = format!("the message has {} bytes, {length} are announced", bytes.len() - PREFIX_BYTES);
         return Err(Refusal::new(Reason::Malformed, problem));
     }
-    let payload = Payload { signal, encoding: Encoding::Protobuf, compression, bytes: bytes.slice(PREFIX_BYTES..) };
+    let payload =
+        Payload { signal, encoding: Encoding::Protobuf, compression, bytes: bytes.slice(PREFIX_BYTES..) };
     pipeline.ingest(Source::OtlpGrpc, payload, ticket).await
 }
 
@@ -137,7 +152,10 @@ fn encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
         Some(b"zstd") => Ok(Compression::Zstd),
         Some(other) => {
             let other = String::from_utf8_lossy(other).escape_default().to_string();
-            Err(Refusal::new(Reason::Encoding, format!("`grpc-encoding: {other}` is not known: use identity, gzip or zstd")))
+            Err(Refusal::new(
+                Reason::Encoding,
+                format!("`grpc-encoding: {other}` is not known: use identity, gzip or zstd"),
+            ))
         }
     }
 }

@@ -88,7 +88,9 @@ pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
 fn success(signal: Signal, media: Media, receipt: &Receipt) -> Response {
     match media {
         Media::Protobuf => ([(CONTENT_TYPE, PROTOBUF)], otlp_response::protobuf(receipt)).into_response(),
-        Media::Json => ([(CONTENT_TYPE, JSON)], otlp_response::json(signal, receipt).to_string()).into_response(),
+        Media::Json => {
+            ([(CONTENT_TYPE, JSON)], otlp_response::json(signal, receipt).to_string()).into_response()
+        }
     }
 }
 

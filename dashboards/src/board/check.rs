@@ -59,7 +59,8 @@ impl<'a, 'i> Check<'a, 'i> {
         }
         for (key, text) in [("range", &board.range), ("refresh", &board.refresh)] {
             if !is_duration(text) {
-                let problem = format!("`{text}` is no duration: write a number and a unit, as in 5s, 15m or 1h30m");
+                let problem =
+                    format!("`{text}` is no duration: write a number and a unit, as in 5s, 15m or 1h30m");
                 return Err((value_at(self.places, key), problem));
             }
         }
@@ -136,7 +137,9 @@ impl PanelCheck<'_, '_> {
             (PanelKind::Timeseries, "logs" | "sql") => {
                 self.wrong(key, format!("a timeseries draws `promql`, not `{key}`"))
             }
-            (PanelKind::Stat, "sql") => self.wrong(key, "a stat shows `promql` or `logs`, not `sql`".to_owned()),
+            (PanelKind::Stat, "sql") => {
+                self.wrong(key, "a stat shows `promql` or `logs`, not `sql`".to_owned())
+            }
             _ => Ok(()),
         }
     }

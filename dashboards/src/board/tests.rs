@@ -35,9 +35,17 @@ fn a_small_board_has_defaults_for_everything_else() {
 
 #[test]
 fn a_misspelt_key_is_named_with_its_place_and_the_nearest_key() {
-    refused(&board("type = \"stat\"\ntilte = \"up\"\npromql = \"up\""), "7:1", "unknown key `tilte`: did you mean `title`?");
+    refused(
+        &board("type = \"stat\"\ntilte = \"up\"\npromql = \"up\""),
+        "7:1",
+        "unknown key `tilte`: did you mean `title`?",
+    );
     refused("schema = 1\ntitle = \"T\"\nrefesh = \"5s\"\nrow = []", "3:1", "did you mean `refresh`?");
-    refused(&board("type = \"stat\"\ntitle = \"x\"\ncolour = 1"), "8:1", "unknown key `colour`: valid are `type`");
+    refused(
+        &board("type = \"stat\"\ntitle = \"x\"\ncolour = 1"),
+        "8:1",
+        "unknown key `colour`: valid are `type`",
+    );
 }
 
 #[test]
@@ -64,7 +72,11 @@ fn rules_between_keys_point_at_the_key_that_breaks_them() {
     refused("schema = 1\ntitle = \"T\"\nrange = \"15\"\nrow = []", "3:9", "`15` is no duration");
     let stat = "type = \"stat\"\ntitle = \"x\"\n";
     refused(&board(stat), "5:1", "panel `x` asks nothing");
-    refused(&board(&format!("{stat}promql = \"up\"\nlogs = \"x\"")), "5:1", "asks `promql`, `logs`: keep one");
+    refused(
+        &board(&format!("{stat}promql = \"up\"\nlogs = \"x\"")),
+        "5:1",
+        "asks `promql`, `logs`: keep one",
+    );
     refused(&board(&format!("{stat}sql = \"select 1\"")), "8:7", "not `sql`");
     refused(&board(&format!("{stat}promql = \"up\"\nweight = 0")), "9:10", "weight 0");
     refused(&board("type = \"timeseries\"\ntitle = \"x\"\nlogs = \"x\""), "8:8", "draws `promql`");
@@ -81,7 +93,9 @@ fn columns_count_characters_not_bytes() {
 fn a_folder_yields_its_good_boards_and_says_what_is_wrong_with_the_others() {
     let dir = std::env::temp_dir().join(format!("silmari-boards-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a folder");
-    for (name, text) in [("b.toml", SHOP), ("a.toml", SHOP), ("bad.toml", "schema = 1\nname = 2"), ("x.md", "no")] {
+    for (name, text) in
+        [("b.toml", SHOP), ("a.toml", SHOP), ("bad.toml", "schema = 1\nname = 2"), ("x.md", "no")]
+    {
         std::fs::write(dir.join(name), text).expect("a file");
     }
     let (boards, errors) = load_dir(&dir);

@@ -52,7 +52,9 @@ struct RuleYaml {
 pub(super) fn parse(path: &str, text: &str) -> Result<RuleFile, RuleError> {
     let reader = Reader { path };
     if text.len() > FILE_BYTES_MAX {
-        return Err(reader.error(None, format!("{} bytes, more than the {FILE_BYTES_MAX} that are read", text.len())));
+        return Err(
+            reader.error(None, format!("{} bytes, more than the {FILE_BYTES_MAX} that are read", text.len()))
+        );
     }
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(RuleFile { path: path.to_owned(), groups: Vec::new() });
@@ -123,7 +125,10 @@ impl Reader<'_> {
             (Some(alert), None) => (RuleKind::Alert, alert),
             (None, Some(record)) => (RuleKind::Record, record),
             (Some(alert), Some(_)) => {
-                return Err(self.error(Some(alert.referenced), "only one of `record` and `alert` must be set".to_owned()));
+                return Err(self.error(
+                    Some(alert.referenced),
+                    "only one of `record` and `alert` must be set".to_owned(),
+                ));
             }
             (None, None) => {
                 return Err(self.error(Some(place), "one of `record` or `alert` must be set".to_owned()));
@@ -135,7 +140,9 @@ impl Reader<'_> {
         if kind == RuleKind::Record {
             let misplaced = [("for", &yaml.hold), ("keep_firing_for", &yaml.keep_firing_for)];
             if let Some((key, Some(value))) = misplaced.iter().find(|(_, value)| value.is_some()) {
-                return Err(self.error(Some(value.referenced), format!("invalid field `{key}` in recording rule")));
+                return Err(
+                    self.error(Some(value.referenced), format!("invalid field `{key}` in recording rule"))
+                );
             }
             if let Some(annotation) = yaml.annotations.values().next() {
                 let message = "invalid field `annotations` in recording rule".to_owned();
@@ -144,7 +151,9 @@ impl Reader<'_> {
         }
         let expr = match yaml.expr {
             Some(expr) if !expr.value.trim().is_empty() => expr,
-            Some(expr) => return Err(self.error(Some(expr.referenced), "field `expr` must be set in rule".to_owned())),
+            Some(expr) => {
+                return Err(self.error(Some(expr.referenced), "field `expr` must be set in rule".to_owned()));
+            }
             None => return Err(self.error(Some(place), "field `expr` must be set in rule".to_owned())),
         };
         let lang = self.lang(yaml.lang.as_ref(), kind)?;
@@ -174,7 +183,8 @@ impl Reader<'_> {
                 Err(self.error(Some(lang.referenced), "a recording rule must be `lang: promql`".to_owned()))
             }
             (other, _) => {
-                Err(self.error(Some(lang.referenced), format!("unknown lang `{other}`: valid are promql, logs")))
+                Err(self
+                    .error(Some(lang.referenced), format!("unknown lang `{other}`: valid are promql, logs")))
             }
         }
     }

@@ -43,9 +43,15 @@ fn wrong_values_are_errors_that_say_what_is_right() {
         ("  - expr: up\n", "r.yaml:5:5: one of `record` or `alert` must be set"),
         ("  - alert: A\n    record: b\n    expr: up\n", "only one of `record` and `alert`"),
         ("  - record: b\n    expr: up\n    for: 5m\n", "r.yaml:7:10: invalid field `for` in recording rule"),
-        ("  - alert: A\n    expr: up\n    lang: logql\n", "r.yaml:7:11: unknown lang `logql`: valid are promql, logs"),
+        (
+            "  - alert: A\n    expr: up\n    lang: logql\n",
+            "r.yaml:7:11: unknown lang `logql`: valid are promql, logs",
+        ),
         ("  - alert: A\n    expr: up\n    labels: {9a: x}\n", "invalid label name: `9a`"),
-        ("  - alert: A\n    lang: logs\n    expr: count(a) > 1\n", "r.yaml:7:11: expected `over` and a duration at character 10"),
+        (
+            "  - alert: A\n    lang: logs\n    expr: count(a) > 1\n",
+            "r.yaml:7:11: expected `over` and a duration at character 10",
+        ),
         ("  - alert: A\n    expr: up\n    expr: down\n", "r.yaml:7:5"),
     ] {
         let found = error(&group(rules));
@@ -76,22 +82,38 @@ fn an_empty_file_has_no_rules() {
 
 #[test]
 fn log_expressions_keep_quotes_and_parentheses_of_the_search() {
-    let expr = LogExpr::parse("count((level>=error or \"a) b\") service:x) by (service, region) over 1h30m >= 2.5");
+    let expr =
+        LogExpr::parse("count((level>=error or \"a) b\") service:x) by (service, region) over 1h30m >= 2.5");
     let expr = expr.expect("the expression is right");
     assert_eq!(expr.search, "(level>=error or \"a) b\") service:x");
     assert_eq!(expr.by, ["service", "region"]);
     assert_eq!(expr.over, Duration::from_secs(5400));
     assert_eq!((expr.comparison, expr.threshold), (Comparison::GreaterOrEqual, 2.5));
-    for wrong in ["", "sum(a) over 5m > 1", "count(a over 5m > 1", "count(a) by () over 5m > 1", "count(a) over 0 > 1",
-        "count(a) over 5m", "count(a) over 5m > x", "count(a) over 5m > 1 or 2", "count(a) by (x over 5m > 1"]
-    {
+    for wrong in [
+        "",
+        "sum(a) over 5m > 1",
+        "count(a over 5m > 1",
+        "count(a) by () over 5m > 1",
+        "count(a) over 0 > 1",
+        "count(a) over 5m",
+        "count(a) over 5m > x",
+        "count(a) over 5m > 1 or 2",
+        "count(a) by (x over 5m > 1",
+    ] {
         assert!(LogExpr::parse(wrong).is_err(), "{wrong}");
     }
 }
 
 #[test]
 fn durations_follow_prometheus() {
-    for (text, millis) in [("0", 0), ("30s", 30_000), ("1h30m", 5_400_000), ("1d", 86_400_000), ("250ms", 250), ("1y", 31_536_000_000)] {
+    for (text, millis) in [
+        ("0", 0),
+        ("30s", 30_000),
+        ("1h30m", 5_400_000),
+        ("1d", 86_400_000),
+        ("250ms", 250),
+        ("1y", 31_536_000_000),
+    ] {
         assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
     }
     for text in ["", "5", "m", "1m1h", "1s1s", "-5m", "5 m", "99999999999999999999s"] {

@@ -27,10 +27,10 @@ pub(super) fn parse_unix(text: &str) -> Option<UnixNano> {
         return None;
     }
     let number: i64 = whole.parse().ok()?;
-    let unit: i64 = match number {
-        ..100_000_000_000 => 1_000_000_000,
-        ..100_000_000_000_000 => 1_000_000,
-        ..100_000_000_000_000_000 => 1_000,
+    let unit: i64 = match whole.len() {
+        ..=11 => 1_000_000_000,
+        12..=14 => 1_000_000,
+        15..=17 => 1_000,
         _ => 1,
     };
     let mut nanos = number.checked_mul(unit)?;

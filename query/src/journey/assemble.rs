@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{IdTerm, TimeRange, UnixNano};
+use model::{IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::{
-    Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, TimeClass, TimeSpent,
+    Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, TimeClass,
+    TimeSpent,
 };
 
 use super::Limits;
-use super::closure::{Closure, Reached};
+use super::closure::{Closure, How};
 use super::evidence::{self, Witness};
 use super::forest::Forest;
 use super::messages::{self, Messages};
@@ -34,7 +35,7 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let forest = Forest::new(&spans, &logs);
     let messages = messages::find(&spans, is_complete.then_some(question.until));
     let mut traces = Traces::new(&spans, &logs);
-    traces.nest(&spans, &forest, &messages, &reached);
+    traces.nest(&spans, &forest, &messages);
 
     let axis = axis(&spans, &logs, &messages);
     let shares = divide(&spans, &forest, &messages, &traces, axis);
@@ -168,7 +169,8 @@ fn services(spans: &[SpanRecord], logs: &[LogRecord]) -> Vec<String> {
         let first = first.entry(service).or_insert(time);
         *first = time.min(*first);
     }
-    let mut services: Vec<(UnixNano, &str)> = first.into_iter().map(|(service, time)| (time, service)).collect();
+    let mut services: Vec<(UnixNano, &str)> =
+        first.into_iter().map(|(service, time)| (time, service)).collect();
     services.sort_unstable();
     services.into_iter().map(|(_, service)| service.to_owned()).collect()
 }
@@ -177,7 +179,7 @@ fn headings(
     traces: &Traces,
     spans: &[SpanRecord],
     logs: &[LogRecord],
-    reached: &HashMap<model::TraceId, Reached>,
+    reached: &HashMap<TraceId, How>,
     forest: &Forest,
     messages: &Messages,
 ) -> Vec<JourneyTrace> {
@@ -201,13 +203,15 @@ fn headings(
 
 fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec<Cut>) -> Vec<IdTerm> {
     let spans = spans.iter().flat_map(|span| &span.ids);
-    let texts: BTreeSet<&str> = spans.chain(logs.iter().flat_map(|log| &log.ids)).map(String::as_str).collect();
+    let texts: BTreeSet<&str> =
+        spans.chain(logs.iter().flat_map(|log| &log.ids)).map(String::as_str).collect();
     if texts.len() > limits.ids {
         let what = format!("{} of {} ids are listed", limits.ids, texts.len());
         let hint = Some("narrow the time range, or raise the limit `ids`".to_owned());
         cuts.push(Cut { what, limit: "ids".to_owned(), hint });
     }
-    let mut ids: Vec<IdTerm> = texts.into_iter().take(limits.ids).filter_map(|text| text.parse().ok()).collect();
+    let mut ids: Vec<IdTerm> =
+        texts.into_iter().take(limits.ids).filter_map(|text| text.parse().ok()).collect();
     ids.sort_unstable();
     ids
 }
@@ -238,9 +242,10 @@ fn clock_skew(spans: &[SpanRecord], forest: &Forest, messages: &Messages) -> i64
         let parent = spans.get((*parent)? as usize)?;
         Some(parent.start.since(span.start))
     });
-    let consumers = messages.waits.iter().filter_map(|wait| {
-        Some(spans[wait.producer].start.since(spans[wait.consumer?].start))
-    });
+    let consumers = messages
+        .waits
+        .iter()
+        .filter_map(|wait| Some(spans[wait.producer].start.since(spans[wait.consumer?].start)));
     parents.chain(consumers).max().unwrap_or(0).max(0)
 }
 

@@ -19,6 +19,7 @@ use model::{IdRules, IdTerm, TraceId, UnixNano};
 use query_api::Cut;
 
 use super::Limits;
+use super::cuts::{Bound, LeftOut, Refusal, Refused, limit_cuts};
 use super::records::{LogRecord, Records, Rows, SpanRecord};
 use super::survey::{Found, Survey, Term, TermSort, Untraced, trace_term};
 
@@ -31,7 +32,8 @@ pub(crate) struct Closure {
     pub(crate) matched: Vec<IdTerm>,
     /// Ids, as `kind=value`, whose records belong.
     pub(crate) followed: HashSet<String>,
-    pub(crate) traces: HashMap<TraceId, Reached>,
+    /// How each trace was first reached.
+    pub(crate) traces: HashMap<TraceId, How>,
     /// By start; what arrived twice is there once.
     pub(crate) spans: Vec<SpanRecord>,
     /// By time.
@@ -39,24 +41,6 @@ pub(crate) struct Closure {
     pub(crate) cuts: Vec<Cut>,
     /// Whether no limit on hops, traces, spans or ids left anything out.
     pub(crate) is_complete: bool,
-}
-
-/// How a trace was first reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
-    pub(crate) how: How,
-    /// The trace that led to it.
-    pub(crate) via: Option<TraceId>,
-}
-
-impl Reached {
-    /// The trace that comes before it. One that is linked to comes before the one that links.
-    pub(crate) fn leads_from(&self) -> Option<TraceId> {
-        match self.how {
-            How::LinkedFrom(_) => None,
-            _ => self.via,
-        }
-    }
 }
 
 /// The ways to reach a trace, the surest first.
@@ -117,33 +101,6 @@ pub(crate) fn close<R: Records>(
     Ok(search.finish())
 }
 
-/// What limits left out.
-#[derive(Default)]
-struct LeftOut {
-    /// Terms that were not looked up, because of `bound`.
-    terms: usize,
-    bound: Option<Bound>,
-    traces: usize,
-    spans: usize,
-    logs: usize,
-    ids: usize,
-}
-
-/// What ends a search early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bound {
-    Hops,
-    Traces,
-    Spans,
-}
-
-/// Ids of one kind that were not followed, for one reason.
-struct Refused {
-    example: String,
-    fanout: usize,
-    count: usize,
-}
-
 struct Search<'a> {
     rules: &'a IdRules,
     limits: &'a Limits,
@@ -153,13 +110,6 @@ struct Search<'a> {
     refused: BTreeMap<(String, Refusal), Refused>,
     left_out: LeftOut,
     closure: Closure,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Refusal {
-    DoesNotJoin,
-    UnknownKind,
-    TooManyTraces,
 }
 
 impl<'a> Search<'a> {
@@ -252,13 +202,17 @@ impl<'a> Search<'a> {
         self.left_out.traces += candidates.len().saturating_sub(room);
         candidates.truncate(room);
         for (_, _, trace, best) in &candidates {
-            let term = &terms[*best];
-            self.closure.traces.insert(*trace, Reached { how: How::by(term), via: term.origin });
+            self.closure.traces.insert(*trace, How::by(&terms[*best]));
         }
         candidates.into_iter().map(|(_, _, trace, _)| trace).collect()
     }
 
-    fn take_untraced(&mut self, logs: &impl Rows<Record = LogRecord>, untraced: &[Untraced], followed: &[bool]) {
+    fn take_untraced(
+        &mut self,
+        logs: &impl Rows<Record = LogRecord>,
+        untraced: &[Untraced],
+        followed: &[bool],
+    ) {
         let belongs = |record: &&Untraced| record.terms.iter().any(|term| followed[*term as usize]);
         let rows = untraced.iter().filter(belongs).map(|record| (record.time, record.row)).collect();
         self.take_logs(logs, rows);
@@ -401,55 +355,4 @@ fn earliest(mut rows: Vec<(UnixNano, u32)>, room: usize) -> (Vec<u32>, usize) {
     let mut chosen: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
     chosen.sort_unstable();
     (chosen, left_out)
-}
-
-fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
-    let mut cuts = Vec::new();
-    let mut cut = |is_cut: bool, limit: &str, what: String| {
-        if is_cut {
-            let hint = Some(format!("narrow the time range, or raise the limit `{limit}`"));
-            cuts.push(Cut { what, limit: limit.to_owned(), hint });
-        }
-    };
-    let is_bound = |bound| left_out.bound == Some(bound);
-    let rest = |count: usize, of: &str| match count {
-        0 => "whether there are more was not searched".to_owned(),
-        count => format!("{count} {of} are left out"),
-    };
-    let what = format!("cut at {} traces; {}", limits.traces, rest(left_out.traces, "older ones"));
-    cut(left_out.traces > 0 || is_bound(Bound::Traces), "traces", what);
-    let what = format!("cut after {} hops; {} ids and links are not followed", limits.hops, left_out.terms);
-    cut(is_bound(Bound::Hops), "hops", what);
-    let what = format!("cut at {} spans; {}", limits.spans, rest(left_out.spans, "later ones"));
-    cut(left_out.spans > 0 || is_bound(Bound::Spans), "spans", what);
-    let what = format!("cut at {} log records; {} are left out", limits.logs, left_out.logs);
-    cut(left_out.logs > 0, "logs", what);
-    let what = format!("followed {} ids and links; {} are left out", limits.ids, left_out.ids);
-    cut(left_out.ids > 0, "ids", what);
-    cuts
-}
-
-impl Refused {
-    fn cut(&self, kind: &str, why: Refusal) -> Cut {
-        let example = &self.example;
-        let others = match self.count {
-            1 => String::new(),
-            count => format!(" (and {} more of this kind)", count - 1),
-        };
-        let (what, limit) = match why {
-            Refusal::DoesNotJoin => (
-                format!("{example}{others} is shown and not followed: {kind} does not join"),
-                format!("ids.yaml {kind}.joins"),
-            ),
-            Refusal::UnknownKind => (
-                format!("{example}{others} is shown and not followed: {kind} is no configured kind"),
-                format!("ids.yaml {kind}"),
-            ),
-            Refusal::TooManyTraces => (
-                format!("{example}{others} is shown and not followed: it hangs on {} traces", self.fanout),
-                format!("ids.yaml {kind}.max_fanout"),
-            ),
-        };
-        Cut { what, limit, hint: Some(format!("search for {example} to see all it reaches")) }
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use model::{IdTerm, TraceId};
 use query_api::{Evidence, EvidenceKind};
 
-use super::closure::{How, Reached};
+use super::closure::How;
 use super::forest::Forest;
 use super::messages::{Coordinates, Tie, Wait};
 use super::records::SpanRecord;
@@ -48,22 +48,23 @@ impl<'a> Witness<'a> {
 /// Why a trace belongs.
 pub(crate) fn of_trace(
     trace: &Trace,
-    reached: &HashMap<TraceId, Reached>,
+    reached: &HashMap<TraceId, How>,
     spans: &[SpanRecord],
     traces: &Traces,
     forest: &Forest,
     waits: &[Wait],
 ) -> Evidence {
-    let mut evidence = match reached.get(&trace.id).map(|reached| &reached.how) {
+    let mut evidence = match reached.get(&trace.id) {
         Some(How::Asked(term)) => of(EvidenceKind::Asked, term.clone()),
         Some(How::Message(term)) => of(EvidenceKind::Message, term.clone()),
         Some(How::Shared(term)) => of(EvidenceKind::SharedId, term.clone()),
         Some(How::LinksTo(to)) => {
             of(EvidenceKind::Link, format!("span link from {}", link_source(spans, trace, *to, forest)))
         }
-        Some(How::LinkedFrom(from)) => {
-            of(EvidenceKind::Link, format!("span link to it in {}", linking_span(spans, traces, *from, trace.id)))
-        }
+        Some(How::LinkedFrom(from)) => of(
+            EvidenceKind::Link,
+            format!("span link to it in {}", linking_span(spans, traces, *from, trace.id)),
+        ),
         None => of(EvidenceKind::SameTrace, format!("trace {}", short(trace.id))),
     };
     if let Some(wait) = trace.cause.and_then(|cause| cause.wait) {

@@ -57,7 +57,10 @@ pub(crate) fn failure(
         (None, _) => false,
     };
     if ends_first {
-        return span.map(|span| Failure { at: Culprit::Span(span), message: span_message(spans, logs, forest, span) });
+        return span.map(|span| Failure {
+            at: Culprit::Span(span),
+            message: span_message(spans, logs, forest, span),
+        });
     }
     log.map(|log| Failure { at: Culprit::Log(log), message: logs[log].body.clone() })
 }
@@ -149,7 +152,8 @@ fn span_message(spans: &[SpanRecord], logs: &[LogRecord], forest: &Forest, at: u
     if let Some(message) = exception {
         return message.clone();
     }
-    let inside = |log: &(usize, &LogRecord)| forest.log_parent[log.0] == Some(at as Node) && is_error_log(log.1);
+    let inside =
+        |log: &(usize, &LogRecord)| forest.log_parent[log.0] == Some(at as Node) && is_error_log(log.1);
     logs.iter().enumerate().find(inside).map(|(_, log)| log.body.clone()).unwrap_or_default()
 }
 

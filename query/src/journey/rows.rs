@@ -14,13 +14,13 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
-use std::ops::Range;
 
 use model::{Severity, SpanId, TraceId, UnixNano};
 use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind};
 
 use super::evidence::{self, Witness};
 use super::forest::{Forest, Node};
+use super::layout::{Items, What};
 use super::messages::{Messages, Wait};
 use super::outcome::is_error_log;
 use super::records::{Attributes, EventRecord, LogRecord, SpanRecord};
@@ -89,155 +89,6 @@ pub(crate) fn draw(material: Material<'_>) -> Drawing {
     let mut painter = Painter { material, drawing };
     painter.paint(&items);
     painter.drawing
-}
-
-/// Something below a span, a missing span, or the top of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Item {
-    /// Slot of the parent, see [`Items`].
-    parent: u32,
-    time: UnixNano,
-    what: What,
-}
-
-/// In the order in which things of one instant are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Event { span: u32, number: u32 },
-    Log(u32),
-    /// A message, just before its consumer.
-    Wait { before: Node, wait: u32 },
-    Open { wait: u32 },
-    Node(Node),
-}
-
-impl Item {
-    /// Waits and nodes of one instant: each wait directly before its consumer.
-    fn key(&self) -> (u32, UnixNano, u8, Node, u8, What) {
-        let (rank, node, second) = match self.what {
-            What::Event { .. } => (0, 0, 0),
-            What::Log(_) => (1, 0, 0),
-            What::Wait { before, .. } => (2, before, 0),
-            What::Node(node) => (2, node, 1),
-            What::Open { .. } => (3, 0, 0),
-        };
-        (self.parent, self.time, rank, node, second, self.what)
-    }
-}
-
-/// All items, sorted by parent: first the top of each trace, then each node.
-struct Items {
-    sorted: Vec<Item>,
-    /// By slot: where its items begin; one more at the end.
-    begins: Vec<u32>,
-    traces: usize,
-    /// By trace: messages drawn above its heading.
-    above: Vec<Vec<u32>>,
-    /// Log records without a trace, by time.
-    beside: Vec<u32>,
-}
-
-impl Items {
-    fn new(material: &Material<'_>) -> (Self, usize) {
-        let traces = material.traces.all.len();
-        let above = vec![Vec::new(); traces];
-        let mut items = Self { sorted: Vec::new(), begins: Vec::new(), traces, above, beside: Vec::new() };
-        items.add_nodes(material);
-        items.add_logs(material);
-        items.add_waits(material);
-        let left_out = items.add_events(material);
-        items.sorted.sort_unstable_by_key(Item::key);
-        items.index(traces + material.forest.parent.len());
-        (items, left_out)
-    }
-
-    fn add(&mut self, parent: u32, time: UnixNano, what: What) {
-        self.sorted.push(Item { parent, time, what });
-    }
-
-    fn slot(&self, material: &Material<'_>, parent: Option<Node>, trace: TraceId) -> u32 {
-        match parent {
-            Some(node) => self.traces as u32 + node,
-            None => material.traces.position(trace).expect("every row's trace is known") as u32,
-        }
-    }
-
-    fn add_nodes(&mut self, material: &Material<'_>) {
-        for (node, parent) in (0u32..).zip(&material.forest.parent) {
-            let (trace, time) = match material.spans.get(node as usize) {
-                Some(span) => (span.trace_id, span.start),
-                None => {
-                    let missing = &material.forest.missing[node as usize - material.spans.len()];
-                    (missing.trace_id, missing.start)
-                }
-            };
-            self.add(self.slot(material, *parent, trace), time, What::Node(node));
-        }
-    }
-
-    fn add_logs(&mut self, material: &Material<'_>) {
-        for (at, log) in (0u32..).zip(&material.logs) {
-            match log.trace_id {
-                Some(trace) => {
-                    let parent = material.forest.log_parent[at as usize];
-                    self.add(self.slot(material, parent, trace), log.time, What::Log(at));
-                }
-                None => self.beside.push(at),
-            }
-        }
-    }
-
-    /// A wait stands before its consumer, above the heading when the consumer is at the top of another
-    /// trace; an open wait stands below its producer.
-    fn add_waits(&mut self, material: &Material<'_>) {
-        for (number, wait) in (0u32..).zip(&material.messages.waits) {
-            let Some(consumer) = wait.consumer else {
-                self.add(self.traces as u32 + wait.producer as u32, wait.start, What::Open { wait: number });
-                continue;
-            };
-            let span = &material.spans[consumer];
-            let parent = material.forest.parent[consumer];
-            let is_received = parent.is_some_and(|node| (node as usize) < material.spans.len());
-            if !is_received && span.trace_id != material.spans[wait.producer].trace_id {
-                let trace = material.traces.position(span.trace_id).expect("every span's trace is known");
-                self.above[trace].push(number);
-            } else {
-                let what = What::Wait { before: consumer as Node, wait: number };
-                self.add(self.slot(material, parent, span.trace_id), span.start, what);
-            }
-        }
-        for above in &mut self.above {
-            above.sort_by_key(|wait| (material.messages.waits[*wait as usize].start, *wait));
-        }
-    }
-
-    fn add_events(&mut self, material: &Material<'_>) -> usize {
-        let mut room = material.events_max;
-        let mut left_out = 0;
-        for (at, span) in (0u32..).zip(&material.spans) {
-            let shown = span.events.len().min(room);
-            room -= shown;
-            left_out += span.events.len() - shown;
-            for (number, event) in (0u32..).zip(&span.events[..shown]) {
-                self.add(self.traces as u32 + at, event.time, What::Event { span: at, number });
-            }
-        }
-        left_out
-    }
-
-    fn index(&mut self, slots: usize) {
-        self.begins = vec![0; slots + 1];
-        for item in &self.sorted {
-            self.begins[item.parent as usize + 1] += 1;
-        }
-        for slot in 0..slots {
-            self.begins[slot + 1] += self.begins[slot];
-        }
-    }
-
-    fn below(&self, slot: usize) -> Range<usize> {
-        self.begins[slot] as usize..self.begins[slot + 1] as usize
-    }
 }
 
 struct Painter<'a> {

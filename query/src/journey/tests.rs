@@ -32,7 +32,15 @@ fn span_id(number: u64) -> SpanId {
 }
 
 /// `parent` 0 means a root; times in milliseconds.
-fn span(trace_number: u64, id: u64, parent: u64, service: &str, name: &str, start: i64, length: i64) -> SpanRecord {
+fn span(
+    trace_number: u64,
+    id: u64,
+    parent: u64,
+    service: &str,
+    name: &str,
+    start: i64,
+    length: i64,
+) -> SpanRecord {
     SpanRecord {
         trace_id: trace(trace_number),
         span_id: span_id(id),
@@ -80,7 +88,8 @@ impl SpanRecord {
     }
 
     fn event(mut self, name: &str, millis: i64, attributes: &[(&str, &str)]) -> Self {
-        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let attributes =
+            attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.events.push(EventRecord { time: at(millis), name: name.to_owned(), attributes });
         self
     }
@@ -285,7 +294,10 @@ fn outline(journey: &Journey) -> String {
 
 fn row<'a>(journey: &'a Journey, name: &str) -> &'a JourneyRow {
     let named = journey.rows.iter().filter(|row| row.kind != RowKind::Trace);
-    named.into_iter().find(|row| row.name == name).unwrap_or_else(|| panic!("no row {name}:\n{}", outline(journey)))
+    named
+        .into_iter()
+        .find(|row| row.name == name)
+        .unwrap_or_else(|| panic!("no row {name}:\n{}", outline(journey)))
 }
 
 fn cut<'a>(journey: &'a Journey, limit: &str) -> &'a Cut {

@@ -75,7 +75,9 @@ impl<'a> Sweep<'a> {
 
     /// The innermost interval that is active at `now`, which never goes back.
     fn innermost(&mut self, now: i64) -> Option<usize> {
-        while let Some(at) = self.by_start.get(self.begun).copied().filter(|at| self.intervals[*at].start <= now) {
+        while let Some(at) =
+            self.by_start.get(self.begun).copied().filter(|at| self.intervals[*at].start <= now)
+        {
             let it = self.intervals[at];
             self.active.push((it.depth, it.start, it.span_id, at));
             self.begun += 1;

@@ -1,14 +1,13 @@
 //! The traces of a journey: their order, and which one led to which.
 //!
-//! A trace stands below the trace that sent the message it consumed, else the one it links to, else
-//! the one whose id led to it. Invariant: "stands below" has no cycle; where causes contradict each
-//! other the first found holds.
+//! A trace stands below the trace that sent the message it consumed, else the one it links to. Shared
+//! ids put no trace below another, so that a journey looks the same whichever of its ids was asked for.
+//! Invariant: "stands below" has no cycle; where causes contradict each other the first found holds.
 
 use std::collections::HashMap;
 
 use model::{TraceId, UnixNano};
 
-use super::closure::Reached;
 use super::forest::{Forest, Node};
 use super::messages::Messages;
 use super::records::{LogRecord, SpanRecord};
@@ -71,14 +70,8 @@ impl Traces {
         self.by_id.get(&id).copied()
     }
 
-    /// Puts traces below what led to them. Messages decide first, links next, shared ids last.
-    pub(crate) fn nest(
-        &mut self,
-        spans: &[SpanRecord],
-        forest: &Forest,
-        messages: &Messages,
-        reached: &HashMap<TraceId, Reached>,
-    ) {
+    /// Puts traces below what caused them. Messages decide first, links next.
+    pub(crate) fn nest(&mut self, spans: &[SpanRecord], forest: &Forest, messages: &Messages) {
         let mut waits: Vec<usize> = (0..messages.waits.len()).collect();
         waits.sort_by_key(|at| messages.waits[*at].consumer);
         for at in waits {
@@ -91,15 +84,9 @@ impl Traces {
         }
         for span in spans {
             for (trace, linked) in &span.links {
-                let cause = |position| Cause { trace: position, node: forest.node(*trace, *linked), wait: None };
+                let cause =
+                    |position| Cause { trace: position, node: forest.node(*trace, *linked), wait: None };
                 self.put_below(span.trace_id, *trace, cause);
-            }
-        }
-        for at in 0..self.all.len() {
-            let id = self.all[at].id;
-            let via = reached.get(&id).and_then(Reached::leads_from);
-            if let Some(via) = via {
-                self.put_below(id, via, |trace| Cause { trace, node: None, wait: None });
             }
         }
         self.deepen(forest);

@@ -14,7 +14,8 @@ use super::eval::Evaluator;
 use super::rows::Row;
 use super::{Labels, PromqlError, labels, sum};
 
-const SUPPORTED: &str = "sum, avg, min, max, count, group, stddev, stdvar, quantile, topk, bottomk, count_values";
+const SUPPORTED: &str =
+    "sum, avg, min, max, count, group, stddev, stdvar, quantile, topk, bottomk, count_values";
 
 /// Whether the operator picks series instead of making one of them.
 pub(crate) fn is_selection(op: TokenId) -> bool {

@@ -27,8 +27,12 @@ pub(crate) fn eval(evaluator: &Evaluator<'_>, expr: &BinaryExpr) -> Result<Value
             });
             Ok(Value::Scalar(values.collect()))
         }
-        (Value::Vector(rows), Value::Scalar(scalar)) => op.with_scalar(rows, |value, step| (value, scalar[step])),
-        (Value::Scalar(scalar), Value::Vector(rows)) => op.with_scalar(rows, |value, step| (scalar[step], value)),
+        (Value::Vector(rows), Value::Scalar(scalar)) => {
+            op.with_scalar(rows, |value, step| (value, scalar[step]))
+        }
+        (Value::Scalar(scalar), Value::Vector(rows)) => {
+            op.with_scalar(rows, |value, step| (scalar[step], value))
+        }
         (Value::Vector(left), Value::Vector(right)) => {
             evaluator.budget.spend(left.len().max(right.len()).saturating_mul(evaluator.steps.count))?;
             let matching = Matching { modifier, steps: evaluator.steps.count };
@@ -208,7 +212,8 @@ impl Matching<'_> {
             is_matched.fill(false);
             self.place_one_side(step, one, &one_numbers, &mut one_at, is_swapped)?;
             for (place, row) in many.iter().enumerate() {
-                let (Some(many_value), Some(one_place)) = (row.values[step], one_at[many_numbers[place]]) else {
+                let (Some(many_value), Some(one_place)) = (row.values[step], one_at[many_numbers[place]])
+                else {
                     continue;
                 };
                 let Some(one_value) = one[one_place].values[step] else { continue };

@@ -39,9 +39,7 @@ impl<'a> Evaluator<'a> {
             Expr::Paren(paren) => self.eval(&paren.expr),
             Expr::NumberLiteral(number) => Ok(Value::Scalar(vec![number.val; self.steps.count])),
             Expr::StringLiteral(text) => Ok(Value::Text(text.val.clone())),
-            Expr::VectorSelector(selector) => {
-                self.select_instant(selector, Yield::Value).map(Value::Vector)
-            }
+            Expr::VectorSelector(selector) => self.select_instant(selector, Yield::Value).map(Value::Vector),
             Expr::Unary(unary) => self.negate(unary),
             Expr::Binary(expr) => binary::eval(self, expr),
             Expr::Aggregate(aggregate) => self.aggregate(aggregate).map(Value::Vector),

@@ -16,15 +16,76 @@ use super::{Labels, PromqlError, labels, sum};
 
 /// Every function that is evaluated, in order of name.
 pub const SUPPORTED: &[&str] = &[
-    "abs", "absent", "absent_over_time", "acos", "acosh", "asin", "asinh", "atan", "atanh", "avg_over_time",
-    "ceil", "changes", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "count_over_time", "day_of_month",
-    "day_of_week", "day_of_year", "days_in_month", "deg", "delta", "deriv", "exp", "first_over_time", "floor",
-    "histogram_quantile", "hour", "idelta", "increase", "irate", "label_join", "label_replace",
-    "last_over_time", "ln", "log10", "log2", "mad_over_time", "max_over_time", "min_over_time", "minute",
-    "month", "pi", "predict_linear", "present_over_time", "quantile_over_time", "rad", "rate", "resets",
-    "round", "scalar", "sgn", "sin", "sinh", "sort", "sort_by_label", "sort_by_label_desc", "sort_desc",
-    "sqrt", "stddev_over_time", "stdvar_over_time", "sum_over_time", "tan", "tanh", "time", "timestamp",
-    "vector", "year",
+    "abs",
+    "absent",
+    "absent_over_time",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "avg_over_time",
+    "ceil",
+    "changes",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "cos",
+    "cosh",
+    "count_over_time",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "days_in_month",
+    "deg",
+    "delta",
+    "deriv",
+    "exp",
+    "first_over_time",
+    "floor",
+    "histogram_quantile",
+    "hour",
+    "idelta",
+    "increase",
+    "irate",
+    "label_join",
+    "label_replace",
+    "last_over_time",
+    "ln",
+    "log10",
+    "log2",
+    "mad_over_time",
+    "max_over_time",
+    "min_over_time",
+    "minute",
+    "month",
+    "pi",
+    "predict_linear",
+    "present_over_time",
+    "quantile_over_time",
+    "rad",
+    "rate",
+    "resets",
+    "round",
+    "scalar",
+    "sgn",
+    "sin",
+    "sinh",
+    "sort",
+    "sort_by_label",
+    "sort_by_label_desc",
+    "sort_desc",
+    "sqrt",
+    "stddev_over_time",
+    "stdvar_over_time",
+    "sum_over_time",
+    "tan",
+    "tanh",
+    "time",
+    "timestamp",
+    "vector",
+    "year",
 ];
 
 /// Whether a call can be evaluated; else names the nearest function that can.
@@ -64,7 +125,9 @@ impl Evaluator<'_> {
     fn special(&self, call: &Call) -> Result<Vec<Row>, PromqlError> {
         match call.func.name {
             "rate" => self.over_range(call, 0, false, |w, range| rate::extrapolated(w, range, true, true)),
-            "increase" => self.over_range(call, 0, false, |w, range| rate::extrapolated(w, range, true, false)),
+            "increase" => {
+                self.over_range(call, 0, false, |w, range| rate::extrapolated(w, range, true, false))
+            }
             "delta" => self.over_range(call, 0, false, |w, range| rate::extrapolated(w, range, false, false)),
             "quantile_over_time" => {
                 let quantiles = self.scalar(argument(call, 0)?)?;
@@ -216,7 +279,11 @@ impl Evaluator<'_> {
 /// Argument `index` of a call. The grammar has checked the count.
 fn argument(call: &Call, index: usize) -> Result<&Expr, PromqlError> {
     call.args.args.get(index).map(Box::as_ref).ok_or_else(|| {
-        PromqlError::BadData(format!("expected at least {} argument(s) in call to '{}'", index + 1, call.func.name))
+        PromqlError::BadData(format!(
+            "expected at least {} argument(s) in call to '{}'",
+            index + 1,
+            call.func.name
+        ))
     })
 }
 

@@ -60,11 +60,10 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 pub(crate) fn anchored(pattern: &str) -> Result<Regex, PromqlError> {
     let config = Regex::config().nfa_size_limit(Some(REGEX_BYTES_MAX));
     let compile = |pattern: &str| {
-        Regex::builder().configure(config.clone()).build(&format!("^(?s:{pattern})$"))
+        let compiled = Regex::builder().configure(config.clone()).build(&format!("^(?s:{pattern})$"));
+        compiled.map_err(|error| PromqlError::BadData(format!("error parsing regexp: {error}: `{pattern}`")))
     };
-    compile(pattern)
-        .or_else(|error| compile(&escape_stray_braces(pattern)).map_err(|_| error))
-        .map_err(|error| PromqlError::BadData(format!("error parsing regexp: {error}: `{pattern}`")))
+    compile(pattern).or_else(|error| compile(&escape_stray_braces(pattern)).map_err(|_| error))
 }
 
 /// Go reads `{` that opens no repetition as itself; here it must be escaped.

@@ -93,11 +93,7 @@ impl RangeVector {
     }
 
     /// The rows of `function` over each series' window at each step; the metric's name stays.
-    pub(crate) fn map(
-        &self,
-        steps: Steps,
-        mut function: impl FnMut(Window<'_>) -> Option<f64>,
-    ) -> Vec<Row> {
+    pub(crate) fn map(&self, steps: Steps, mut function: impl FnMut(Window<'_>) -> Option<f64>) -> Vec<Row> {
         let rows = self.series.iter().map(|series| {
             let (mut from, mut to) = (0, 0);
             let values = steps.times().enumerate().map(|(step, time)| {

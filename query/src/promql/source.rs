@@ -75,7 +75,10 @@ impl SeriesSource for MemorySource {
         let found = self.series.iter().filter(|(labels, _)| passes(labels, matchers));
         let series = found.map(|(labels, samples)| RawSeries {
             labels: Arc::new(labels.clone()),
-            samples: samples.range(from.millis()..=to.millis()).map(|(time, value)| (*time, *value)).collect(),
+            samples: samples
+                .range(from.millis()..=to.millis())
+                .map(|(time, value)| (*time, *value))
+                .collect(),
         });
         Ok(series.filter(|series| !series.samples.is_empty()).collect())
     }

@@ -163,3 +163,54 @@ impl SeriesSource for SnapshotSource {
         Ok(found.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use query_api::MetricsData;
+
+    use super::*;
+    use crate::promql;
+    use crate::testing::{NOW, SECOND, TestStore};
+
+    async fn store() -> TestStore {
+        let store = TestStore::open().await;
+        for second in (0..=60).step_by(10) {
+            store.counter("billing", "requests", (second - 60) * SECOND, second * 2).await;
+            store.counter("cart", "requests", (second - 60) * SECOND, second).await;
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn series_of_a_store_are_selected_by_label_and_have_a_rate() {
+        let store = store().await;
+        let options = Options::default();
+        let source = SnapshotSource::new(store.store.snapshot(), &options);
+        let ask = |expr: &str| promql::instant(&source, expr, NOW, &options);
+        let answer = ask("sum by (service_name) (rate({__name__=~'requests.*',service_name=~'bill.*'}[1m]))");
+        let Ok(MetricsData::Vector(series)) = answer else { panic!("{answer:?}") };
+        assert_eq!(series.len(), 1);
+        assert_eq!(series[0].metric["service_name"], "billing");
+        let rate = series[0].value.as_ref().expect("a vector has values").number();
+        assert!((rate - 2.0).abs() < 1e-9, "{rate}");
+        let all = ask("count({__name__=~'requests.*'})");
+        let Ok(MetricsData::Vector(series)) = all else { panic!("{all:?}") };
+        assert_eq!(series[0].value.as_ref().map(|sample| sample.1.as_str()), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn a_store_with_more_series_than_allowed_is_a_limit() {
+        let store = store().await;
+        let options = Options { series_max: 1, ..Options::default() };
+        let source = SnapshotSource::new(store.store.snapshot(), &options);
+        let answer = promql::instant(&source, "{service_name!=''}", NOW, &options);
+        assert!(matches!(answer, Err(PromqlError::Limit(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn samples_are_put_in_order_and_each_millisecond_once() {
+        let mut samples = vec![(2, 2.0), (1, 1.0), (2, 3.0)];
+        put_in_order(&mut samples);
+        assert_eq!(samples, [(1, 1.0), (2, 3.0)]);
+    }
+}

@@ -64,8 +64,14 @@ fn a_range_query_has_every_step_up_to_its_end() {
 fn errors_carry_the_texts_that_grafana_shows() {
     for (expr, text) in [
         ("requests + on() requests", "found duplicate series for the match group {} on the right hand-side"),
-        ("requests + on(job) group_left() sum(requests) + on(job) requests", "many-to-many matching not allowed"),
-        ("label_replace(requests, 'service_name', 'x', '', '')", "vector cannot contain metrics with the same labelset"),
+        (
+            "requests + on(job) group_left() sum(requests) + on(job) requests",
+            "many-to-many matching not allowed",
+        ),
+        (
+            "label_replace(requests, 'service_name', 'x', '', '')",
+            "vector cannot contain metrics with the same labelset",
+        ),
         ("sum(requests) > 1 == 2 > bool", "parse error"),
         ("rate(requests)", "expected type matrix in call to function 'rate', got vector"),
         ("nonsense(requests)", "nonsense"),
@@ -98,7 +104,10 @@ fn a_range_query_refuses_bad_ranges_with_prometheus_texts() {
     assert!(refuse(0, 10, Duration::ZERO, "requests").contains("zero or negative query resolution"));
     assert!(refuse(10, 0, Duration::from_secs(1), "requests").contains("end timestamp must not be before"));
     let matrix = refuse(0, 10, Duration::from_secs(1), "requests[1m]");
-    assert_eq!(matrix, "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector");
+    assert_eq!(
+        matrix,
+        "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+    );
 }
 
 #[test]
@@ -131,7 +140,13 @@ fn hostile_nesting_is_refused_and_never_overflows_the_stack() {
 
 #[test]
 fn numbers_out_of_range_are_errors() {
-    for expr in ["requests[1e300]", "requests offset 1e300", "requests @ 1e300", "requests[-5]", "requests[99999999999y]"] {
+    for expr in [
+        "requests[1e300]",
+        "requests offset 1e300",
+        "requests @ 1e300",
+        "requests[-5]",
+        "requests[99999999999y]",
+    ] {
         drop(instant(&source(), expr, at(600), &Options::default()));
     }
     assert!(matches!(error("requests[1e300]"), PromqlError::BadData(_)));
@@ -140,7 +155,8 @@ fn numbers_out_of_range_are_errors() {
 #[test]
 fn limits_end_a_query_that_reads_too_much() {
     let few = Options { samples_max: 50, ..Options::default() };
-    let found = instant(&source(), "sum_over_time(requests[10m])", at(600), &few).expect_err("too many samples");
+    let found =
+        instant(&source(), "sum_over_time(requests[10m])", at(600), &few).expect_err("too many samples");
     assert!(matches!(found, PromqlError::Limit(_)), "{found:?}");
     let one = Options { series_max: 1, ..Options::default() };
     let found = instant(&source(), "requests", at(600), &one).expect_err("too many series");

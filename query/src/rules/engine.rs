@@ -127,7 +127,9 @@ impl Engine {
             let mut group = GroupState::new(&file.path, parsed, self.settings.interval);
             if let Some(before) = old.remove(group.name()) {
                 notices.extend(group.take_over(before, now));
-            } else if let Some(last) = self.restored_groups.remove(&(file.path.clone(), group.name().to_owned())) {
+            } else if let Some(last) =
+                self.restored_groups.remove(&(file.path.clone(), group.name().to_owned()))
+            {
                 group.restore_schedule(last, now);
             }
             group.restore_alerts(&mut self.restored);
@@ -187,7 +189,7 @@ impl Engine {
         let mut state = State::new(now);
         for group in self.files.values().flatten() {
             state.rules.extend(group.alerts());
-            state.groups.extend(group.last_evaluation().map(|(path, name, time)| (path, name, time)));
+            state.groups.extend(group.last_evaluation());
         }
         state.rules.extend(self.restored.values().cloned());
         state

@@ -45,7 +45,9 @@ pub(crate) fn evaluate(
     for (labels, value) in samples {
         let holding = alert_of(rule, group, &labels, value, &mut evaluated.template_error);
         if seen.insert(holding.labels.clone(), ()).is_some() {
-            return Err("vector contains metrics with the same labelset after applying alert labels".to_owned());
+            return Err(
+                "vector contains metrics with the same labelset after applying alert labels".to_owned()
+            );
         }
         if evaluated.holding.is_empty() || value > evaluated.peak {
             evaluated.peak = value;
@@ -107,7 +109,9 @@ fn alert_of(
         })
     };
     let mut labels = found.clone();
-    for (name, text) in group.labels.iter().filter(|(name, _)| !rule.labels.contains_key(*name)).chain(&rule.labels) {
+    for (name, text) in
+        group.labels.iter().filter(|(name, _)| !rule.labels.contains_key(*name)).chain(&rule.labels)
+    {
         labels.insert(name.clone(), fill(name, text));
     }
     labels.insert(ALERT_NAME.to_owned(), rule.name.clone());

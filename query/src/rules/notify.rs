@@ -58,9 +58,12 @@ impl Receiver {
     }
 
     fn new(name: &str, kind: ReceiverKind, url: String, repeat_interval: Duration) -> Result<Self, String> {
-        let parsed = reqwest::Url::parse(&url).map_err(|error| format!("receiver `{name}`: `{url}`: {error}"))?;
+        let parsed =
+            reqwest::Url::parse(&url).map_err(|error| format!("receiver `{name}`: `{url}`: {error}"))?;
         if parsed.scheme() != "http" {
-            return Err(format!("receiver `{name}`: `{url}`: only http:// is supported, put a proxy in front of TLS"));
+            return Err(format!(
+                "receiver `{name}`: `{url}`: only http:// is supported, put a proxy in front of TLS"
+            ));
         }
         Ok(Self { name: name.to_owned(), kind, url, repeat_interval, queue_max: 1024 })
     }

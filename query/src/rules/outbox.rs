@@ -119,8 +119,7 @@ impl Outbox {
     }
 
     fn remove(&mut self, batch: &[Notice]) {
-        let mut gone = batch.iter().peekable();
-        self.state.queue.retain(|entry| gone.next_if(|notice| **notice == entry.notice).is_none());
+        self.state.queue.retain(|entry| !batch.contains(&entry.notice));
     }
 }
 

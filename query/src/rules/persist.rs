@@ -47,13 +47,7 @@ pub struct State {
 
 impl State {
     pub(crate) fn new(saved_at: UnixNano) -> Self {
-        Self {
-            version: VERSION,
-            saved_at,
-            rules: Vec::new(),
-            groups: Vec::new(),
-            outboxes: BTreeMap::new(),
-        }
+        Self { version: VERSION, saved_at, rules: Vec::new(), groups: Vec::new(), outboxes: BTreeMap::new() }
     }
 
     /// Whether anything but times of evaluation differs.

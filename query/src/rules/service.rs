@@ -162,8 +162,9 @@ impl Service {
     ) -> Result<(Self, Handle), ServiceError> {
         let now = clock.now();
         let saved = match &settings.state_file {
-            Some(path) => State::load(path)
-                .map_err(|source| ServiceError::StateFile { path: path.clone(), source })?,
+            Some(path) => {
+                State::load(path).map_err(|source| ServiceError::StateFile { path: path.clone(), source })?
+            }
             None => None,
         };
         let mailboxes = build_mailboxes(&settings, saved.as_ref())?;
@@ -318,7 +319,9 @@ impl Service {
         let (written, name) = (state.clone(), path.clone());
         match tokio::task::spawn_blocking(move || written.save(&name)).await {
             Ok(Ok(())) => self.saved = Some(state),
-            Ok(Err(error)) => tracing::error!(path = %path.display(), %error, "alert state could not be written"),
+            Ok(Err(error)) => {
+                tracing::error!(path = %path.display(), %error, "alert state could not be written")
+            }
             Err(error) => tracing::error!(%error, "writing alert state ended early"),
         }
     }
@@ -396,7 +399,8 @@ fn list(configured: &[PathBuf]) -> Vec<FileSeen> {
     for path in configured {
         if path.is_dir() {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|file| is_rule_file(file)).collect();
+            let mut files: Vec<PathBuf> =
+                entries.map(|entry| entry.path()).filter(|file| is_rule_file(file)).collect();
             files.sort();
             found.extend(files);
         } else {

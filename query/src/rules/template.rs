@@ -51,7 +51,8 @@ pub(crate) fn expand(template: &str, data: &Data<'_>) -> Result<String, String> 
     let mut rest = template;
     while let Some(start) = rest.find("{{") {
         let inside = &rest[start + 2..];
-        let end = inside.find("}}").ok_or_else(|| format!("`{{{{` without `}}}}` at character {}", start + 1))?;
+        let end =
+            inside.find("}}").ok_or_else(|| format!("`{{{{` without `}}}}` at character {}", start + 1))?;
         let (mut action, after) = (&inside[..end], &inside[end + 2..]);
         let mut before = &rest[..start];
         if let Some(trimmed) = action.strip_prefix('-') {
@@ -77,8 +78,11 @@ fn pipeline(action: &str, data: &Data<'_>) -> Result<Term, String> {
         let Some((first, arguments)) = words.split_first() else {
             return Err(format!("an empty command in `{action}`"));
         };
-        let mut arguments = arguments.iter().map(|word| term(word, data)).collect::<Result<Vec<_>, _>>()?;
         let is_function = first.starts_with(|c: char| c.is_ascii_alphabetic());
+        if is_function && !FUNCTIONS.split(", ").any(|name| name == *first) {
+            return Err(format!("`{first}` is not supported; supported are {FUNCTIONS}"));
+        }
+        let mut arguments = arguments.iter().map(|word| term(word, data)).collect::<Result<Vec<_>, _>>()?;
         arguments.extend(result.take());
         result = Some(if is_function {
             call(first, &arguments)?
@@ -148,8 +152,8 @@ fn call(name: &str, arguments: &[Term]) -> Result<Term, String> {
         "toUpper" => |term| Ok(term.text().to_uppercase()),
         "toLower" => |term| Ok(term.text().to_lowercase()),
         "title" => |term| Ok(title(&term.text())),
-        "stripPort" => |term| Ok(strip_port(&term.text())),
-        other => return Err(format!("`{other}` is not supported; supported are {FUNCTIONS}")),
+        // `pipeline` lets nothing pass that is not in `FUNCTIONS`.
+        _ => |term| Ok(strip_port(&term.text())),
     };
     match arguments {
         [argument] => function(argument).map(Term::Text),

@@ -1,9 +1,13 @@
 //! A DataFusion session that can read one snapshot and nothing else.
 
+use std::any::Any;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{SQLOptions, SessionContext};
@@ -16,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use model::Signal;
+use query_api::QueryStats;
 use storage::Snapshot;
 
 use super::SqlLimits;
@@ -67,12 +72,22 @@ pub(super) async fn plan(context: &SessionContext, checked: Checked) -> Result<D
     context.execute_logical_plan(plan).await
 }
 
-/// Rows that the scans of a plan that has run let through.
-pub(super) fn rows_scanned(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let children = plan.children();
-    if children.is_empty() {
-        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
-        return rows.unwrap_or(0) as u64;
+/// What the scans of a plan that has run cost. Rows that statistics or filters ruled out inside a segment
+/// are not counted.
+pub(super) fn scan_cost(plan: &dyn ExecutionPlan) -> QueryStats {
+    let mut cost = QueryStats::default();
+    if let Some(scan) = (plan as &dyn Any).downcast_ref::<DataSourceExec>() {
+        let source: &dyn Any = scan.data_source().as_ref();
+        if let Some(head) = source.downcast_ref::<MemorySourceConfig>() {
+            cost.head_rows = head.partitions().iter().flatten().map(|batch| batch.num_rows() as u64).sum();
+            cost.rows_scanned = cost.head_rows;
+        } else if let Some(files) = source.downcast_ref::<FileScanConfig>() {
+            cost.segments_read = files.file_groups.iter().map(|group| group.len() as u64).sum();
+            cost.rows_scanned = plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
+        }
     }
-    children.into_iter().map(rows_scanned).sum()
+    for child in plan.children() {
+        cost.add(&scan_cost(child.as_ref()));
+    }
+    cost
 }

@@ -175,7 +175,8 @@ impl Eval {
         match word {
             "fail" => {
                 self.fails = true;
-                self.fail_message = rest.strip_prefix("msg:").map(|text| text.trim().trim_matches('"').to_owned());
+                self.fail_message =
+                    rest.strip_prefix("msg:").map(|text| text.trim().trim_matches('"').to_owned());
             }
             "ordered" => self.is_ordered = true,
             "info" | "warn" => self.annotations = true,
@@ -268,7 +269,9 @@ impl Eval {
             let found = points(series);
             let expected: BTreeMap<i64, f64> = (0_i64..)
                 .zip(expected)
-                .filter_map(|(at, point)| if let Point::Number(value) = point { Some((at, *value)) } else { None })
+                .filter_map(
+                    |(at, point)| if let Point::Number(value) = point { Some((at, *value)) } else { None },
+                )
                 .collect();
             let is_same = found.len() == expected.len()
                 && found.iter().zip(&expected).all(|(f, e)| f.0 == e.0 && almost_equal(*f.1, *e.1));
@@ -284,13 +287,16 @@ impl Eval {
         let expected: Vec<(Labels, f64)> = match answer {
             MetricsData::Scalar(sample) => vec![(Labels::new(), sample.number())],
             MetricsData::Vector(series) => {
-                let values = series.iter().filter_map(|s| Some((s.metric.clone(), s.value.as_ref()?.number())));
+                let values =
+                    series.iter().filter_map(|s| Some((s.metric.clone(), s.value.as_ref()?.number())));
                 values.collect()
             }
             MetricsData::Matrix(_) | MetricsData::String(_) => return Ok(()),
         };
         let found = range(source, &self.expr, time - 60_000, time + 60_000, 60_000);
-        let Ok(MetricsData::Matrix(found)) = found else { return Err(format!("as a range query: {found:?}")) };
+        let Ok(MetricsData::Matrix(found)) = found else {
+            return Err(format!("as a range query: {found:?}"));
+        };
         let mut at_time: BTreeMap<Labels, f64> = BTreeMap::new();
         for series in found {
             let sample = series.values.iter().find(|sample| (sample.0 * 1000.0).round() as i64 == time);
@@ -299,9 +305,9 @@ impl Eval {
             }
         }
         let is_same = expected.len() == at_time.len()
-            && expected.iter().all(|(labels, value)| {
-                at_time.get(labels).is_some_and(|found| almost_equal(*found, *value))
-            });
+            && expected
+                .iter()
+                .all(|(labels, value)| at_time.get(labels).is_some_and(|found| almost_equal(*found, *value)));
         if is_same { Ok(()) } else { Err(format!("as a range query it is {at_time:?}, not {expected:?}")) }
     }
 }
@@ -405,9 +411,10 @@ fn expand(token: &str, points: &mut Vec<Point>) {
         points.push(Point::Stale);
         return;
     }
-    let sign = body.char_indices().skip(1).find(|(at, c)| {
-        matches!(c, '+' | '-') && !body[..*at].ends_with(['e', 'E'])
-    });
+    let sign = body
+        .char_indices()
+        .skip(1)
+        .find(|(at, c)| matches!(c, '+' | '-') && !body[..*at].ends_with(['e', 'E']));
     let (start, delta) = match sign {
         Some((at, _)) if times.is_some() => (&body[..at], body[at..].parse::<f64>().expect("a delta")),
         _ => (body, 0.0),

@@ -32,6 +32,7 @@ const FAILURES_MAX: u32 = 3;
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
 /// Proof that a record is on the disk. Only the code that synced it can make one.
+#[expect(clippy::manual_non_exhaustive, reason = "not even this crate may construct it elsewhere")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
     /// The record's place in the order of all records.

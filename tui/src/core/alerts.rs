@@ -82,7 +82,12 @@ pub(crate) fn active(answer: &AlertsAnswer) -> Vec<AlertRow<'_>> {
 
 /// Alerts that fire.
 pub(crate) fn firing(answer: &AlertsAnswer) -> usize {
-    answer.rules.iter().flat_map(|rule| &rule.alerts).filter(|alert| alert.state == AlertState::Firing).count()
+    answer
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.alerts)
+        .filter(|alert| alert.state == AlertState::Firing)
+        .count()
 }
 
 impl AlertsScreen {
@@ -110,8 +115,11 @@ impl AlertsScreen {
     /// Moves to the next row that fires, around the end.
     pub(crate) fn move_to_firing(&mut self, is_forward: bool) -> bool {
         let Some(answer) = &self.pane.answer else { return false };
-        let firing: Vec<usize> = (0..).zip(rows(answer)).filter(|(_, row)| row.state() == AlertState::Firing)
-            .map(|(index, _)| index).collect();
+        let firing: Vec<usize> = (0..)
+            .zip(rows(answer))
+            .filter(|(_, row)| row.state() == AlertState::Firing)
+            .map(|(index, _)| index)
+            .collect();
         let next = list::next_of(&firing, self.selected, is_forward);
         self.selected = next.unwrap_or(self.selected);
         next.is_some()
@@ -137,7 +145,13 @@ pub(crate) fn state(row: &AlertRow<'_>) -> (&'static str, Role) {
 pub(crate) fn line(row: &AlertRow<'_>, now: UnixNano, width: usize) -> Line {
     let (word, role) = state(row);
     let is_quiet = row.state() == AlertState::Inactive;
-    let spark = if width >= 96 { 16 } else if width >= 76 { 10 } else { 0 };
+    let spark = if width >= 96 {
+        16
+    } else if width >= 76 {
+        10
+    } else {
+        0
+    };
     let fixed = 1 + 11 + 9 + 10 + if spark > 0 { spark + 2 } else { 0 };
     let about = if width >= 60 { (width.saturating_sub(fixed) / 3).min(30) } else { 0 };
     let name = width.saturating_sub(fixed + about);
@@ -149,7 +163,11 @@ pub(crate) fn line(row: &AlertRow<'_>, now: UnixNano, width: usize) -> Line {
     line.cell(Role::Accent, &about_text(row), about);
     let since = row.alert.map(|alert| format::elapsed(now.since(alert.fired_at.unwrap_or(alert.active_at))));
     line.cell_right(Role::Text, &since.unwrap_or_default(), 9);
-    line.cell_right(Role::Strong, &row.alert.map(|alert| format::number(alert.value)).unwrap_or_default(), 10);
+    line.cell_right(
+        Role::Strong,
+        &row.alert.map(|alert| format::number(alert.value)).unwrap_or_default(),
+        10,
+    );
     if spark > 0 {
         line.gap(2);
         line.cell(role_of_history(role), &sparkline(&row.rule.history, spark, 0.0), spark);
@@ -163,7 +181,13 @@ fn role_of_history(role: Role) -> Role {
 
 /// The headings above [`line`].
 pub(crate) fn heading(width: usize) -> Line {
-    let spark = if width >= 96 { 16 } else if width >= 76 { 10 } else { 0 };
+    let spark = if width >= 96 {
+        16
+    } else if width >= 76 {
+        10
+    } else {
+        0
+    };
     let mut line = Line::new();
     line.gap(1);
     line.cell(Role::Dim, "state", 11);
@@ -229,13 +253,13 @@ pub(crate) fn summary(answer: &AlertsAnswer, now: UnixNano) -> Line {
 pub(crate) fn detail(row: &AlertRow<'_>, now: UnixNano, width: usize) -> Vec<Line> {
     let rule = row.rule;
     let mut lines = Vec::new();
-    let mut expr = wrap(&rule.expr, width.saturating_sub(10), 4).into_iter();
+    let mut expr = wrap(&rule.expr, width.saturating_sub(11), 4).into_iter();
     let mut first = field("expr", &expr.next().unwrap_or_default());
-    let place = format!("for {}  {}:{}", format::elapsed(rule.for_nano), rule.file, rule.line);
-    if first.width() + place.len() + 4 <= width {
+    let holds = std::time::Duration::from_nanos(u64::try_from(rule.for_nano).unwrap_or(0));
+    let place = format!("for {}  {}:{}", super::range::short(holds), rule.file, rule.line);
+    if expr.len() == 0 && first.width() + place.len() + 4 <= width {
         first = first.with_right(Line::of(Role::Dim, &place), width.saturating_sub(1));
         lines.push(first);
-        lines.extend(expr.map(|part| field("", &part)));
     } else {
         lines.push(first);
         lines.extend(expr.map(|part| field("", &part)));
@@ -259,7 +283,9 @@ pub(crate) fn detail(row: &AlertRow<'_>, now: UnixNano, width: usize) -> Vec<Lin
 fn alert_detail(alert: &Alert, now: UnixNano, width: usize) -> Vec<Line> {
     let ago = |at: UnixNano| format!("{}  {} ago", super::range::clock(at), format::elapsed(now.since(at)));
     let mut lines = vec![match alert.fired_at {
-        Some(fired) => field("fired", &format!("{}   first bad {}", ago(fired), super::range::clock(alert.active_at))),
+        Some(fired) => {
+            field("fired", &format!("{}   first bad {}", ago(fired), super::range::clock(alert.active_at)))
+        }
         None => field("holds", &format!("since {}, does not fire yet", ago(alert.active_at))),
     }];
     let labels: Vec<String> = alert
@@ -269,12 +295,16 @@ fn alert_detail(alert: &Alert, now: UnixNano, width: usize) -> Vec<Line> {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     if !labels.is_empty() {
-        for (index, part) in wrap(&labels.join("  "), width.saturating_sub(10), 3).into_iter().enumerate() {
+        for (index, part) in wrap(&labels.join("  "), width.saturating_sub(11), 3).into_iter().enumerate() {
             lines.push(field(if index == 0 { "labels" } else { "" }, &part));
         }
     }
-    for (name, value) in &alert.annotations {
-        for (index, part) in wrap(value, width.saturating_sub(10), 3).into_iter().enumerate() {
+    // What people read first comes first.
+    const FIRST: [&str; 2] = ["summary", "description"];
+    let mut annotations: Vec<(&String, &String)> = alert.annotations.iter().collect();
+    annotations.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    for (name, value) in annotations {
+        for (index, part) in wrap(value, width.saturating_sub(11), 3).into_iter().enumerate() {
             lines.push(field(if index == 0 { name } else { "" }, &part));
         }
     }
@@ -284,7 +314,7 @@ fn alert_detail(alert: &Alert, now: UnixNano, width: usize) -> Vec<Line> {
 fn field(name: &str, value: &str) -> Line {
     let mut line = Line::new();
     line.gap(1);
-    line.cell(Role::Dim, name, 8);
+    line.cell(Role::Dim, name, 9);
     line.gap(1);
     line.push(Role::Text, value);
     line

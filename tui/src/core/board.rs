@@ -104,7 +104,8 @@ pub(crate) fn shown(board: &Board, tier: Tier) -> Vec<(usize, Vec<usize>)> {
     let mut next = 0;
     let mut rows = Vec::new();
     for (index, row) in board.rows.iter().enumerate() {
-        let panels: Vec<usize> = (next..next + row.panels.len()).filter(|panel| *panel < PANELS_MAX).collect();
+        let panels: Vec<usize> =
+            (next..next + row.panels.len()).filter(|panel| *panel < PANELS_MAX).collect();
         next += row.panels.len();
         if row.hide_below.is_none_or(|least| tier >= least) && !panels.is_empty() {
             rows.push((index, panels));
@@ -118,11 +119,17 @@ pub(crate) fn question(panel: &Panel, range: TimeRange) -> Option<Ask> {
     let step = step(range);
     if let Some(promql) = &panel.promql {
         let promql = filled(promql, range, step);
-        let is_over_time = panel.kind == PanelKind::Timeseries || (panel.kind == PanelKind::Stat && panel.spark);
-        return Some(if is_over_time { Ask::Range(promql, range, step) } else { Ask::Instant(promql, range.to) });
+        let is_over_time =
+            panel.kind == PanelKind::Timeseries || (panel.kind == PanelKind::Stat && panel.spark);
+        return Some(if is_over_time {
+            Ask::Range(promql, range, step)
+        } else {
+            Ask::Instant(promql, range.to)
+        });
     }
     if let Some(query) = &panel.logs {
-        let limit = if panel.kind == PanelKind::Stat { 1 } else { panel.top.unwrap_or(ROWS_MAX).min(ROWS_MAX) };
+        let limit =
+            if panel.kind == PanelKind::Stat { 1 } else { panel.top.unwrap_or(ROWS_MAX).min(ROWS_MAX) };
         return Some(Ask::Logs { query: query.clone(), range, limit });
     }
     let sql = panel.sql.as_ref()?;
@@ -152,7 +159,9 @@ pub(crate) fn command(panel: &Panel, range: TimeRange, flags: &str) -> Option<St
         }
         Ask::Instant(promql, _) => format!("silmari metrics {}", quoted(&promql)),
         Ask::Logs { query, .. } => format!("silmari logs {} {flags}", quoted(&query)),
-        Ask::Sql(sql, _) => format!("silmari sql {}", quoted(&sql.split_whitespace().collect::<Vec<_>>().join(" "))),
+        Ask::Sql(sql, _) => {
+            format!("silmari sql {}", quoted(&sql.split_whitespace().collect::<Vec<_>>().join(" ")))
+        }
         _ => return None,
     };
     Some(text)
@@ -160,11 +169,23 @@ pub(crate) fn command(panel: &Panel, range: TimeRange, flags: &str) -> Option<St
 
 /// Heights of the shown rows in `height` lines: fixed ones as written, the others share the rest.
 /// When they do not fit, rows from the one with `focus` on are kept.
-pub(crate) fn heights(board: &Board, shown: &[(usize, Vec<usize>)], focus: usize, height: u16) -> Vec<(usize, u16)> {
-    const SHARED_MIN: u16 = 6;
-    let least = |index: usize| board.rows[shown[index].0].height.unwrap_or(SHARED_MIN);
+pub(crate) fn heights(
+    board: &Board,
+    shown: &[(usize, Vec<usize>)],
+    focus: usize,
+    width: u16,
+    height: u16,
+) -> Vec<(usize, u16)> {
+    let fixed_of = |index: usize| {
+        let row = &board.rows[shown[index].0];
+        if is_stacked(row, width) { Some(stacked_height(row)) } else { row.height }
+    };
+    // Every row but the first has a rule above it.
+    let least = |index: usize| fixed_of(index).unwrap_or(SHARED_MIN) + 1;
     let focused = shown.iter().position(|(_, panels)| panels.contains(&focus)).unwrap_or(0);
-    let fits = |from: usize, to: usize| (from..to).map(least).fold(0u16, u16::saturating_add) <= height;
+    let fits = |from: usize, to: usize| {
+        (from..to).map(least).fold(0u16, u16::saturating_add) <= height.saturating_add(1)
+    };
     let mut from = 0;
     while from < focused && !fits(from, focused + 1) {
         from += 1;
@@ -174,13 +195,13 @@ pub(crate) fn heights(board: &Board, shown: &[(usize, Vec<usize>)], focus: usize
         to += 1;
     }
     let kept: Vec<usize> = (from..to).collect();
-    let fixed: u16 = kept.iter().filter_map(|row| board.rows[shown[*row].0].height).fold(0, u16::saturating_add);
-    let sharing = kept.iter().filter(|row| board.rows[shown[**row].0].height.is_none()).count() as u16;
+    let rules = u16::try_from(kept.len()).unwrap_or(u16::MAX).saturating_sub(1);
+    let fixed: u16 = kept.iter().filter_map(|row| fixed_of(*row)).fold(rules, u16::saturating_add);
+    let mut sharing_left = kept.iter().filter(|row| fixed_of(**row).is_none()).count() as u16;
     let mut left = height.saturating_sub(fixed);
-    let mut sharing_left = sharing;
     kept.into_iter()
         .map(|row| {
-            let lines = board.rows[shown[row].0].height.unwrap_or_else(|| {
+            let lines = fixed_of(row).unwrap_or_else(|| {
                 let share = left / sharing_left.max(1);
                 left -= share;
                 sharing_left -= 1;
@@ -189,6 +210,29 @@ pub(crate) fn heights(board: &Board, shown: &[(usize, Vec<usize>)], focus: usize
             (row, lines.min(height))
         })
         .collect()
+}
+
+/// Lines of a row that shares what is left.
+const SHARED_MIN: u16 = 6;
+
+/// Whether the panels of a row stand below each other, because side by side one would be too narrow.
+pub(crate) fn is_stacked(row: &dashboards::board::Row, width: u16) -> bool {
+    let total: u32 = row.panels.iter().map(|panel| u32::from(panel.weight)).sum::<u32>().max(1);
+    let is_narrow = |panel: &Panel| {
+        let least = if panel.kind == PanelKind::Stat { 15 } else { 24 };
+        u32::from(width) * u32::from(panel.weight) / total < least
+    };
+    row.panels.len() > 1 && row.panels.iter().any(is_narrow)
+}
+
+/// Lines of stacked panels: one for a stat, more for the others.
+pub(crate) fn stacked_height(row: &dashboards::board::Row) -> u16 {
+    row.panels.iter().map(stacked_lines).fold(0, u16::saturating_add)
+}
+
+/// Lines of one of them.
+pub(crate) fn stacked_lines(panel: &Panel) -> u16 {
+    if panel.kind == PanelKind::Stat { 1 } else { SHARED_MIN }
 }
 
 #[cfg(test)]
@@ -206,10 +250,11 @@ mod tests {
     fn rows_share_the_height_and_the_focused_one_is_always_there() {
         let board = dashboards::board::parse("shop.toml", dashboards::board::SHOP).expect("valid");
         let shown = shown(&board, Tier::M);
-        for height in 1..60 {
+        for (width, height) in (1..60).map(|height| (100, height)).chain((1..60).map(|height| (40, height))) {
             for focus in 0..10 {
-                let heights = heights(&board, &shown, focus, height);
-                let total: u32 = heights.iter().map(|(_, lines)| u32::from(*lines)).sum();
+                let heights = heights(&board, &shown, focus, width, height);
+                let rules = heights.len() as u32 - 1;
+                let total: u32 = heights.iter().map(|(_, lines)| u32::from(*lines)).sum::<u32>() + rules;
                 assert!(total <= u32::from(height) || heights.len() == 1, "{height}: {heights:?}");
                 assert!(heights.iter().any(|(row, _)| shown[*row].1.contains(&focus)), "{height} {focus}");
             }

@@ -24,8 +24,9 @@ pub(crate) enum Command {
 }
 
 /// The words, for completion and for the nearest one.
-const WORDS: [&str; 12] =
-    ["corr", "trace", "id", "logs", "range", "dash", "services", "journey", "alerts", "board", "help", "quit"];
+const WORDS: [&str; 12] = [
+    "corr", "trace", "id", "logs", "range", "dash", "services", "journey", "alerts", "board", "help", "quit",
+];
 
 /// Reads a command.
 ///
@@ -109,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_wrong_command_says_which_one_is_near() {
-        assert!(read("lgos x").is_err_and(|problem| problem.contains("known are") || problem.contains("`logs`")));
+        assert!(
+            read("lgos x").is_err_and(|problem| problem.contains("known are") || problem.contains("`logs`"))
+        );
         assert!(read("alert").is_err_and(|problem| problem.contains("did you mean `alerts`?")));
         assert!(read("corr").is_err_and(|problem| problem.contains("needs an id")));
         assert_eq!(complete("al"), Some("alerts ".to_owned()));

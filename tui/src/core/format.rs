@@ -23,7 +23,7 @@ fn grouped(number: u64) -> String {
     out
 }
 
-/// A rate or a plain number in at most seven columns: `0`, `0.42`, `3.1`, `212`, `1 904`, `48.2k`.
+/// A rate or a plain number in at most seven columns: `0`, `0.0431`, `0.42`, `3.1`, `212`, `1 904`, `48.2k`.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -31,8 +31,10 @@ pub(crate) fn number(value: f64) -> String {
     }
     match size {
         0.0 => "0".to_owned(),
+        _ if size < 10_000.0 && value > 0.0 && value.fract() == 0.0 => grouped(value as u64),
         _ if size < 0.001 => format!("{value:.0e}"),
-        _ if size < 1.0 => format!("{value:.2}"),
+        _ if size < 0.1 => trimmed(&format!("{value:.4}")),
+        _ if size < 1.0 => trimmed(&format!("{value:.3}")),
         _ if size < 100.0 => format!("{value:.1}"),
         _ if size < 10_000.0 && value > 0.0 => grouped(value.round() as u64),
         _ if size < 1e6 => format!("{:.1}k", value / 1e3),
@@ -40,6 +42,11 @@ pub(crate) fn number(value: f64) -> String {
         _ if size < 1e12 => format!("{:.1}G", value / 1e9),
         _ => format!("{value:.0e}"),
     }
+}
+
+/// Without zeros at the end of the fraction.
+fn trimmed(text: &str) -> String {
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A share of 1 as a percentage without its sign: `4.31`, `0.00`, `100`.
@@ -50,6 +57,17 @@ pub(crate) fn percent(ratio: f64) -> String {
         size if size < 9.995 => format!("{percent:.2}"),
         size if size < 99.95 => format!("{percent:.1}"),
         _ => format!("{percent:.0}"),
+    }
+}
+
+/// Time that has passed, in its largest unit alone: `9m`.
+pub(crate) fn elapsed_coarse(nanos: i64) -> String {
+    let seconds = nanos.max(0) / model::time::SECOND;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
     }
 }
 
@@ -75,6 +93,7 @@ pub(crate) fn with_unit(value: f64, unit: Option<&str>) -> String {
     }
     let nanos = |scale: f64| duration_text((value * scale).round() as i64);
     match unit {
+        Some("s" | "ms" | "ns") if value == 0.0 => "0s".to_owned(),
         Some("s") if value.is_finite() => nanos(1e9),
         Some("ms") if value.is_finite() => nanos(1e6),
         Some("ns") if value.is_finite() => nanos(1.0),
@@ -109,8 +128,10 @@ mod tests {
     fn numbers_keep_to_seven_columns() {
         for (value, text) in [
             (0.0, "0"),
-            (0.4, "0.40"),
-            (3.14, "3.1"),
+            (0.4, "0.4"),
+            (0.0431, "0.0431"),
+            (12.0, "12"),
+            (3.12, "3.1"),
             (212.4, "212"),
             (1904.0, "1 904"),
             (48_210.0, "48.2k"),

@@ -124,7 +124,15 @@ mod tests {
     fn key_strings_read_names_controls_and_plain_characters() {
         assert_eq!(
             parse("3/e<cr><c-c><x"),
-            [Key::Char('3'), Key::Char('/'), Key::Char('e'), Key::Enter, Key::Ctrl('c'), Key::Char('<'), Key::Char('x')]
+            [
+                Key::Char('3'),
+                Key::Char('/'),
+                Key::Char('e'),
+                Key::Enter,
+                Key::Ctrl('c'),
+                Key::Char('<'),
+                Key::Char('x')
+            ]
         );
     }
 }

@@ -219,7 +219,10 @@ pub(crate) fn of_screen(screen: Screen) -> impl Iterator<Item = &'static Binding
 }
 
 /// Bindings that go on after `typed`, for the hint line.
-pub(crate) fn continuing(screen: Screen, typed: &[Key]) -> impl Iterator<Item = (&'static Binding, Vec<Key>)> {
+pub(crate) fn continuing(
+    screen: Screen,
+    typed: &[Key],
+) -> impl Iterator<Item = (&'static Binding, Vec<Key>)> {
     of_screen(screen).filter_map(move |binding| {
         let keys = key::parse(binding.keys);
         (keys.len() > typed.len() && keys.starts_with(typed)).then(|| (binding, keys[typed.len()..].to_vec()))
@@ -251,7 +254,11 @@ mod tests {
     fn keys_that_terminals_multiplexers_and_shells_own_are_left_alone() {
         for binding in BINDINGS {
             for key in key::parse(binding.keys) {
-                assert!(!matches!(key, Key::Ctrl('a' | 'b' | 's' | 'q' | 'h' | 'i' | 'm' | '[')), "{}", binding.keys);
+                assert!(
+                    !matches!(key, Key::Ctrl('a' | 'b' | 's' | 'q' | 'h' | 'i' | 'm' | '[')),
+                    "{}",
+                    binding.keys
+                );
             }
         }
     }

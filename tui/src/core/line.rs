@@ -208,7 +208,7 @@ pub(crate) fn wrap(text: &str, width: usize, lines_max: usize) -> Vec<String> {
         for word in clean.split_inclusive(' ') {
             let mut rest = word;
             if width_of(&line) + width_of(word.trim_end()) > width && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
+                lines.push(trimmed(std::mem::take(&mut line)));
             }
             while width_of(rest.trim_end()) > width {
                 let cut = prefix_of_width(rest, width);
@@ -220,13 +220,21 @@ pub(crate) fn wrap(text: &str, width: usize, lines_max: usize) -> Vec<String> {
             }
             line.push_str(rest);
         }
-        lines.push(line);
+        if !line.is_empty() || clean.is_empty() {
+            lines.push(trimmed(line));
+        }
         if lines.len() >= lines_max {
             lines.truncate(lines_max);
             break;
         }
     }
     lines
+}
+
+/// Spaces at the end would take columns that nobody sees.
+fn trimmed(mut line: String) -> String {
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Bytes of the longest prefix of at most `width` columns; at least one grapheme.
@@ -266,7 +274,7 @@ mod tests {
 
     #[test]
     fn long_words_and_line_breaks_wrap() {
-        assert_eq!(wrap("one two three\nfour", 8, 9), ["one two ", "three", "four"]);
+        assert_eq!(wrap("one two three\nfour", 8, 9), ["one two", "three", "four"]);
         assert_eq!(wrap("abcdefghij", 4, 9), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("a\nb\nc", 4, 2), ["a", "b"]);
         assert!(wrap("東京都", 1, 9).len() == 3, "a character wider than the line still advances");

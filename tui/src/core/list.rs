@@ -30,8 +30,14 @@ mod tests {
             for height in 1..12usize {
                 for selected in 0..rows {
                     let first = first_visible(selected, rows, height);
-                    assert!(first <= selected && selected < first + height, "{selected} of {rows} in {height}");
-                    assert!(first == 0 || first + height <= rows, "no empty lines while rows are hidden above");
+                    assert!(
+                        first <= selected && selected < first + height,
+                        "{selected} of {rows} in {height}"
+                    );
+                    assert!(
+                        first == 0 || first + height <= rows,
+                        "no empty lines while rows are hidden above"
+                    );
                 }
             }
         }

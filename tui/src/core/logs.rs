@@ -166,8 +166,13 @@ impl LogsScreen {
     /// Moves to the next record of severity ERROR or above, around the end.
     pub(crate) fn move_to_error(&mut self, is_forward: bool) -> bool {
         let is_error = |record: &LogRecord| record.severity_number >= Severity::Error.number();
-        let errors: Vec<usize> =
-            self.records.iter().enumerate().filter(|(_, record)| is_error(record)).map(|(at, _)| at).collect();
+        let errors: Vec<usize> = self
+            .records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| is_error(record))
+            .map(|(at, _)| at)
+            .collect();
         let next = list::next_of(&errors, self.selected, is_forward);
         if let Some(next) = next {
             self.select(next);
@@ -222,7 +227,8 @@ impl LogsScreen {
             self.records.pop_front();
             self.selected = self.selected.saturating_sub(1);
         }
-        let late = self.records.iter().rev().take(LATE_MAX).take_while(|other| other.time > record.time).count();
+        let late =
+            self.records.iter().rev().take(LATE_MAX).take_while(|other| other.time > record.time).count();
         let at = self.records.len() - late;
         if !self.is_following && at <= self.selected && !self.records.is_empty() {
             self.selected += 1;
@@ -243,7 +249,8 @@ impl LogsScreen {
 
 /// `field:value`, quoted when the value is more than a word.
 pub(crate) fn term(field: &str, value: &str) -> String {
-    let is_word = !value.is_empty() && value.chars().all(|char| char.is_alphanumeric() || "-_./".contains(char));
+    let is_word =
+        !value.is_empty() && value.chars().all(|char| char.is_alphanumeric() || "-_./".contains(char));
     if is_word {
         return format!("{field}:{value}");
     }

@@ -8,9 +8,9 @@ use query_api::boards::NamedBoard;
 use query_api::client::TailItem;
 use query_api::{AlertsAnswer, ClientError, Journey, LogsAnswer, MetricsData, ServicesAnswer, SqlAnswer};
 
+use super::glyph;
 use super::key::Key;
 use super::line::{Line, Role};
-use super::{format, glyph};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -175,7 +175,8 @@ impl Failure {
             lines.push(Line::of(Role::Text, &format!("  searched as  {}", kinds.join(", "))));
         }
         if let Some(range) = self.range {
-            let length = format::elapsed(range.nanos());
+            let length = Duration::from_nanos(u64::try_from(range.nanos()).unwrap_or(0));
+            let length = super::range::short(length);
             let text = format!("  searched in  {} … {}  ({length})", seconds(range.from), seconds(range.to));
             lines.push(Line::of(Role::Text, &text));
         }

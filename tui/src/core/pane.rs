@@ -72,7 +72,8 @@ impl<T> Pane<T> {
 
     /// For the pane's title: a request under way, the answer's age, or what went wrong.
     pub(crate) fn status(&self, now: UnixNano) -> Line {
-        let asking = self.asked.is_some_and(|(_, at)| self.answer.is_none() || now.since(at) >= SIGN_AFTER_NANO);
+        let asking =
+            self.asked.is_some_and(|(_, at)| self.answer.is_none() || now.since(at) >= SIGN_AFTER_NANO);
         let mut line = Line::new();
         if let Some(failure) = &self.failure {
             line.push(Role::Bad, &format!("{} {}", glyph::ERROR, failure.message));

@@ -159,7 +159,8 @@ impl Prompt {
             (Some(index), false) => index.checked_sub(1),
             (None, false) => None,
         };
-        let Some(text) = next.and_then(|index| history.len().checked_sub(index + 1)).map(|at| &history[at]) else {
+        let Some(text) = next.and_then(|index| history.len().checked_sub(index + 1)).map(|at| &history[at])
+        else {
             if !is_older {
                 self.recalled = None;
                 self.replace("");

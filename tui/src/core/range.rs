@@ -63,7 +63,9 @@ impl Range {
             return Self::between(from, from.plus(nanos));
         }
         let duration = parse_duration(text.strip_prefix("now-").unwrap_or(text)).map_err(|_| {
-            format!("`{text}` is no range: write 15m, 10:00..10:20, 10:00 +20m or two RFC 3339 times around ..")
+            format!(
+                "`{text}` is no range: write 15m, 10:00..10:20, 10:00 +20m or two RFC 3339 times around .."
+            )
         })?;
         if duration < Duration::from_secs(1) || duration > Duration::from_secs(366 * 86_400) {
             return Err(format!("`{text}` is out of bounds: 1s to 366d"));
@@ -85,7 +87,9 @@ fn instant(text: &str, now: UnixNano) -> Result<UnixNano, String> {
         return Ok(now);
     }
     let Some(seconds) = seconds_of_day(text) else {
-        return text.parse().map_err(|_| format!("`{text}` is no time: write 10:42, 10:42:07, now or RFC 3339"));
+        return text
+            .parse()
+            .map_err(|_| format!("`{text}` is no time: write 10:42, 10:42:07, now or RFC 3339"));
     };
     let day = 86_400 * SECOND;
     let time = UnixNano(now.0.div_euclid(day) * day + seconds * SECOND);
@@ -139,7 +143,10 @@ mod tests {
             assert_eq!(Range::parse(text, now()).map(Range::label), Ok(text.to_owned()));
         }
         assert_eq!(Range::parse("now-15m", now()), Range::parse("15m", now()));
-        assert_eq!(Range::parse("10:00..10:20", now()).map(Range::label), Ok("10:00:00..10:20:00".to_owned()));
+        assert_eq!(
+            Range::parse("10:00..10:20", now()).map(Range::label),
+            Ok("10:00:00..10:20:00".to_owned())
+        );
         assert_eq!(Range::parse("10:00 +20m", now()), Range::parse("10:00..10:20", now()));
     }
 
@@ -151,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused_with_an_example() {
-        for wrong in ["", "15", "soon", "10:20..10:00", "99:00..99:10", "0s", "9999d", "10:00..", "é:é..1"] {
+        for wrong in ["", "15", "soon", "10:20..10:00", "99:00..99:10", "0s", "9999d", "10:00..", "é:é..1"]
+        {
             assert!(Range::parse(wrong, now()).is_err(), "{wrong}");
         }
     }

@@ -82,7 +82,11 @@ impl ServicesScreen {
     }
 }
 
-fn index_of<'a>(mut names: impl ExactSizeIterator<Item = &'a String>, wanted: Option<&String>, old: usize) -> usize {
+fn index_of<'a>(
+    mut names: impl ExactSizeIterator<Item = &'a String>,
+    wanted: Option<&String>,
+    old: usize,
+) -> usize {
     let last = names.len().saturating_sub(1);
     names.position(|name| Some(name) == wanted).unwrap_or_else(|| old.min(last))
 }
@@ -167,12 +171,18 @@ impl Columns {
         line.gap(1);
         let glyph = if self.state > 3 { state } else { state.split(' ').next().unwrap_or_default() };
         line.cell(role, glyph, self.state);
-        line.cell(if row.health == Health::Silent { Role::Dim } else { Role::Strong }, &row.service, self.service);
+        line.cell(
+            if row.health == Health::Silent { Role::Dim } else { Role::Strong },
+            &row.service,
+            self.service,
+        );
         line.cell_right(Role::Text, &format::number(row.rate), RATE);
         let has_requests = row.p95_nano.is_some();
         let errors = if has_requests { format::percent(row.error_ratio) } else { "—".to_owned() };
         line.cell_right(error_role(row.error_ratio), &errors, PERCENT);
-        for (is_shown, nanos) in [(self.has_p50, row.p50_nano), (true, row.p95_nano), (self.has_p99, row.p99_nano)] {
+        for (is_shown, nanos) in
+            [(self.has_p50, row.p50_nano), (true, row.p95_nano), (self.has_p99, row.p99_nano)]
+        {
             if is_shown {
                 let role = if nanos.is_some() { Role::Text } else { Role::Dim };
                 line.cell_right(role, &format::duration(nanos), DURATION);
@@ -187,7 +197,7 @@ impl Columns {
             line.cell(Role::Accent, &sparkline(&row.rates, self.spark, 0.0), self.spark);
             line.gap(2);
             if row.health == Health::Silent {
-                let silent = format!("silent {}", format::elapsed(now.since(row.last_seen)));
+                let silent = format!("{} ago", format::elapsed_coarse(now.since(row.last_seen)));
                 line.cell(Role::Dim, &silent, self.spark);
             } else {
                 let errors = sparkline(&row.error_ratios, self.spark, 0.02);
@@ -223,8 +233,12 @@ pub(crate) fn queue(row: &QueueRow, width: usize) -> Line {
     let (state, role) = health(row.health);
     let mut line = Line::new();
     line.gap(1);
-    let state_width = if width >= 52 { 9 } else { 3 };
-    line.cell(role, if state_width == 3 { state.split(' ').next().unwrap_or_default() } else { state }, state_width);
+    let state_width = if width >= 60 { 9 } else { 3 };
+    line.cell(
+        role,
+        if state_width == 3 { state.split(' ').next().unwrap_or_default() } else { state },
+        state_width,
+    );
     line.cell(Role::Strong, &row.destination, queue_name_width(width) - state_width);
     line.cell_right(Role::Text, &format::number(row.in_rate), 7);
     line.cell_right(Role::Text, &format::number(row.out_rate), 7);
@@ -249,7 +263,8 @@ pub(crate) fn totals(answer: &ServicesAnswer) -> Line {
     line.push(error_role(ratio), &format!("{}% errors", format::percent(ratio)));
     let stats = &answer.stats;
     let elapsed = i64::try_from(stats.elapsed_nano).unwrap_or(i64::MAX);
-    let cost = format!(" · {} rows in {}", format::count(stats.rows_scanned), model::time::duration_text(elapsed));
+    let cost =
+        format!(" · {} rows in {}", format::count(stats.rows_scanned), model::time::duration_text(elapsed));
     line.push(Role::Dim, &cost);
     for cut in &answer.cuts {
         line.push(Role::Warn, &format!(" · {}", cut.what));

@@ -69,9 +69,9 @@ pub struct Options {
     pub query: Option<String>,
     /// The time range; 15 minutes unless told.
     pub range: Option<Duration>,
-    /// Only ASCII characters.
+    /// Only ASCII characters; a locale that is not UTF-8 has the same effect.
     pub ascii: bool,
-    /// Colours of the terminal's 16; without them bold, dim, underline and reverse.
+    /// Colours of the terminal's 16; without them, as with `NO_COLOR`, bold, dim, underline and reverse.
     pub color: bool,
     /// The board of screen 8; `shop` unless told.
     pub board: Option<String>,

@@ -60,7 +60,8 @@ impl Turn<'_> {
 
     fn tick(&mut self, now: UnixNano) {
         let state = &mut *self.state;
-        let is_first_of_second = now.0.div_euclid(model::time::SECOND) != state.now.0.div_euclid(model::time::SECOND);
+        let is_first_of_second =
+            now.0.div_euclid(model::time::SECOND) != state.now.0.div_euclid(model::time::SECOND);
         state.now = now;
         if state.notice.as_ref().is_some_and(|notice| notice.until <= now) {
             state.notice = None;

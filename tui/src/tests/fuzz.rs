@@ -130,7 +130,21 @@ proptest! {
 
 #[test]
 fn every_size_down_to_one_cell_draws_every_screen() {
-    for keys in ["", "cORD-4711<cr>", "cORD-4711<cr><cr>", "3", "3<cr>", "3<tab>", "7", "8", "8m", "?", ":x", "t15", "y"] {
+    for keys in [
+        "",
+        "cORD-4711<cr>",
+        "cORD-4711<cr><cr>",
+        "3",
+        "3<cr>",
+        "3<tab>",
+        "7",
+        "8",
+        "8m",
+        "?",
+        ":x",
+        "t15",
+        "y",
+    ] {
         let mut harness = Harness::at(100, 30, Server::Answers);
         harness.keys(keys);
         for width in (1..70).chain([99, 100, 159, 160, 300]) {

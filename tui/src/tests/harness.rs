@@ -71,7 +71,9 @@ impl Harness {
 
     pub(crate) fn asked(&self, pane: PaneId) -> Option<(u64, Ask)> {
         self.effects.iter().rev().find_map(|effect| match effect {
-            Effect::Ask { pane: asker, generation, ask } if *asker == pane => Some((*generation, ask.clone())),
+            Effect::Ask { pane: asker, generation, ask } if *asker == pane => {
+                Some((*generation, ask.clone()))
+            }
             _ => None,
         })
     }
@@ -83,7 +85,8 @@ impl Harness {
             if self.server == Server::IsSilent || pane == PaneId::Tail {
                 continue;
             }
-            let result = if self.server == Server::Answers { Ok(sample(pane, &ask)) } else { Err(refusal(&ask)) };
+            let result =
+                if self.server == Server::Answers { Ok(sample(pane, &ask)) } else { Err(refusal(&ask)) };
             self.send(Msg::Answered { pane, generation, result });
         }
     }
@@ -110,7 +113,9 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
     match ask {
         Ask::Services(_) => Answer::Services(Box::new(samples::services())),
         Ask::Alerts => Answer::Alerts(Box::new(samples::alerts())),
-        Ask::Journey(id, _) => Answer::Journey(Box::new(::query_api::Journey { id: id.clone(), ..samples::journey() })),
+        Ask::Journey(id, _) => {
+            Answer::Journey(Box::new(::query_api::Journey { id: id.clone(), ..samples::journey() }))
+        }
         Ask::Logs { .. } => Answer::Logs(Box::new(samples::logs())),
         Ask::Board(_) => Answer::Board(Box::new(samples::board())),
         Ask::Instant(..) => Answer::Metrics(samples::vector()),
@@ -118,7 +123,9 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
             PaneId::Panel(0) => samples::matrix(&[("", 500.0, 0.6)]),
             PaneId::Panel(1) => samples::matrix(&[("", 0.001, 0.0007)]),
             PaneId::Panel(3) => samples::matrix(&[("", 38.0, 0.0)]),
-            PaneId::Panel(6) => samples::matrix(&[("gateway", 180.0, 0.0), ("checkout", 90.0, 0.4), ("billing", 60.0, 0.0)]),
+            PaneId::Panel(6) => {
+                samples::matrix(&[("gateway", 180.0, 0.0), ("checkout", 90.0, 0.4), ("billing", 60.0, 0.0)])
+            }
             _ => samples::matrix(&[("billing", 0.2, 0.03), ("checkout", 0.3, 0.002), ("gateway", 0.04, 0.0)]),
         }),
         Ask::Sql(..) => Answer::Sql(Box::new(samples::sql())),

@@ -120,7 +120,11 @@ fn the_selection_stays_with_its_service_when_the_order_changes() {
     let (generation, _) = harness.asked(PaneId::Services).expect("asked");
     let mut turned = samples::services();
     turned.services.reverse();
-    harness.send(Msg::Answered { pane: PaneId::Services, generation, result: Ok(Answer::Services(Box::new(turned))) });
+    harness.send(Msg::Answered {
+        pane: PaneId::Services,
+        generation,
+        result: Ok(Answer::Services(Box::new(turned))),
+    });
     assert_eq!(harness.state.services.selected().map(|row| row.service.as_str()), Some("checkout"));
 }
 
@@ -143,7 +147,12 @@ fn errors_folds_and_the_zero_of_the_ruler_follow_their_keys() {
     let rows = harness.state.journey.visible.len();
     harness.keys("-");
     assert!(harness.state.journey.visible.len() < rows);
-    assert!(harness.text().contains("folded, 3 errors"), "{}", harness.text());
+    let folded = harness.text().lines().find(|line| line.contains("7 rows folded")).map(str::to_owned);
+    assert!(
+        folded.is_some_and(|line| line.ends_with("3 ✖")),
+        "a fold says what failed inside: {}",
+        harness.text()
+    );
     harness.keys("gge");
     assert_eq!(harness.state.journey.visible.len(), rows, "going to an error unfolds its trace");
     harness.keys("a");
@@ -158,7 +167,11 @@ fn text_in_rows_is_found_forwards_and_backwards() {
     harness.keys("cX<cr>gg/fraud<cr>");
     assert_eq!(harness.state.journey.row().map(|row| row.service.as_str()), Some("fraud"));
     harness.keys("/acq-2<cr>");
-    assert_eq!(harness.state.journey.row().map(|row| row.name.as_str()), Some("charge #1"), "attributes count");
+    assert_eq!(
+        harness.state.journey.row().map(|row| row.name.as_str()),
+        Some("charge #1"),
+        "attributes count"
+    );
     harness.keys("/nowhere<cr>");
     assert!(harness.text().contains("`nowhere` is in no row"));
 }
@@ -287,7 +300,9 @@ fn the_range_is_set_for_all_views_and_old_answers_are_not_shown_as_new() {
     harness.server = Server::IsSilent;
     harness.keys("t1h<cr>");
     assert!(harness.state.services.pane.answer.is_none());
-    assert!(matches!(harness.asked(PaneId::Services), Some((_, Ask::Services(range))) if range.nanos() == 3_600 * ::model::time::SECOND));
+    assert!(
+        matches!(harness.asked(PaneId::Services), Some((_, Ask::Services(range))) if range.nanos() == 3_600 * ::model::time::SECOND)
+    );
     harness.keys("tsoon<cr>");
     assert!(harness.state.prompt.is_some() && harness.text().contains("no range"), "{}", harness.text());
 }
@@ -320,7 +335,10 @@ fn the_command_of_every_view_is_copied() {
     }
     let mut harness = shop();
     harness.keys("8yc");
-    let copied = harness.effects.iter().any(|effect| matches!(effect, Effect::Copy(text) if text.starts_with("silmari metrics 'sum(rate(")));
+    let copied = harness
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Copy(text) if text.starts_with("silmari metrics 'sum(rate(")));
     assert!(copied, "a panel is its query");
 }
 
@@ -329,14 +347,20 @@ fn a_board_asks_one_question_a_panel_and_again_after_its_refresh() {
     let mut harness = shop();
     harness.keys("8");
     let panels = |harness: &Harness| {
-        harness.effects.iter().filter(|effect| matches!(effect, Effect::Ask { pane: PaneId::Panel(_), .. })).count()
+        harness
+            .effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Ask { pane: PaneId::Panel(_), .. }))
+            .count()
     };
     assert_eq!(panels(&harness), 10);
     harness.wait(4);
     assert_eq!(panels(&harness), 10);
     harness.wait(1);
     assert_eq!(panels(&harness), 20);
-    assert!(matches!(harness.asked(PaneId::Panel(8)), Some((_, Ask::Sql(sql, 8))) if sql.contains("2026-11-20T10:27:")));
+    assert!(
+        matches!(harness.asked(PaneId::Panel(8)), Some((_, Ask::Sql(sql, 8))) if sql.contains("2026-11-20T10:27:"))
+    );
 }
 
 #[test]
@@ -351,7 +375,13 @@ fn a_pasted_id_opens_the_prompt() {
 fn hints_and_help_come_from_the_keymap() {
     let mut harness = shop();
     harness.keys("3");
-    assert!(harness.text().lines().last().is_some_and(|footer| footer.contains("/ search") && footer.contains("? help")));
+    assert!(
+        harness
+            .text()
+            .lines()
+            .last()
+            .is_some_and(|footer| footer.contains("/ search") && footer.contains("? help"))
+    );
     harness.keys("?");
     assert!(harness.text().contains("journey of the record's best id"));
     harness.keys("x");

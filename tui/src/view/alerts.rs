@@ -16,7 +16,8 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
         Some(answer) => line.append(alerts::summary(answer, now)),
         None => line.push(Role::Strong, "alerts"),
     }
-    let mut status = state.alerts.pane.status(now);
+    let is_absent = state.alerts.pane.answer.is_none() && state.alerts.pane.failure.is_some();
+    let mut status = if is_absent { Line::new() } else { state.alerts.pane.status(now) };
     status.gap(1);
     painter.line(title, 0, &line.with_right(status, title.columns()));
     let Some(answer) = &state.alerts.pane.answer else {
@@ -43,14 +44,23 @@ fn draw_list(state: &State, area: Area, painter: &mut Painter<'_>) {
     let rows = alerts::rows(answer);
     if rows.is_empty() {
         painter.line(area, 1, &Line::of(Role::Text, " no rules are loaded"));
-        painter.line(area, 2, &Line::of(Role::Dim, " rules are YAML files in Prometheus' format, read from the server's rules folder"));
+        painter.line(
+            area,
+            2,
+            &Line::of(
+                Role::Dim,
+                " rules are YAML files in Prometheus' format, read from the server's rules folder",
+            ),
+        );
         return;
     }
     let detail: Vec<Line> =
         state.alerts.row().map(|row| alerts::detail(&row, now, area.columns())).unwrap_or_default();
-    let room = area.height / 2;
-    let below = if area.height < 10 { 0 } else { (detail.len() as u16 + 1).min(room) };
-    let (list, below) = area.split_bottom(below);
+    // The list has what it needs, the details what is left; half of it when both want more.
+    let wanted = if area.height < 10 { 0 } else { detail.len() as u16 + 1 };
+    let list_lines = (1 + rows.len() as u16).min(area.height.saturating_sub(wanted.min(area.height / 2)));
+    let (list, rest) = area.split_top(list_lines);
+    let (below, _) = rest.split_top(wanted);
     let (heading, list) = list.split_top(1);
     painter.line(heading, 0, &alerts::heading(heading.columns()));
     let first = first_visible(state.alerts.selected, rows.len(), list.lines());

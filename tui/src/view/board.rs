@@ -5,9 +5,7 @@ use crate::core::State;
 use crate::core::board::{self, panel};
 use crate::core::layout::Tier;
 use crate::core::line::{Line, Role};
-
-/// Panels narrower than this go below each other.
-const PANEL_MIN: u16 = 18;
+use dashboards::board::PanelKind;
 
 /// Draws the screen.
 pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
@@ -31,13 +29,19 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
     // Tiers of a low terminal say XS; rows are hidden for width alone.
     let shown = board::shown(found, width_tier(area.width));
     let mut rest = rest;
-    for (index, (row, height)) in board::heights(found, &shown, state.board.focus, rest.height).into_iter().enumerate() {
-        if index > 0 && rest.height > 0 {
+    let heights = board::heights(found, &shown, state.board.focus, rest.width, rest.height);
+    for (index, (row, height)) in heights.into_iter().enumerate() {
+        if index > 0 {
             painter.rule(rest, 0);
+            rest = rest.split_top(1).1;
         }
         let (lines, below) = rest.split_top(height);
-        let inner = if index > 0 { lines.split_top(1).1 } else { lines };
-        draw_row(state, &shown[row].1, inner, painter);
+        let (row, panels) = &shown[row];
+        if board::is_stacked(&found.rows[*row], rest.width) {
+            draw_stacked(state, panels, lines, painter);
+        } else {
+            draw_row(state, panels, lines, painter);
+        }
         rest = below;
     }
 }
@@ -67,11 +71,6 @@ fn title_line(state: &State, width: usize) -> Line {
 fn draw_row(state: &State, panels: &[usize], area: Area, painter: &mut Painter<'_>) {
     let weight = |panel: &usize| state.board.panel(*panel).map_or(1, |panel| u32::from(panel.weight));
     let total: u32 = panels.iter().map(weight).sum::<u32>().max(1);
-    let is_narrow = panels.iter().any(|panel| u32::from(area.width) * weight(panel) / total < u32::from(PANEL_MIN));
-    if is_narrow && panels.len() > 1 {
-        draw_stacked(state, panels, area, painter);
-        return;
-    }
     let mut rest = area;
     let mut weight_left = total;
     for (index, panel) in panels.iter().enumerate() {
@@ -87,17 +86,52 @@ fn draw_row(state: &State, panels: &[usize], area: Area, painter: &mut Painter<'
     }
 }
 
-/// Panels without room beside each other share the lines; the focused one is always among them.
+/// Panels without room beside each other; a stat takes one line. Those that do not fit are reached by
+/// the focus: what is above it scrolls away.
 fn draw_stacked(state: &State, panels: &[usize], area: Area, painter: &mut Painter<'_>) {
-    let fitting = (area.lines() / 2).clamp(1, panels.len());
+    let lines = |panel: &usize| state.board.panel(*panel).map_or(0, board::stacked_lines);
     let focused = panels.iter().position(|panel| *panel == state.board.focus).unwrap_or(0);
-    let first = (focused + 1).saturating_sub(fitting);
+    let mut first = 0;
+    while first < focused && panels[first..=focused].iter().map(lines).sum::<u16>() > area.height {
+        first += 1;
+    }
     let mut rest = area;
-    for (index, panel) in panels.iter().skip(first).take(fitting).enumerate() {
-        let (part, below) = rest.split_top(rest.height / (fitting - index) as u16);
-        draw_panel(state, *panel, part, painter);
+    for panel in &panels[first..] {
+        let (part, below) = rest.split_top(lines(panel));
+        match state.board.panel(*panel) {
+            Some(spec) if spec.kind == PanelKind::Stat => draw_stat_line(state, *panel, part, painter),
+            _ => draw_panel(state, *panel, part, painter),
+        }
         rest = below;
     }
+}
+
+/// Title, value and history of a stat on one line.
+fn draw_stat_line(state: &State, index: usize, area: Area, painter: &mut Painter<'_>) {
+    let Some(spec) = state.board.panel(index) else { return };
+    let is_focused = index == state.board.focus;
+    let title_width = 14.min(area.width / 2);
+    let (left, right) = area.split_left(title_width);
+    let mut title = Line::of(Role::Accent, if is_focused { "▸" } else { " " });
+    title.push(if is_focused { Role::Strong } else { Role::Text }, &spec.title);
+    painter.line(left, 0, &title.fit(usize::from(title_width)));
+    painter.lines(right, &panel_lines(state, index, right.columns().saturating_sub(1), right.lines()));
+}
+
+/// The lines of a panel's answer, or why there is none.
+fn panel_lines(state: &State, index: usize, width: usize, height: usize) -> Vec<Line> {
+    let (Some(spec), Some(pane)) = (state.board.panel(index), state.board.panels.get(index)) else {
+        return Vec::new();
+    };
+    let scroll = if index == state.board.focus { state.board.scroll } else { 0 };
+    let lines = match (&pane.answer, &pane.failure) {
+        (Some(answer), _) => {
+            panel::lines(spec, answer, panel::Room { width, height, range: state.shown_range(), scroll })
+        }
+        (None, Some(failure)) => failure.lines(),
+        (None, None) => vec![Line::of(Role::Dim, "…")],
+    };
+    lines.into_iter().map(|line| line.fit(width)).collect()
 }
 
 fn draw_panel(state: &State, index: usize, area: Area, painter: &mut Painter<'_>) {
@@ -105,24 +139,10 @@ fn draw_panel(state: &State, index: usize, area: Area, painter: &mut Painter<'_>
     let is_focused = index == state.board.focus;
     let mut title = Line::new();
     title.push(Role::Accent, if is_focused { "▸" } else { " " });
-    title.push(if is_focused { Role::Strong } else { Role::Dim }, &spec.title);
-    if let Some(unit) = spec.unit.as_deref().filter(|unit| *unit != "short") {
-        title.push(Role::Dim, &format!("  {unit}"));
-    }
+    title.push(if is_focused { Role::Strong } else { Role::Text }, &spec.title);
     painter.line(area, 0, &title.fit(area.columns()));
     let inner = area.split_top(1).1;
     let inner = if inner.width > 8 { inner.split_left(1).1 } else { inner };
-    let Some(pane) = state.board.panels.get(index) else { return };
-    let room = panel::Room {
-        width: inner.columns().saturating_sub(1),
-        height: inner.lines(),
-        range: state.shown_range(),
-        scroll: if is_focused { state.board.scroll } else { 0 },
-    };
-    let lines = match (&pane.answer, &pane.failure) {
-        (Some(answer), _) => panel::lines(spec, answer, room),
-        (None, Some(failure)) => failure.lines(),
-        (None, None) => vec![Line::of(Role::Dim, "…")],
-    };
-    painter.lines(inner, &lines.into_iter().map(|line| line.fit(inner.columns())).collect::<Vec<_>>());
+    let width = inner.columns().saturating_sub(1).max(1);
+    painter.lines(inner, &panel_lines(state, index, width, inner.lines()));
 }

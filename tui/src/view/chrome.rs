@@ -11,7 +11,10 @@ use crate::core::{Screen, State};
 
 /// The only line of a terminal in which nothing useful fits.
 pub(crate) fn too_small(size: Size) -> Line {
-    let text = format!("terminal too small ({}×{}), at least {}×{}", size.width, size.height, LEAST.width, LEAST.height);
+    let text = format!(
+        "terminal too small ({}×{}), at least {}×{}",
+        size.width, size.height, LEAST.width, LEAST.height
+    );
     Line::of(Role::Text, &text)
 }
 
@@ -156,8 +159,8 @@ fn hints(state: &State, width: usize) -> Line {
         right.push(Role::Accent, note);
         right.gap(2);
     }
-    for (key, word) in [("t", "range"), (":", "command"), ("?", "help")] {
-        if width >= 60 || key == "?" {
+    for (key, word) in [("c", "id"), ("t", "range"), (":", "command"), ("?", "help")] {
+        if width >= 80 || (width >= 60 && key != "c") || key == "?" {
             right.push(Role::Strong, key);
             right.push(Role::Dim, &format!(" {word}  "));
         }

@@ -31,7 +31,11 @@ pub(crate) fn draw(state: &State, top: usize, area: Area, painter: &mut Painter<
         painter.lines(right, lines.iter().skip(top + height).take(height));
     }
     let hidden = lines.len().saturating_sub(top + height * columns);
-    let more = if hidden > 0 { format!(" j {hidden} more · any other key closes") } else { " any key closes".to_owned() };
+    let more = if hidden > 0 {
+        format!(" j {hidden} more · any other key closes")
+    } else {
+        " any key closes".to_owned()
+    };
     painter.line(area, height, &Line::of(Role::Dim, &more));
 }
 

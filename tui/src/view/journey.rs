@@ -60,7 +60,9 @@ fn draw_rows(state: &State, found: &Timeline, area: Area, painter: &mut Painter<
     let geometry = found.geometry(area.columns());
     let screen = &state.journey;
     let first = first_visible(screen.selected, screen.visible.len(), area.lines());
-    for (row, (index, visible)) in (first..).zip(screen.visible.iter().skip(first)).take(area.lines()).enumerate() {
+    for (row, (index, visible)) in
+        (first..).zip(screen.visible.iter().skip(first)).take(area.lines()).enumerate()
+    {
         let line = found.line(*visible, &geometry, screen.folded.contains(visible));
         if index == screen.selected {
             painter.selected(area, row, &line);
@@ -117,5 +119,5 @@ fn absent(state: &State, area: Area, painter: &mut Painter<'_>) {
             }
         }
     }
-    painter.lines(area, lines.iter().map(|line| line).collect::<Vec<_>>());
+    painter.lines(area, &lines);
 }

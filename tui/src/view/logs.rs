@@ -75,7 +75,8 @@ fn title_line(state: &State, width: usize) -> Line {
         right.push(Role::Warn, &format!("! not live: {} ", failure.message));
     } else if state.paused_at.is_none() && logs.tail.is_some() && logs.pane.answer.is_some() {
         if logs.is_following {
-            right.push(Role::Ok, "following ");
+            right.push(Role::Ok, "following");
+            right.push(Role::Dim, " · ");
         } else {
             right.push(Role::Warn, &format!("+{} new · G follows ", format::count(logs.new)));
         }
@@ -125,7 +126,8 @@ fn draw_records(state: &State, area: Area, painter: &mut Painter<'_>) {
     let list_height = area.lines() - opened_height;
     let first = first_visible_from_end(state, list_height);
     let shown = logs.records.iter().skip(first).take(list_height);
-    let service = lines::service_width(shown.clone());
+    // Of all records, so that columns stay where they are while the list moves.
+    let service = lines::service_width(&logs.records);
     let mut row = 0;
     for (index, record) in (first..).zip(shown) {
         let mut line = Line::new();

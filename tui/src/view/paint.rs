@@ -66,7 +66,8 @@ impl<'a> Painter<'a> {
     pub(crate) fn line(&mut self, area: Area, row: usize, line: &Line) {
         let Some((mut x, y, mut room)) = self.start(area, row) else { return };
         for span in line.spans() {
-            let (end, _) = self.buffer.set_stringn(x, y, &span.text, usize::from(room), self.theme.style(span.role));
+            let (end, _) =
+                self.buffer.set_stringn(x, y, &span.text, usize::from(room), self.theme.style(span.role));
             room = room.saturating_sub(end - x);
             x = end;
         }

@@ -19,7 +19,9 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
         return;
     };
     let below = below_height(state, answer, rest);
-    let (table, below) = rest.split_bottom(below);
+    let table_lines = 1 + answer.services.len().max(2) as u16;
+    let (table, rest) = rest.split_top(table_lines.min(rest.height.saturating_sub(below)));
+    let (below, _) = rest.split_top(below);
     draw_table(state, table, painter);
     if below.height > 0 {
         painter.rule(below, 0);
@@ -46,7 +48,9 @@ fn title_line(state: &State, width: usize) -> Line {
     } else {
         line.push(Role::Strong, "services");
     }
-    let mut right = state.services.pane.status(now);
+    // Without an answer the failure has the whole pane.
+    let is_absent = state.services.pane.answer.is_none() && state.services.pane.failure.is_some();
+    let mut right = if is_absent { Line::new() } else { state.services.pane.status(now) };
     right.gap(1);
     line.with_right(right, width)
 }
@@ -76,7 +80,9 @@ fn draw_table(state: &State, area: Area, painter: &mut Painter<'_>) {
         return;
     }
     let first = first_visible(state.services.service, answer.services.len(), rows.lines());
-    for (row, (index, service)) in (first..).zip(answer.services.iter().skip(first)).take(rows.lines()).enumerate() {
+    for (row, (index, service)) in
+        (first..).zip(answer.services.iter().skip(first)).take(rows.lines()).enumerate()
+    {
         let line = columns.service(service, state.shown_now());
         if index == state.services.service && state.services.block == Block::Services {
             painter.selected(rows, row, &line);
@@ -106,7 +112,8 @@ fn draw_below(state: &State, area: Area, painter: &mut Painter<'_>) {
         let alerts = state.alerts.pane.answer.as_ref().map_or(0, |answer| alerts::active(answer).len());
         // Both keep at least their heading and one row.
         let for_alerts = (1 + alerts.max(1) as u16).min(area.height.saturating_sub(2).max(area.height / 2));
-        let wanted = (1 + queues.max(1) as u16).min(area.height.saturating_sub(for_alerts.min(area.height / 2)));
+        let wanted =
+            (1 + queues.max(1) as u16).min(area.height.saturating_sub(for_alerts.min(area.height / 2)));
         let (top, bottom) = area.split_top(wanted);
         draw_queues(state, top, painter);
         draw_alerts(state, bottom, painter);
@@ -115,14 +122,17 @@ fn draw_below(state: &State, area: Area, painter: &mut Painter<'_>) {
 
 fn draw_queues(state: &State, area: Area, painter: &mut Painter<'_>) {
     let Some(answer) = &state.services.pane.answer else { return };
-    painter.line(area, 0, &services::queue_heading(area.columns()));
+    let width = area.columns().saturating_sub(1);
+    painter.line(area, 0, &services::queue_heading(width));
     let (_, rows) = area.split_top(1);
     if answer.queues.is_empty() {
         painter.line(rows, 0, &Line::of(Role::Dim, " no messages in this range"));
     }
     let first = first_visible(state.services.queue, answer.queues.len(), rows.lines());
-    for (row, (index, queue)) in (first..).zip(answer.queues.iter().skip(first)).take(rows.lines()).enumerate() {
-        let line = services::queue(queue, area.columns());
+    for (row, (index, queue)) in
+        (first..).zip(answer.queues.iter().skip(first)).take(rows.lines()).enumerate()
+    {
+        let line = services::queue(queue, width);
         if index == state.services.queue && state.services.block == Block::Queues {
             painter.selected(rows, row, &line);
         } else {

@@ -109,9 +109,9 @@ pub(crate) fn ruler(axis: &Axis, zero: i64) -> String {
     cells.into_iter().collect()
 }
 
-/// A round step that leaves each label about ten columns.
+/// A round step that leaves each label about eight columns.
 fn round_step(axis: &Axis) -> i64 {
-    let least = (axis.length.max(1) as f64 / (axis.columns.max(1) as f64 / 10.0).max(1.0)) as i64;
+    let least = (axis.length.max(1) as f64 / (axis.columns.max(1) as f64 / 8.0).max(1.0)) as i64;
     let mut decade = 1i64;
     while decade < SECOND {
         for factor in [1, 2, 5] {
@@ -121,7 +121,8 @@ fn round_step(axis: &Axis) -> i64 {
         }
         decade *= 10;
     }
-    let seconds = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
+    let seconds =
+        [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
     let day = 86_400 * SECOND;
     seconds
         .into_iter()

@@ -76,13 +76,14 @@ impl Chart<'_> {
             lines.push(self.legend_line());
         }
         lines.truncate(self.height);
-        lines
+        lines.into_iter().map(|line| line.fit(self.width)).collect()
     }
 
     fn plot(&self, width: usize, height: usize) -> Vec<Line> {
         let (low, high) = self.bounds();
         let mut canvas = Canvas::new(width, height);
-        for (index, curve) in self.curves.iter().enumerate() {
+        // The most important one last, so that it lies on top.
+        for (index, curve) in self.curves.iter().enumerate().rev() {
             canvas.curve(index, &self.dots(curve, low, high, &canvas));
         }
         (0..height)
@@ -97,7 +98,7 @@ impl Chart<'_> {
                 let mut line = Line::new();
                 match label {
                     Some(value) => {
-                        line.cell_right(Role::Dim, &format::with_unit(value, self.unit), LABEL - 1);
+                        line.cell_right(Role::Dim, &self.axis_text(value), LABEL - 1);
                         line.push(Role::Rule, "┤");
                     }
                     None => {
@@ -141,12 +142,17 @@ impl Chart<'_> {
         dots
     }
 
+    fn axis_text(&self, value: f64) -> String {
+        if value == 0.0 { "0".to_owned() } else { format::with_unit(value, self.unit) }
+    }
+
     fn time_axis(&self, width: usize) -> Line {
         let mut line = Line::new();
-        line.cell_right(Role::Dim, &format::with_unit(self.bounds().0, self.unit), LABEL - 1);
+        line.cell_right(Role::Dim, &self.axis_text(self.bounds().0), LABEL - 1);
         let ticks = self.ticks(width);
-        let axis: String =
-            (0..width).map(|column| if ticks.iter().any(|(at, _)| *at == column) { '┬' } else { '─' }).collect();
+        let axis: String = (0..width)
+            .map(|column| if ticks.iter().any(|(at, _)| *at == column) { '┬' } else { '─' })
+            .collect();
         line.push(Role::Rule, &format!("┼{axis}"));
         line
     }
@@ -156,8 +162,14 @@ impl Chart<'_> {
         for (column, time) in self.ticks(width) {
             let clock = range::clock(time);
             let label = if self.range.nanos() > 600 * model::time::SECOND { &clock[..5] } else { &clock[..] };
-            line.pad_to((LABEL + column).saturating_sub(label.len() / 2));
-            line.push(Role::Dim, label);
+            // The last label ends where the axis ends.
+            let at = (LABEL + column)
+                .saturating_sub(label.len() / 2)
+                .min((LABEL + width).saturating_sub(label.len()));
+            if at >= line.width() + 2 || line.width() == 0 {
+                line.pad_to(at);
+                line.push(Role::Dim, label);
+            }
         }
         line.fit(LABEL + width)
     }
@@ -171,7 +183,6 @@ impl Chart<'_> {
                 let column = (share * width.saturating_sub(1) as f64).round() as usize;
                 (column, self.range.from.plus((share * self.range.nanos() as f64) as i64))
             })
-            .filter(|(column, _)| *column + 4 <= width)
             .collect()
     }
 
@@ -218,7 +229,11 @@ fn round_up(value: f64) -> f64 {
         return 0.0;
     }
     let decade = 10f64.powf(value.log10().floor());
-    [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * decade).find(|top| *top >= value).unwrap_or(value)
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * decade)
+        .find(|top| *top >= value)
+        .unwrap_or(value)
 }
 
 /// The median distance of neighbouring points, which a longer one is a gap against.
@@ -306,7 +321,7 @@ impl Canvas {
     fn row_into(&self, row: usize, line: &mut Line) {
         for column in 0..self.width {
             let (bits, series) = self.cells[row * self.width + column];
-            let named = self.letters.iter().find(|(at, line, _)| (*at, *line) == (column, row));
+            let named = self.letters.iter().rev().find(|(at, line, _)| (*at, *line) == (column, row));
             match named {
                 Some((_, _, series)) => line.push(series_role(*series), &letter(*series).to_string()),
                 None if bits == 0 => line.push(Role::Text, " "),
@@ -339,7 +354,7 @@ mod tests {
     fn a_rising_line_goes_from_the_lower_left_to_the_upper_right() {
         let points: Vec<(f64, f64)> = (0..=60).map(|i| (f64::from(i) * 15.0, f64::from(i))).collect();
         let lines = chart(&[curve(&points)], 40, 9);
-        assert!(lines[0].ends_with('a') || lines[0].contains('⠊'), "{lines:#?}");
+        assert!(lines[2].ends_with('a'), "{lines:#?}");
         assert!(lines[5].contains("│⣀") || lines[5].contains("│⡠") || lines[5].contains("│⢀"), "{lines:#?}");
     }
 

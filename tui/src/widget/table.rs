@@ -66,8 +66,10 @@ mod tests {
 
     #[test]
     fn columns_align_and_the_widest_gives_way() {
-        let columns =
-            [Column { name: "route".to_owned(), is_number: false }, Column { name: "p95".to_owned(), is_number: true }];
+        let columns = [
+            Column { name: "route".to_owned(), is_number: false },
+            Column { name: "p95".to_owned(), is_number: true },
+        ];
         let rows = [vec!["GET /a".to_owned(), "12ms".to_owned()], vec!["x".repeat(40), "1.20s".to_owned()]];
         let lines = lines(&columns, &rows, 20);
         assert_eq!(lines[0].plain(), "route            p95");

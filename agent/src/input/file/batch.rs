@@ -3,7 +3,6 @@
 //! Records of one service share a resource; several services make several `ResourceLogs` of one
 //! request. Every record carries `log.file.name` and `log.file.path`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -133,7 +132,7 @@ impl BatchBuilder {
         true
     }
 
-    fn parse(&mut self, stream: &Stream, line: Line<'_>, text: &Cow<'_, str>) {
+    fn parse(&mut self, stream: &Stream, line: Line<'_>, text: &str) {
         match line.piece {
             None => parse_line(stream.dialect, text, &mut self.parsed),
             // A piece is no whole line of any dialect; the first one may still show time and level.

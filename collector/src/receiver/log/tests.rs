@@ -10,7 +10,8 @@ use crate::status::Reason;
 const NOW: UnixNano = UnixNano(1_795_000_000_000_000_000);
 
 fn read(text: &str) -> Transcoded {
-    read_objects(text.as_bytes(), "fallback", NOW, 1 << 20).unwrap_or_else(|refusal| panic!("{}", refusal.message))
+    read_objects(text.as_bytes(), "fallback", NOW, 1 << 20)
+        .unwrap_or_else(|refusal| panic!("{}", refusal.message))
 }
 
 /// Service and body of each record.
@@ -62,7 +63,9 @@ fn records_go_to_the_service_they_name() {
 
 #[test]
 fn ids_and_levels_reach_the_record() {
-    let done = read(r#"{"level":"error","trace_id":"0af7651916cd43dd8448eb211c80319c","message":"m","order_id":"ORD-1"}"#);
+    let done = read(
+        r#"{"level":"error","trace_id":"0af7651916cd43dd8448eb211c80319c","message":"m","order_id":"ORD-1"}"#,
+    );
     let group = otlp::resources(&done.request).expect("protobuf").next().expect("one").expect("well formed");
     let scope = group.scopes().next().expect("one").expect("well formed");
     let record = LogRecordView::parse(scope.items().next().expect("one")).expect("well formed");

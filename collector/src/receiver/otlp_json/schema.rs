@@ -76,8 +76,8 @@ macro_rules! message {
 }
 
 use Kind::{
-    Bool, Bytes, Double, Doubles, Enum, Fixed32, Fixed64, Fixed64s, Id, Int64, Many, One, Records, SFixed64, SInt32,
-    Text, Texts, UInt32, UInt64s,
+    Bool, Bytes, Double, Doubles, Enum, Fixed32, Fixed64, Fixed64s, Id, Int64, Many, One, Records, SFixed64,
+    SInt32, Text, Texts, UInt32, UInt64s,
 };
 
 message!(TRACES { "resourceSpans" = 1: Records(&RESOURCE_SPANS) });

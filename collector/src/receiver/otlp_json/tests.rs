@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
 
 use super::transcode;
@@ -20,7 +20,8 @@ mod arbitrary;
 mod emit;
 
 fn read(signal: Signal, text: &str) -> Transcoded {
-    transcode(signal, text.as_bytes(), 1 << 20).unwrap_or_else(|refusal| panic!("{}: {text}", refusal.message))
+    transcode(signal, text.as_bytes(), 1 << 20)
+        .unwrap_or_else(|refusal| panic!("{}: {text}", refusal.message))
 }
 
 fn traces(text: &str) -> (ExportTraceServiceRequest, Transcoded) {
@@ -28,7 +29,7 @@ fn traces(text: &str) -> (ExportTraceServiceRequest, Transcoded) {
     (ExportTraceServiceRequest::decode(&*done.request).expect("protobuf"), done)
 }
 
-fn round_trip<M: Message + Default + PartialEq>(signal: Signal, request: &M, text: &str) {
+fn round_trip<M: Message + Default + PartialEq + std::fmt::Debug>(signal: Signal, request: &M, text: &str) {
     let done = read(signal, text);
     assert_eq!(done.errors, Vec::<String>::new(), "{text}");
     assert_eq!(&M::decode(&*done.request).expect("protobuf"), request, "{text}");
@@ -75,7 +76,8 @@ proptest! {
 
 #[test]
 fn the_examples_of_the_protocol_are_read_whole() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/otlp/opentelemetry-proto-examples");
+    let dir =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/otlp/opentelemetry-proto-examples");
     if !dir.exists() {
         eprintln!("skipped: shared data not present");
         return;
@@ -106,10 +108,12 @@ fn spans_with(spans: &serde_json::Value) -> String {
 
 #[test]
 fn a_bad_span_is_left_out_with_its_place_and_the_others_are_kept() {
-    let good = json!({"name": "good", "traceId": "0AF7651916CD43DD8448EB211C80319C", "spanId": "00f067aa0ba902b7"});
+    let good =
+        json!({"name": "good", "traceId": "0AF7651916CD43DD8448EB211C80319C", "spanId": "00f067aa0ba902b7"});
     let short = json!({"name": "bad", "traceId": "0AF7651916CD43DD8448EB211C80319"});
     let (request, done) = traces(&spans_with(&json!([good, good, short, good])));
-    let names: Vec<_> = request.resource_spans[0].scope_spans[0].spans.iter().map(|span| span.name.as_str()).collect();
+    let names: Vec<_> =
+        request.resource_spans[0].scope_spans[0].spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["good", "good", "good"]);
     assert_eq!(done.rejected, 1);
     assert_eq!(done.errors, ["resourceSpans[0].scopeSpans[0].spans[2].traceId: 31 hex digits, expected 32"]);
@@ -131,17 +135,22 @@ fn a_bad_resource_takes_all_its_spans_with_it_and_no_others() {
 #[test]
 fn a_bad_data_point_does_not_cost_its_metric() {
     let points = json!([{"asInt": "1"}, {"asInt": "x"}, {"asDouble": "NaN"}]);
-    let metrics = json!([{"name": "m", "sum": {"dataPoints": points}}, {"name": 7, "gauge": {"dataPoints": [{}, {}]}}]);
+    let metrics =
+        json!([{"name": "m", "sum": {"dataPoints": points}}, {"name": 7, "gauge": {"dataPoints": [{}, {}]}}]);
     let text = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).to_string();
     let done = read(Signal::Metrics, &text);
     assert_eq!(done.rejected, 3, "{:?}", done.errors);
-    assert!(done.errors[0].starts_with("resourceMetrics[0].scopeMetrics[0].metrics[0].sum.dataPoints[1].asInt: "));
+    assert!(
+        done.errors[0].starts_with("resourceMetrics[0].scopeMetrics[0].metrics[0].sum.dataPoints[1].asInt: ")
+    );
     let request = ExportMetricsServiceRequest::decode(&*done.request).expect("protobuf");
     let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
     assert_eq!(metrics.len(), 1);
     let Some(metric::Data::Sum(sum)) = &metrics[0].data else { panic!("{metrics:?}") };
     assert_eq!(sum.data_points[0].value, Some(number_data_point::Value::AsInt(1)));
-    assert!(matches!(sum.data_points[1].value, Some(number_data_point::Value::AsDouble(value)) if value.is_nan()));
+    assert!(
+        matches!(sum.data_points[1].value, Some(number_data_point::Value::AsDouble(value)) if value.is_nan())
+    );
 }
 
 #[test]
@@ -170,7 +179,8 @@ fn values_are_read_as_kindly_as_the_specification_asks() {
     let span = &request.resource_spans[0].scope_spans[0].spans[0];
     assert_eq!((span.kind, span.start_time_unix_nano, span.end_time_unix_nano), (2, 5, 6));
     assert_eq!((span.dropped_events_count, span.trace_id.len(), span.parent_span_id.len()), (7, 0, 0));
-    let values: Vec<_> = span.attributes.iter().map(|pair| pair.value.as_ref().and_then(|v| v.value.clone())).collect();
+    let values: Vec<_> =
+        span.attributes.iter().map(|pair| pair.value.as_ref().and_then(|v| v.value.clone())).collect();
     assert_eq!(values[0], Some(any_value::Value::DoubleValue(f64::NEG_INFINITY)));
     assert_eq!(values[1], Some(any_value::Value::BytesValue(vec![0xff, 0xef])));
     assert_eq!(values[2], Some(any_value::Value::IntValue(-9_007_199_254_740_993)));
@@ -207,7 +217,9 @@ fn what_is_no_request_is_refused_with_its_place() {
 #[test]
 fn bounds_that_grow_eightfold_stop_at_the_limit() {
     let zeros = format!("[{}0]", "0,".repeat(100_000));
-    let point = format!("{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"histogram\":{{\"dataPoints\":[{{\"explicitBounds\":{zeros}}}]}}}}]}}]}}]}}");
+    let point = format!(
+        "{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"histogram\":{{\"dataPoints\":[{{\"explicitBounds\":{zeros}}}]}}}}]}}]}}]}}"
+    );
     let refusal = transcode(Signal::Metrics, point.as_bytes(), 400_000).expect_err("800 kB from 200 kB");
     assert_eq!(refusal.reason, Reason::TooLarge);
 }

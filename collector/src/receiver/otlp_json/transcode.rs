@@ -53,9 +53,16 @@ struct Walk<'a> {
     done: Transcoded,
 }
 
-pub(super) fn transcode(request: &'static Message, text: &[u8], bytes_max: usize) -> Result<Transcoded, Refusal> {
+pub(super) fn transcode(
+    request: &'static Message,
+    text: &[u8],
+    bytes_max: usize,
+) -> Result<Transcoded, Refusal> {
     let text = std::str::from_utf8(text).map_err(|error| {
-        Refusal::new(Reason::Malformed, format!("the request is not UTF-8 text: byte {}", error.valid_up_to()))
+        Refusal::new(
+            Reason::Malformed,
+            format!("the request is not UTF-8 text: byte {}", error.valid_up_to()),
+        )
     })?;
     let cursor = Cursor::new(text);
     let mut walk = Walk { cursor, path: Vec::new(), bytes_max, done: Transcoded::default() };
@@ -65,7 +72,9 @@ pub(super) fn transcode(request: &'static Message, text: &[u8], bytes_max: usize
             Err(Refusal::new(Reason::Malformed, format!("the request is no JSON: {error}")))
         }
         Err(Stop::TooLarge) => Err(Refusal::too_large(bytes_max)),
-        Err(Stop::Value(problem)) => Err(Refusal::new(Reason::Malformed, walk.describe(&problem)).at(walk.place())),
+        Err(Stop::Value(problem)) => {
+            Err(Refusal::new(Reason::Malformed, walk.describe(&problem)).at(walk.place()))
+        }
     }
 }
 
@@ -347,7 +356,11 @@ impl<'a> Walk<'a> {
         let text = self.text()?;
         let known = names.iter().position(|name| *name == text).and_then(|at| i32::try_from(at).ok());
         known.or_else(|| text.parse().ok()).ok_or_else(|| {
-            Stop::Value(format!("`{}` is no value: write an integer from 0 to {}", shortened(&text), names.len() - 1))
+            Stop::Value(format!(
+                "`{}` is no value: write an integer from 0 to {}",
+                shortened(&text),
+                names.len() - 1
+            ))
         })
     }
 
@@ -382,4 +395,3 @@ fn shortened(text: &str) -> String {
     let kept: String = text.chars().take(40).flat_map(char::escape_default).collect();
     if text.chars().nth(40).is_some() { kept + "…" } else { kept }
 }
-

@@ -53,10 +53,8 @@ fn where_the_time_went_is_largest_first_and_exact() {
 
 #[test]
 fn a_parent_that_was_not_received_is_a_row_around_its_children() {
-    let spans = vec![
-        span(1, 5, 4, "b", "late child", 20, 10).id("order_id=X"),
-        span(1, 6, 4, "b", "child", 10, 5),
-    ];
+    let spans =
+        vec![span(1, 5, 4, "b", "late child", 20, 10).id("order_id=X"), span(1, 6, 4, "b", "child", 10, 5)];
     let logs = vec![log(1, 4, "a", "inside the missing span", 40), log(1, 0, "a", "outside", 0)];
     let journey = World::of(spans, logs).journey("X");
     let expected = "\

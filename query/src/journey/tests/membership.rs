@@ -33,7 +33,8 @@ fn every_way_into_a_purchase_shows_the_same_purchase() {
 #[test]
 fn each_trace_says_how_it_was_first_reached() {
     let journey = purchase().journey(&trace(1).to_string());
-    let evidence: Vec<_> = journey.traces.iter().map(|it| (it.evidence.kind, it.evidence.text.as_str())).collect();
+    let evidence: Vec<_> =
+        journey.traces.iter().map(|it| (it.evidence.kind, it.evidence.text.as_str())).collect();
     let asked = format!("trace_id={}", trace(1));
     assert_eq!(
         evidence,

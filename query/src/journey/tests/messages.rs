@@ -79,7 +79,10 @@ fn nothing_is_called_unconsumed_when_the_search_was_cut() {
 #[test]
 fn a_batch_producer_has_one_wait_for_each_message() {
     let take = |at: u64, offset: &str| {
-        span(at, at, 0, "bill", "take", 10 * at as i64, 5).consumes("orders").record("orders", "0", offset).link(1, 1)
+        span(at, at, 0, "bill", "take", 10 * at as i64, 5)
+            .consumes("orders")
+            .record("orders", "0", offset)
+            .link(1, 1)
     };
     let journey = World::of(vec![sender(), take(2, "7"), take(3, "8")], vec![]).journey("X");
     assert_eq!(waits(&journey), [("orders/0@7", 10, false), ("orders/0@8", 20, false)]);
@@ -111,7 +114,10 @@ fn receiving_and_committing_do_not_make_a_message_wait_twice() {
         sender().record("orders", "0", "7"),
         operation(span(2, 2, 0, "bill", "poll", 20, 5).kind("client").link(1, 1), "receive")
             .attribute("messaging.destination.name", "orders"),
-        operation(span(3, 3, 0, "bill", "take", 30, 5).consumes("orders").record("orders", "0", "7"), "process"),
+        operation(
+            span(3, 3, 0, "bill", "take", 30, 5).consumes("orders").record("orders", "0", "7"),
+            "process",
+        ),
         operation(span(4, 4, 0, "bill", "ack", 40, 5).consumes("orders").link(1, 1), "settle"),
     ];
     assert_eq!(waits(&World::of(spans, vec![]).journey("X")), [("orders/0@7", 10, false)]);
@@ -132,7 +138,11 @@ fn a_forwarded_message_keeps_its_id_and_its_destinations_apart() {
 
 #[test]
 fn within_one_trace_the_wait_stands_before_its_consumer() {
-    let spans = vec![sender(), span(1, 2, 1, "bill", "take", 30, 5).consumes("orders"), span(1, 3, 1, "shop", "ack", 9, 1)];
+    let spans = vec![
+        sender(),
+        span(1, 2, 1, "bill", "take", 30, 5).consumes("orders"),
+        span(1, 3, 1, "shop", "ack", 9, 1),
+    ];
     let expected = "\
 trace shop send 35ms
   span shop send 10ms
@@ -145,7 +155,9 @@ trace shop send 35ms
 
 #[test]
 fn a_message_of_an_unknown_producer_still_counts() {
-    let spans = vec![span(1, 1, 0, "bill", "take", 0, 5).consumes("orders").record("orders", "0", "7").id("order_id=X")];
+    let spans = vec![
+        span(1, 1, 0, "bill", "take", 0, 5).consumes("orders").record("orders", "0", "7").id("order_id=X"),
+    ];
     let journey = World::of(spans, vec![]).journey("X");
     assert_eq!((journey.counts.messages, waits(&journey)), (1, vec![]));
 }

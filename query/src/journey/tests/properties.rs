@@ -26,8 +26,9 @@ fn any_span() -> impl Strategy<Value = SpanRecord> {
 }
 
 fn any_log() -> impl Strategy<Value = LogRecord> {
-    (0..4u64, 0..14u64, -50..80i64, 0..24i32)
-        .prop_map(|(trace, span, millis, level)| log(trace, span, "a", "line", millis).level(level).id("order_id=X"))
+    (0..4u64, 0..14u64, -50..80i64, 0..24i32).prop_map(|(trace, span, millis, level)| {
+        log(trace, span, "a", "line", millis).level(level).id("order_id=X")
+    })
 }
 
 type Key = (RowKind, Option<TraceId>, Option<SpanId>, UnixNano, i64);

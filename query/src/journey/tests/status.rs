@@ -37,12 +37,16 @@ fn without_a_later_success_the_error_decides() {
     let journey = world.journey("ORD-4711");
     let failure = journey.failure.expect("failed");
     assert_eq!(journey.status, JourneyStatus::Failed);
-    assert_eq!((failure.name.as_str(), failure.message.as_str()), ("charge #1", "acquirer timeout after 800ms"));
+    assert_eq!(
+        (failure.name.as_str(), failure.message.as_str()),
+        ("charge #1", "acquirer timeout after 800ms")
+    );
 }
 
 #[test]
 fn a_success_that_ran_beside_the_error_is_no_retry() {
-    let spans = vec![root(), span(1, 2, 1, "a", "get", 10, 20).error("500"), span(1, 3, 1, "a", "get", 15, 5)];
+    let spans =
+        vec![root(), span(1, 2, 1, "a", "get", 10, 20).error("500"), span(1, 3, 1, "a", "get", 15, 5)];
     assert_eq!(status(spans, vec![]), failed("get", "500"));
 }
 
@@ -56,7 +60,11 @@ fn a_success_before_the_error_or_elsewhere_is_no_retry() {
         span(1, 3, 2, "a", "get #3", 70, 5),
     ];
     for other in others {
-        assert_eq!(status(vec![root(), error(), other.clone()], vec![]), failed("get #2", "500"), "{other:?}");
+        assert_eq!(
+            status(vec![root(), error(), other.clone()], vec![]),
+            failed("get #2", "500"),
+            "{other:?}"
+        );
     }
     let retry = span(1, 3, 1, "a", "get #3", 70, 5);
     assert_eq!(status(vec![root(), error(), retry], vec![]), OK);

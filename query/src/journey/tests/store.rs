@@ -49,7 +49,8 @@ fn span_bytes(record: &SpanRecord) -> Bytes {
         status: Some(Status { message: record.status_message.clone(), code: code.into() }),
         ..Span::default()
     };
-    let resource = Resource { attributes: vec![attribute("service.name", &record.service)], ..Resource::default() };
+    let resource =
+        Resource { attributes: vec![attribute("service.name", &record.service)], ..Resource::default() };
     let scope_spans = vec![ScopeSpans { spans: vec![one], ..ScopeSpans::default() }];
     let group = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
     ExportTraceServiceRequest { resource_spans: vec![group] }.encode_to_vec().into()

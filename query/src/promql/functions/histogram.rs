@@ -35,9 +35,8 @@ impl Evaluator<'_> {
         let rows = histograms.into_iter().map(|histogram| {
             let at_step = |(step, quantile): (usize, &f64)| {
                 let present = histogram.buckets.iter();
-                let buckets = present.filter_map(|(upper, row)| {
-                    row.values[step].map(|count| Bucket { upper: *upper, count })
-                });
+                let buckets = present
+                    .filter_map(|(upper, row)| row.values[step].map(|count| Bucket { upper: *upper, count }));
                 let mut buckets: Vec<Bucket> = buckets.collect();
                 (!buckets.is_empty()).then(|| bucket_quantile(*quantile, &mut buckets))
             };

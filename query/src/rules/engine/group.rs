@@ -42,8 +42,12 @@ impl GroupState {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let rules = std::mem::take(&mut group.rules).into_iter().map(|rule| {
             let count = counts.entry(rule.name.clone()).or_default();
-            let key =
-                RuleKey { path: path.to_owned(), group: group.name.clone(), rule: rule.name.clone(), nth: *count };
+            let key = RuleKey {
+                path: path.to_owned(),
+                group: group.name.clone(),
+                rule: rule.name.clone(),
+                nth: *count,
+            };
             *count += 1;
             RuleState {
                 rule,
@@ -55,7 +59,14 @@ impl GroupState {
             }
         });
         let rules = rules.collect();
-        Self { path: path.to_owned(), group, interval_nano, due_at: UnixNano::MIN, last_evaluation: None, rules }
+        Self {
+            path: path.to_owned(),
+            group,
+            interval_nano,
+            due_at: UnixNano::MIN,
+            last_evaluation: None,
+            rules,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -119,7 +130,8 @@ impl GroupState {
 
     pub(super) fn alerts(&self) -> impl Iterator<Item = RuleAlerts> {
         let with_alerts = self.rules.iter().filter(|rule| rule.alerts.iter().next().is_some());
-        with_alerts.map(|rule| RuleAlerts { key: rule.key.clone(), alerts: rule.alerts.iter().cloned().collect() })
+        with_alerts
+            .map(|rule| RuleAlerts { key: rule.key.clone(), alerts: rule.alerts.iter().cloned().collect() })
     }
 
     pub(super) fn firing(&self) -> impl Iterator<Item = Notice> {
@@ -135,7 +147,12 @@ impl GroupState {
     }
 
     /// Evaluates the rules in order and sets when the group is due again.
-    pub(super) fn evaluate(&mut self, now: UnixNano, source: &dyn EvalSource, cancel: &Cancel) -> Vec<Notice> {
+    pub(super) fn evaluate(
+        &mut self,
+        now: UnixNano,
+        source: &dyn EvalSource,
+        cancel: &Cancel,
+    ) -> Vec<Notice> {
         let missed = self.advance(now);
         let mut notices = Vec::new();
         for rule in &mut self.rules {
@@ -183,7 +200,8 @@ impl RuleState {
     ) -> Vec<Notice> {
         self.last_evaluation = Some(now);
         if self.rule.kind == RuleKind::Record {
-            self.error = Some(format!("recording rules are not supported yet: `{}` is not written", self.rule.name));
+            self.error =
+                Some(format!("recording rules are not supported yet: `{}` is not written", self.rule.name));
             return Vec::new();
         }
         let found = match eval::evaluate(&self.rule, group, now, source, cancel) {

@@ -36,7 +36,12 @@ fn rule_status(group: &GroupState, rule: &RuleState) -> RuleStatus {
         state: alerts.first().map_or(AlertState::Inactive, |alert| alert.state),
         last_evaluation: rule.last_evaluation,
         error: rule.error.clone().or_else(|| (rule.rule.kind == RuleKind::Record).then_some(never)),
-        history: rule.history.iter().copied().map(|value| if value.is_finite() { value } else { 0.0 }).collect(),
+        history: rule
+            .history
+            .iter()
+            .copied()
+            .map(|value| if value.is_finite() { value } else { 0.0 })
+            .collect(),
         alerts,
     }
 }

@@ -127,7 +127,8 @@ pub(super) fn printf(format: &str, arguments: &[Term]) -> Result<String, String>
     while let Some(at) = rest.find('%') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        let verb_at = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or("`%` at the end of a format")?;
+        let verb_at =
+            rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or("`%` at the end of a format")?;
         let precision = rest[..verb_at].strip_prefix('.').map(|digits| digits.parse::<usize>().unwrap_or(0));
         if precision.is_none() && verb_at > 0 {
             return Err(format!("a width is not supported in `%{}`", &rest[..=verb_at]));
@@ -145,7 +146,10 @@ pub(super) fn printf(format: &str, arguments: &[Term]) -> Result<String, String>
             'q' => format!("{:?}", argument.text()),
             'd' => format!("{:.0}", argument.number()?.trunc()),
             'f' => fixed(argument.number()?, precision.unwrap_or(6)),
-            'g' => precision.map_or_else(|| Ok(plain(argument.number()?)), |p| argument.number().map(|n| significant(n, p)))?,
+            'g' => precision.map_or_else(
+                || Ok(plain(argument.number()?)),
+                |p| argument.number().map(|n| significant(n, p)),
+            )?,
             'e' => exponent(&format!("{:.*e}", precision.unwrap_or(6), argument.number()?)),
             other => return Err(format!("the verb `%{other}` is not supported in `printf`")),
         });

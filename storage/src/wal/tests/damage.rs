@@ -1,12 +1,17 @@
 //! Damaged, torn, unreadable and foreign files: the start goes on, and what is missing was counted.
 
+use std::ops::Range;
+
 use super::*;
 
-/// A log of two files, groups of one to three records; the bytes of each file and where its records are.
-fn damaged_log() -> (SimFs, Vec<(PathBuf, Vec<(std::ops::Range<usize>, u64)>)>) {
+/// Where the records of a file are, and their ids.
+type Places = Vec<(Range<usize>, u64)>;
+
+/// A log of two files or more, in groups of one to three records.
+fn sound_log() -> (SimFs, Vec<(PathBuf, Places)>) {
     let fs = SimFs::default();
     let mut bench = Bench::open(&fs, &small(), 0);
-    let mut files: Vec<(PathBuf, Vec<_>)> = Vec::new();
+    let mut files: Vec<(PathBuf, Places)> = Vec::new();
     let mut id = 0;
     for group in [1, 3, 2, 1, 3, 2, 3, 1, 3, 2] {
         assert!(bench.append(id..id + group).iter().all(Result::is_ok));
@@ -16,7 +21,7 @@ fn damaged_log() -> (SimFs, Vec<(PathBuf, Vec<(std::ops::Range<usize>, u64)>)>) 
         }
         let (_, records) = files.last_mut().expect("one");
         for id in id..id + group {
-            let start = records.last().map_or(64, |(range, _): &(std::ops::Range<usize>, u64)| range.end);
+            let start = records.last().map_or(64, |(range, _)| range.end);
             records.push((start..start + super::super::format::encoded_bytes(&record(id)), id));
         }
         id += group;
@@ -32,7 +37,7 @@ fn damaged_log() -> (SimFs, Vec<(PathBuf, Vec<(std::ops::Range<usize>, u64)>)>) 
 
 #[test]
 fn a_flipped_bit_costs_at_most_its_own_record_and_the_loss_is_counted() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let all: Vec<u64> = files.iter().flat_map(|(_, records)| records.iter().map(|(_, id)| *id)).collect();
     let (mut flips, mut lost) = (0, 0);
     for (file, (path, records)) in files.iter().enumerate() {
@@ -59,7 +64,7 @@ fn a_flipped_bit_costs_at_most_its_own_record_and_the_loss_is_counted() {
 
 #[test]
 fn a_zeroed_or_cut_block_costs_only_the_records_in_it() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let (path, records) = &files[0];
     let bytes = fs.read(path).expect("it exists");
     for start in (0..bytes.len()).step_by(128) {
@@ -80,7 +85,7 @@ fn a_zeroed_or_cut_block_costs_only_the_records_in_it() {
 
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_off_and_the_log_goes_on() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let (path, records) = files.last().expect("some");
     let len = records.last().expect("some").0.end;
     for (cut, is_preallocated) in (64..len).flat_map(|cut| [(cut, false), (cut, true)]) {
@@ -110,7 +115,7 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_the_log_goes_on() {
 
 #[test]
 fn damaged_bytes_are_kept_in_quarantine_with_a_reason() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let (path, records) = &files[0];
     let hit = records[2].0.clone();
     fs.damage(path, |bytes| bytes[hit.start + 1] ^= 8);
@@ -128,7 +133,7 @@ fn damaged_bytes_are_kept_in_quarantine_with_a_reason() {
 
 #[test]
 fn a_copy_of_the_log_inside_a_payload_is_not_mistaken_for_records() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let copy = fs.read(&files[0].0).expect("it exists");
     let mut bench = Bench::open(&fs, &small(), 0);
     let embedding = Record { payload: Bytes::from(copy), ..record(50) };
@@ -146,7 +151,7 @@ fn a_copy_of_the_log_inside_a_payload_is_not_mistaken_for_records() {
 
 #[test]
 fn a_missing_file_is_counted_by_its_records() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let lost = files[0].1.len() as u64;
     fs.remove_file(&files[0].0).expect("removes");
     let bench = Bench::open(&fs, &small(), 0);
@@ -156,7 +161,7 @@ fn a_missing_file_is_counted_by_its_records() {
 
 #[test]
 fn a_newer_version_is_refused_and_nothing_is_touched() {
-    let (fs, files) = damaged_log();
+    let (fs, files) = sound_log();
     let (path, _) = files.last().expect("some");
     fs.damage(path, |bytes| {
         bytes[8] = 2;
@@ -175,7 +180,7 @@ fn a_newer_version_is_refused_and_nothing_is_touched() {
 
 #[test]
 fn an_operation_that_fails_during_the_start_costs_nothing_that_is_there_next_time() {
-    let (clean, files) = damaged_log();
+    let (clean, files) = sound_log();
     let (path, _) = files.last().expect("some");
     let end = clean.read(path).expect("it exists").len();
     clean.damage(path, |bytes| bytes.extend_from_slice(&[7; 100]));
@@ -215,7 +220,7 @@ fn an_operation_that_fails_during_the_start_costs_nothing_that_is_there_next_tim
 fn bytes_that_are_no_log_do_not_stop_the_start() {
     let mut dice = Dice(5);
     for length in [0, 1, 63, 64, 65, 1000, 5000] {
-        let (fs, _) = damaged_log();
+        let (fs, _) = sound_log();
         let file = fs.create(&path_of("00000000000000000999.wal")).expect("new");
         let noise: Vec<u8> = (0..length).map(|_| dice.next() as u8).collect();
         file.write_all_at(&noise, 0).expect("writes");

@@ -54,7 +54,8 @@ fn stat(panel: &Panel, answer: &Answer, room: Room) -> Vec<Line> {
     };
     let (word, role) = judged(panel, value);
     let mut line = Line::new();
-    let text = if value.is_nan() { "no data".to_owned() } else { format::with_unit(value, panel.unit.as_deref()) };
+    let text =
+        if value.is_nan() { "no data".to_owned() } else { format::with_unit(value, panel.unit.as_deref()) };
     line.push(if value.is_nan() { Role::Dim } else { role }, &text);
     if !word.is_empty() {
         line.push(role, &format!(" {word}"));
@@ -87,7 +88,8 @@ fn newest(data: &MetricsData) -> (f64, Vec<f64>) {
         MetricsData::Vector(series) | MetricsData::Matrix(series) => {
             let Some(first) = series.first() else { return (f64::NAN, Vec::new()) };
             let history: Vec<f64> = first.values.iter().map(query_api::Sample::number).collect();
-            let value = first.value.as_ref().or(first.values.last()).map_or(f64::NAN, query_api::Sample::number);
+            let value =
+                first.value.as_ref().or(first.values.last()).map_or(f64::NAN, query_api::Sample::number);
             (value, history)
         }
     }
@@ -96,7 +98,9 @@ fn newest(data: &MetricsData) -> (f64, Vec<f64>) {
 /// A word and a role by the panel's bounds. With `warn` above `crit`, less is worse.
 fn judged(panel: &Panel, value: f64) -> (&'static str, Role) {
     let is_inverse = panel.warn.zip(panel.crit).is_some_and(|(warn, crit)| warn > crit);
-    let reaches = |bound: Option<f64>| bound.is_some_and(|bound| if is_inverse { value <= bound } else { value >= bound });
+    let reaches = |bound: Option<f64>| {
+        bound.is_some_and(|bound| if is_inverse { value <= bound } else { value >= bound })
+    };
     if reaches(panel.crit) {
         ("✖ crit", Role::Bad)
     } else if reaches(panel.warn) {
@@ -139,7 +143,8 @@ fn curves(panel: &Panel, data: &MetricsData) -> Vec<Curve> {
         })
         .collect();
     curves.sort_by(|one, other| {
-        let key = |curve: &Curve| Some(curve.last()).filter(|last| !last.is_nan()).unwrap_or(f64::NEG_INFINITY);
+        let key =
+            |curve: &Curve| Some(curve.last()).filter(|last| !last.is_nan()).unwrap_or(f64::NEG_INFINITY);
         key(other).total_cmp(&key(one)).then_with(|| one.label.cmp(&other.label))
     });
     curves.truncate(panel.top.unwrap_or(TOP));
@@ -151,7 +156,11 @@ pub(crate) fn label(panel: &Panel, metric: &BTreeMap<String, String>) -> String 
     let Some(legend) = &panel.legend else {
         let labels = metric.iter().filter(|(name, _)| *name != "__name__");
         let text = labels.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
-        return if text.is_empty() { metric.get("__name__").cloned().unwrap_or_else(|| "value".to_owned()) } else { text };
+        return if text.is_empty() {
+            metric.get("__name__").cloned().unwrap_or_else(|| "value".to_owned())
+        } else {
+            text
+        };
     };
     let mut out = String::new();
     let mut rest = legend.as_str();
@@ -174,7 +183,8 @@ fn vector_table(panel: &Panel, data: &MetricsData, room: Room) -> Vec<Line> {
     let (MetricsData::Vector(series) | MetricsData::Matrix(series)) = data else {
         return vec![Line::of(Role::Warn, "a table needs a vector")];
     };
-    let mut names: Vec<&str> = series.iter().flat_map(|series| series.metric.keys().map(String::as_str)).collect();
+    let mut names: Vec<&str> =
+        series.iter().flat_map(|series| series.metric.keys().map(String::as_str)).collect();
     names.sort_unstable();
     names.dedup();
     names.retain(|name| *name != "__name__");
@@ -212,7 +222,12 @@ fn logs_table(panel: &Panel, logs: &LogsAnswer, room: Room) -> Vec<Line> {
                 "service" => record.service.clone(),
                 "severity" | "level" => record.severity.clone(),
                 "body" => record.body.clone(),
-                name => record.attributes.get(name).or_else(|| record.resource.get(name)).cloned().unwrap_or_default(),
+                name => record
+                    .attributes
+                    .get(name)
+                    .or_else(|| record.resource.get(name))
+                    .cloned()
+                    .unwrap_or_default(),
             };
             columns.iter().map(cell).collect()
         })
@@ -236,7 +251,9 @@ fn sql_table(panel: &Panel, answer: &SqlAnswer, room: Room) -> Vec<Line> {
         .collect();
     let is_number = |name: &str| {
         let column = answer.columns.iter().find(|column| column.name == name);
-        column.is_some_and(|column| ["Int", "UInt", "Float", "Decimal"].iter().any(|t| column.data_type.starts_with(t)))
+        column.is_some_and(|column| {
+            ["Int", "UInt", "Float", "Decimal"].iter().any(|t| column.data_type.starts_with(t))
+        })
     };
     finish(panel, &columns, rows, is_number, room)
 }

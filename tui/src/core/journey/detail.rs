@@ -9,7 +9,13 @@ use crate::core::line::{Line, Role, width_of, wrap};
 
 /// The row in at most `height` lines: all attributes one a line when `is_full`, else as many as fit
 /// side by side.
-pub(crate) fn lines(row: &JourneyRow, zero: UnixNano, width: usize, height: usize, is_full: bool) -> Vec<Line> {
+pub(crate) fn lines(
+    row: &JourneyRow,
+    zero: UnixNano,
+    width: usize,
+    height: usize,
+    is_full: bool,
+) -> Vec<Line> {
     let mut lines = vec![heading(row, zero, width)];
     let message = if row.kind == RowKind::Log { &row.name } else { &row.message };
     let message_lines = if is_full { 8 } else { 1 };

@@ -17,7 +17,7 @@ use model::time::duration_text;
 use model::{SpanId, UnixNano};
 use query_api::{Journey, JourneyRow, JourneyStatus, RowKind, TimeClass, TimeSpent};
 
-use crate::core::format::{self, plural};
+use crate::core::format::plural;
 use crate::core::glyph;
 use crate::core::line::{Line, Role, truncate, width_of};
 use crate::widget::bar::{self, Axis};
@@ -122,7 +122,12 @@ impl Timeline {
         line.gap(1);
         line.push(Role::Strong, &self.name());
         line.gap(3);
-        let parts = [(counts.traces, "trace"), (counts.spans, "span"), (counts.logs, "log"), (counts.messages, "message")];
+        let parts = [
+            (counts.traces, "trace"),
+            (counts.spans, "span"),
+            (counts.logs, "log"),
+            (counts.messages, "message"),
+        ];
         let parts: Vec<String> = parts.iter().map(|(number, word)| plural(*number, word)).collect();
         line.push(Role::Text, &parts.join(" · "));
         if width >= 100 {
@@ -205,7 +210,8 @@ impl Timeline {
         let mut line = line.fit(geometry.bar_column());
         let (bar, role) = self.bar(row, of, geometry, is_folded);
         line.push(role, &bar);
-        self.note(of, geometry, &mut line);
+        let errors = if is_folded { self.inside(row).filter(|row| row.is_error).count() } else { 0 };
+        self.note(of, errors, geometry, &mut line);
         line.fit(geometry.width)
     }
 
@@ -216,25 +222,24 @@ impl Timeline {
         let id = row.trace_id.map(|id| id.to_string()).unwrap_or_default();
         line.push(Role::Accent, &truncate_id(&id));
         line.push(Role::Strong, &format!("  {}", row.service));
-        line.push(Role::Text, &format!(" {}", row.name));
-        if is_folded {
-            line.push(Role::Warn, &format!("  {}", self.folded_text(index)));
+        if !is_folded {
+            // The row below has name and duration; what only the heading can say is why it is here.
+            line.push(Role::Dim, &format!(" · {}", row.evidence.text));
+            return line.fit(geometry.bar_column().saturating_sub(1));
         }
-        line.push(Role::Dim, &format!(" · {}", row.evidence.text));
-        let mut line = line.fit(geometry.bar_column() - DURATION - 1);
-        line.pad_to(geometry.bar_column() - DURATION - 1);
+        line.push(Role::Warn, &format!("  {} folded", plural(self.inside(index).count(), "row")));
+        let mut line = line.fit(geometry.bar_column().saturating_sub(DURATION + 1));
+        line.pad_to(geometry.bar_column().saturating_sub(DURATION + 1));
         line.cell_right(Role::Dim, &duration_text(row.duration_nano), DURATION);
         line.gap(1);
         line
     }
 
-    /// `12 spans folded, 2 errors`: a fold never hides that something failed.
-    fn folded_text(&self, heading: usize) -> String {
-        let inside = (heading + 1..self.journey.rows.len()).take_while(|row| self.heading[*row] == Some(heading));
-        let rows: Vec<&JourneyRow> = inside.map(|row| &self.journey.rows[row]).collect();
-        let errors = rows.iter().filter(|row| row.is_error).count();
-        let folded = format!("{} folded", plural(rows.len(), "row"));
-        if errors > 0 { format!("{folded}, {}", plural(errors, "error")) } else { folded }
+    /// Rows that stand under a heading.
+    fn inside(&self, heading: usize) -> impl Iterator<Item = &JourneyRow> {
+        let inside =
+            (heading + 1..self.journey.rows.len()).take_while(move |row| self.heading[*row] == Some(heading));
+        inside.map(|row| &self.journey.rows[row])
     }
 
     fn bar(&self, index: usize, row: &JourneyRow, geometry: &Geometry, is_folded: bool) -> (String, Role) {
@@ -242,7 +247,9 @@ impl Timeline {
         let axis = &geometry.axis;
         let bad = |role| if row.is_error { Role::Bad } else { role };
         match row.kind {
-            RowKind::Trace if is_folded => (bar::span(axis, start, end, &[(i64::MIN, i64::MAX)]), bad(Role::Accent)),
+            RowKind::Trace if is_folded => {
+                (bar::span(axis, start, end, &[(i64::MIN, i64::MAX)]), bad(Role::Accent))
+            }
             RowKind::Trace => (bar::extent(axis, start, end), Role::Rule),
             RowKind::QueueWait => (bar::wait(axis, start, end), Role::Wait),
             RowKind::Log | RowKind::Event if row.is_error => (bar::mark(axis, start, '✖'), Role::Bad),
@@ -252,17 +259,22 @@ impl Timeline {
         }
     }
 
-    /// At the right: the share of the whole that only this row explains, and a mark for an error.
-    fn note(&self, row: &JourneyRow, geometry: &Geometry, line: &mut Line) {
+    /// At the right: the share of the whole that only this row explains, and a mark for an error. A fold
+    /// never hides that something failed: it has a mark and the number of errors inside.
+    fn note(&self, row: &JourneyRow, folded_errors: usize, geometry: &Geometry, line: &mut Line) {
         let own = if row.kind == RowKind::QueueWait { row.duration_nano } else { row.self_nano };
         let share = own as f64 / self.journey.duration_nano.max(1) as f64;
         let is_counted = matches!(row.kind, RowKind::Span | RowKind::QueueWait);
         if geometry.note > 2 {
-            let text = if is_counted && share >= 0.05 { format!("{:.0}%", share * 100.0) } else { String::new() };
-            line.cell_right(Role::Dim, &text, geometry.note - 2);
+            let (text, role) = match folded_errors {
+                0 if is_counted && share >= 0.05 => (format!("{:.0}%", share * 100.0), Role::Dim),
+                0 => (String::new(), Role::Dim),
+                errors => (errors.to_string(), Role::Bad),
+            };
+            line.cell_right(role, &text, geometry.note - 2);
         }
         line.gap(1);
-        let is_marked = row.is_error && row.kind == RowKind::Span;
+        let is_marked = folded_errors > 0 || (row.is_error && row.kind == RowKind::Span);
         line.cell(Role::Bad, if is_marked { glyph::ERROR } else { "" }, 1);
     }
 }
@@ -292,7 +304,7 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
         _ => (glyph::SPAN, Role::Accent, Role::Text),
     };
     let name = match row.kind {
-        RowKind::QueueWait if row.is_open => format!("not consumed yet: {}", row.name),
+        RowKind::QueueWait if row.is_open => format!("not consumed: {}", row.name),
         RowKind::QueueWait => format!("waits in {}", row.name),
         RowKind::Missing => format!("not received: {}", row.name),
         _ => row.name.clone(),
@@ -310,7 +322,11 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
         _ if row.is_open => format!("{}+", duration_text(row.duration_nano)),
         _ => duration_text(row.duration_nano),
     };
-    line.cell_right(if row.kind == RowKind::QueueWait { Role::Wait } else { Role::Text }, &duration, DURATION - 1);
+    line.cell_right(
+        if row.kind == RowKind::QueueWait { Role::Wait } else { Role::Text },
+        &duration,
+        DURATION - 1,
+    );
     line.gap(1);
     line
 }
@@ -405,6 +421,10 @@ fn merge(intervals: &mut Vec<(i64, i64)>) {
 /// Where a row stands on the clock and on the axis: `10:36:15.811  +4.61s`.
 pub(crate) fn position(row: &JourneyRow, zero: UnixNano) -> String {
     let offset = row.start_time.since(zero);
-    let sign = if offset < 0 { "" } else { "+" };
-    format!("{}  {sign}{}", row.start_time.clock_text(), format::duration(Some(offset)))
+    let offset = match offset {
+        0 => "+0s".to_owned(),
+        ..0 => duration_text(offset),
+        1.. => format!("+{}", duration_text(offset)),
+    };
+    format!("{}  {offset}", row.start_time.clock_text())
 }

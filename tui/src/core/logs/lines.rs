@@ -77,8 +77,11 @@ pub(crate) fn opened(record: &LogRecord, width: usize) -> Vec<Line> {
         .chain(ids.filter(|(kind, _)| kind != model::ids::TRACE_ID))
         .map(|(key, value)| (key, value, Role::Accent))
         .collect();
-    let attributes =
-        record.attributes.iter().chain(&record.resource).map(|(key, value)| (key.clone(), value.clone(), Role::Text));
+    let attributes = record
+        .attributes
+        .iter()
+        .chain(&record.resource)
+        .map(|(key, value)| (key.clone(), value.clone(), Role::Text));
     let all: Vec<(String, String, Role)> = ids.into_iter().chain(attributes).collect();
     let longest = all.iter().map(|(key, _, _)| width_of(key)).max().unwrap_or(0).clamp(8, 28).min(inner / 2);
     for (key, value, role) in &all {
@@ -106,32 +109,34 @@ fn indented(role: Role, text: &str) -> Line {
 
 /// The histogram: all records over errors, each one line with its total.
 pub(crate) fn histogram(summary: &Summary, width: usize) -> [Line; 2] {
-    let all: Vec<f64> =
-        summary.histogram.iter().map(|bucket| (bucket.errors + bucket.warnings + bucket.others) as f64).collect();
+    let all: Vec<f64> = summary
+        .histogram
+        .iter()
+        .map(|bucket| (bucket.errors + bucket.warnings + bucket.others) as f64)
+        .collect();
     let errors: Vec<f64> = summary.histogram.iter().map(|bucket| bucket.errors as f64).collect();
     let number_of_errors: u64 = summary.histogram.iter().map(|bucket| bucket.errors).sum();
     let stats = &summary.stats;
     let elapsed = i64::try_from(stats.elapsed_nano).unwrap_or(i64::MAX);
-    let cost = format!("{} rows in {}", format::count(stats.rows_scanned), model::time::duration_text(elapsed));
-    let drawing = width.saturating_sub(32).min(80);
-    let row = |name: &str, role, values: &[f64], text: &str| {
+    let cost =
+        format!("{} rows in {}", format::count(stats.rows_scanned), model::time::duration_text(elapsed));
+    let text_width = if width >= 100 { 40 } else { 20 };
+    let drawing = width.saturating_sub(6 + text_width).min(100);
+    let row = |name: &str, role, values: &[f64], right: Line| {
         let mut line = Line::new();
         line.gap(1);
         line.cell(Role::Dim, name, 4);
         line.push(role, &sparkline(values, drawing, 1.0));
-        let mut right = Line::of(Role::Text, text);
-        right.gap(1);
         line.with_right(right, width)
     };
-    let all = row("all", Role::Accent, &all, &format!("{} lines", format::count(summary.matched)));
-    let errors = row("err", Role::Bad, &errors, &format!("{} errors", format::count(number_of_errors)));
-    let mut lines = [all, errors];
+    let mut lines = Line::of(Role::Text, &format!("{} lines", format::count(summary.matched)));
+    let mut errors_text = Line::of(Role::Text, &format!("{} errors", format::count(number_of_errors)));
     if width >= 100 {
-        let cost = Line::of(Role::Dim, &format!(" · {cost} "));
-        let [all, _] = &mut lines;
-        *all = std::mem::take(all).fit(width - 1 - cost.width()).with_right(cost, width);
+        lines.push(Role::Dim, &format!(" · {cost}"));
     }
-    lines
+    lines.gap(1);
+    errors_text.gap(1);
+    [row("all", Role::Accent, &all, lines), row("err", Role::Bad, &errors, errors_text)]
 }
 
 /// Facets, one line a value; `None` marks a line that cannot be selected.

@@ -97,7 +97,8 @@ impl Turn<'_> {
         let state = &mut *self.state;
         match state.screen {
             Screen::Services => {
-                let alerts = state.alerts.pane.answer.as_ref().map_or(0, |answer| alerts::active(answer).len());
+                let alerts =
+                    state.alerts.pane.answer.as_ref().map_or(0, |answer| alerts::active(answer).len());
                 state.services.move_by(steps, alerts);
             }
             Screen::Journey => state.journey.move_by(steps),
@@ -119,7 +120,9 @@ impl Turn<'_> {
         let state = &mut *self.state;
         match state.screen {
             Screen::Services => state.services.block = state.services.block.moved(steps),
-            Screen::Logs => state.logs.is_in_facets = !state.logs.is_in_facets && !state.logs.facet_values().is_empty(),
+            Screen::Logs => {
+                state.logs.is_in_facets = !state.logs.is_in_facets && !state.logs.facet_values().is_empty()
+            }
             Screen::Board => state.board.move_focus(steps, state.size.tier()),
             Screen::Journey | Screen::Alerts => {}
         }
@@ -140,7 +143,9 @@ impl Turn<'_> {
         let services = &self.state.services;
         let query = match services.block {
             Block::Services => services.selected().map(|row| logs::term("service", &row.service)),
-            Block::Queues => services.selected_queue().map(|queue| queue.consumers.as_slice()).and_then(consumers),
+            Block::Queues => {
+                services.selected_queue().map(|queue| queue.consumers.as_slice()).and_then(consumers)
+            }
             Block::Alerts => {
                 let row = services.alert;
                 self.show(Screen::Alerts);
@@ -230,7 +235,9 @@ impl Turn<'_> {
         match self.state.screen {
             Screen::Journey => {
                 let row = self.state.journey.row();
-                row.and_then(|row| row.trace_id).map(|id| id.to_string()).or_else(|| self.state.journey.id.clone())
+                row.and_then(|row| row.trace_id)
+                    .map(|id| id.to_string())
+                    .or_else(|| self.state.journey.id.clone())
             }
             Screen::Logs => self.state.logs.record().and_then(logs::best_id),
             Screen::Alerts => self.state.alerts.row().and_then(|row| row.journey()),

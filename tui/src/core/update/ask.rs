@@ -27,8 +27,11 @@ impl Turn<'_> {
         };
         let now = self.state.now;
         let screen = self.state.screen;
-        let alerts_every =
-            if matches!(screen, Screen::Services | Screen::Alerts) { REFRESH_NANO } else { ALERTS_ELSEWHERE_NANO };
+        let alerts_every = if matches!(screen, Screen::Services | Screen::Alerts) {
+            REFRESH_NANO
+        } else {
+            ALERTS_ELSEWHERE_NANO
+        };
         if self.state.alerts.pane.is_due(every(alerts_every), now) {
             self.ask(PaneId::Alerts, Ask::Alerts);
         }
@@ -51,7 +54,8 @@ impl Turn<'_> {
     /// A journey is finished, except while a message waits for its consumer or nothing was found yet.
     fn journey_every(&self) -> i64 {
         let journey = &self.state.journey;
-        let is_waiting = journey.journey().is_some_and(|found| found.status == query_api::JourneyStatus::Waiting);
+        let is_waiting =
+            journey.journey().is_some_and(|found| found.status == query_api::JourneyStatus::Waiting);
         if is_waiting || journey.pane.failure.is_some() { self.fixed_or(REFRESH_NANO) } else { NEVER }
     }
 

@@ -41,7 +41,8 @@ impl Turn<'_> {
                 }
             }
         }
-        let is_asking_to_leave = self.state.notice.as_ref().is_some_and(|notice| notice.text.starts_with("q again"));
+        let is_asking_to_leave =
+            self.state.notice.as_ref().is_some_and(|notice| notice.text.starts_with("q again"));
         self.state.is_leaving &= is_asking_to_leave && key == Key::Char('q');
     }
 

@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
-    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar, metric,
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
+    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar, metric,
     number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -24,8 +24,11 @@ use proptest::prelude::*;
 use super::emit::Style;
 
 pub(super) fn style() -> impl Strategy<Value = Style> {
-    (any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(numbers, uppercase, nulls)| Style { numbers, uppercase, nulls })
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(numbers, uppercase, nulls)| Style {
+        numbers,
+        uppercase,
+        nulls,
+    })
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -34,7 +37,11 @@ fn text() -> impl Strategy<Value = String> {
 
 fn double() -> impl Strategy<Value = f64> {
     // Infinities are written as strings; NaN equals nothing and has a test of its own.
-    prop_oneof![any::<f64>().prop_filter("a number", |value| !value.is_nan()), Just(f64::INFINITY), Just(-0.5)]
+    prop_oneof![
+        any::<f64>().prop_filter("a number", |value| !value.is_nan()),
+        Just(f64::INFINITY),
+        Just(-0.5)
+    ]
 }
 
 fn id(bytes: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -70,7 +77,12 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
 
 fn resource() -> impl Strategy<Value = Option<Resource>> {
     let entity = (text(), text(), vec(text(), 0..3), vec(text(), 0..3)).prop_map(
-        |(schema_url, r#type, id_keys, description_keys)| EntityRef { schema_url, r#type, id_keys, description_keys },
+        |(schema_url, r#type, id_keys, description_keys)| EntityRef {
+            schema_url,
+            r#type,
+            id_keys,
+            description_keys,
+        },
     );
     let resource = (attributes(), any::<u32>(), vec(entity, 0..2)).prop_map(
         |(attributes, dropped_attributes_count, entity_refs)| Resource {
@@ -179,15 +191,18 @@ fn log_record() -> impl Strategy<Value = LogRecord> {
 pub(super) fn metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
     let scope_metrics = (scope(), vec(any_metric(), 0..3), text())
         .prop_map(|(scope, metrics, schema_url)| ScopeMetrics { scope, metrics, schema_url });
-    let group = (resource(), vec(scope_metrics, 0..3), text())
-        .prop_map(|(resource, scope_metrics, schema_url)| ResourceMetrics { resource, scope_metrics, schema_url });
+    let group =
+        (resource(), vec(scope_metrics, 0..3), text()).prop_map(|(resource, scope_metrics, schema_url)| {
+            ResourceMetrics { resource, scope_metrics, schema_url }
+        });
     vec(group, 0..3).prop_map(|resource_metrics| ExportMetricsServiceRequest { resource_metrics })
 }
 
 fn any_metric() -> impl Strategy<Value = Metric> {
     let names = (text(), text(), text());
-    (names, attributes(), option::of(points()))
-        .prop_map(|((name, description, unit), metadata, data)| Metric { name, description, unit, metadata, data })
+    (names, attributes(), option::of(points())).prop_map(|((name, description, unit), metadata, data)| {
+        Metric { name, description, unit, metadata, data }
+    })
 }
 
 fn points() -> impl Strategy<Value = metric::Data> {
@@ -195,9 +210,11 @@ fn points() -> impl Strategy<Value = metric::Data> {
     let number = || vec(number_point(), 0..3);
     prop_oneof![
         number().prop_map(|data_points| Data::Gauge(Gauge { data_points })),
-        (number(), 0i32..3, any::<bool>()).prop_map(|(data_points, aggregation_temporality, is_monotonic)| {
-            Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic })
-        }),
+        (number(), 0i32..3, any::<bool>()).prop_map(
+            |(data_points, aggregation_temporality, is_monotonic)| {
+                Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic })
+            }
+        ),
         (vec(histogram_point(), 0..3), 0i32..3).prop_map(|(data_points, aggregation_temporality)| {
             Data::Histogram(Histogram { data_points, aggregation_temporality })
         }),
@@ -246,18 +263,20 @@ fn histogram_point() -> impl Strategy<Value = HistogramDataPoint> {
     let buckets = (vec(any::<u64>(), 0..4), vec(double(), 0..4));
     let bounds = (option::of(double()), option::of(double()), option::of(double()));
     (attributes(), any::<(u64, u64, u64, u32)>(), buckets, bounds, exemplars()).prop_map(
-        |(attributes, numbers, (bucket_counts, explicit_bounds), (sum, min, max), exemplars)| HistogramDataPoint {
-            attributes,
-            start_time_unix_nano: numbers.0,
-            time_unix_nano: numbers.1,
-            count: numbers.2,
-            sum,
-            bucket_counts,
-            explicit_bounds,
-            exemplars,
-            flags: numbers.3,
-            min,
-            max,
+        |(attributes, numbers, (bucket_counts, explicit_bounds), (sum, min, max), exemplars)| {
+            HistogramDataPoint {
+                attributes,
+                start_time_unix_nano: numbers.0,
+                time_unix_nano: numbers.1,
+                count: numbers.2,
+                sum,
+                bucket_counts,
+                explicit_bounds,
+                exemplars,
+                flags: numbers.3,
+                min,
+                max,
+            }
         },
     )
 }

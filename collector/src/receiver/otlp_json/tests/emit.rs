@@ -8,7 +8,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
-use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, NumberDataPoint, exemplar, metric, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Exemplar, Metric, NumberDataPoint, exemplar, metric, number_data_point,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Map, Value, json};
@@ -69,7 +71,9 @@ impl Style {
             Some(V::ArrayValue(array)) => {
                 json!({"arrayValue": self.object([("values", self.list(&array.values, |v| self.value(v)))])})
             }
-            Some(V::KvlistValue(list)) => json!({"kvlistValue": self.object([("values", self.attributes(&list.values))])}),
+            Some(V::KvlistValue(list)) => {
+                json!({"kvlistValue": self.object([("values", self.attributes(&list.values))])})
+            }
             Some(other) => panic!("not made by the strategies: {other:?}"),
         }
     }
@@ -205,7 +209,11 @@ pub(super) fn metrics(request: &ExportMetricsServiceRequest, style: Style) -> Va
             ])
         });
         let resource = style.resource(group.resource.as_ref());
-        style.object([("resource", resource), ("scopeMetrics", scopes), ("schemaUrl", json!(group.schema_url))])
+        style.object([
+            ("resource", resource),
+            ("scopeMetrics", scopes),
+            ("schemaUrl", json!(group.schema_url)),
+        ])
     });
     style.object([("resourceMetrics", groups)])
 }
@@ -273,13 +281,17 @@ fn data(metric: &Metric, style: Style) -> Option<(&'static str, Value)> {
                 ])
             });
             let temporality = json!(histogram.aggregation_temporality);
-            ("exponentialHistogram", style.object([("dataPoints", points), ("aggregationTemporality", temporality)]))
+            (
+                "exponentialHistogram",
+                style.object([("dataPoints", points), ("aggregationTemporality", temporality)]),
+            )
         }
         Data::Summary(summary) => {
             let points = style.list(&summary.data_points, |point| {
-                let quantiles = style.list(&point.quantile_values, |at| {
-                    json!({"quantile": style.double(at.quantile), "value": style.double(at.value)})
-                });
+                let quantiles = style.list(
+                    &point.quantile_values,
+                    |at| json!({"quantile": style.double(at.quantile), "value": style.double(at.value)}),
+                );
                 style.object([
                     ("attributes", style.attributes(&point.attributes)),
                     ("startTimeUnixNano", style.uint(point.start_time_unix_nano)),

@@ -1,0 +1,151 @@
+//! The handlers of `/api/v1` and of what every server has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use model::Clock;
+use query_api::boards::NamedBoard;
+use query_api::{QueryStats, SqlRequest};
+
+use super::error::ApiError;
+use super::params::{Params, RANGE_DEFAULT};
+use super::{App, json_response, routes};
+use crate::nearest::nearest;
+use crate::{journey, logs, search, services, sql};
+
+/// How far back a journey is looked for when `from` is not given.
+const JOURNEY_RANGE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
+/// Log records returned when `limit` is not given.
+const LOGS_DEFAULT: usize = 200;
+
+type Answer = Result<Response, ApiError>;
+
+/// Fills in how long an answer took.
+fn elapsed(stats: &mut QueryStats, clock: &dyn Clock, start: Duration) {
+    let elapsed = clock.monotonic().saturating_sub(start);
+    stats.elapsed_nano = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+}
+
+pub(super) async fn ready() -> &'static str {
+    // The store is open before there is a router: its WAL has been replayed.
+    "ready\n"
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let text = (app.engine.metrics_text)();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+pub(super) async fn openapi(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.openapi).into_response()
+}
+
+pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::JOURNEY)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
+    let id = params.required("id")?.to_owned();
+    app.json(move |engine, _| {
+        let snapshot = engine.store.snapshot();
+        let mut found = journey::find(&snapshot, &engine.ids, &id, range, &engine.limits.journey)?;
+        elapsed(&mut found.stats, &*engine.clock, start);
+        Ok(found)
+    })
+    .await
+}
+
+pub(super) async fn logs(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::LOGS)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(RANGE_DEFAULT, app.engine.clock.now())?;
+    let limit = params.number("limit")?.unwrap_or(LOGS_DEFAULT);
+    let limit_max = app.engine.limits.log_records_max;
+    if limit > limit_max {
+        return Err(ApiError::limit(format!("`limit` is {limit}, {limit_max} at most"))
+            .with_hint("narrow the time range or the search"));
+    }
+    let query = search::parse_with_ids(params.get("query").unwrap_or_default(), &app.engine.ids)?;
+    app.json(move |engine, cancel| {
+        let mut answer = logs::search(&engine.store.snapshot(), &query, range, limit, cancel)?;
+        elapsed(&mut answer.stats, &*engine.clock, start);
+        Ok(answer)
+    })
+    .await
+}
+
+pub(super) async fn logs_tail(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::LOGS_TAIL)?;
+    let query = search::parse_with_ids(params.get("query").unwrap_or_default(), &app.engine.ids)?;
+    let Ok(place) = Arc::clone(&app.tails).try_acquire_owned() else {
+        let tails_max = app.engine.limits.tails_max;
+        return Err(ApiError::unavailable(format!("{tails_max} tails are open already")));
+    };
+    let lines = logs::tail(&app.engine.store, query).take_until(app.shutdown.clone().cancelled_owned());
+    let lines = lines.map(move |chunk| {
+        // The place is free again when the stream is dropped.
+        let _held = &place;
+        Ok::<_, std::convert::Infallible>(chunk)
+    });
+    let body = Body::from_stream(lines);
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+}
+
+pub(super) async fn services(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::RANGE)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(RANGE_DEFAULT, app.engine.clock.now())?;
+    app.json(move |engine, cancel| {
+        let mut answer = services::overview(&engine.store.snapshot(), range, cancel)?;
+        elapsed(&mut answer.stats, &*engine.clock, start);
+        Ok(answer)
+    })
+    .await
+}
+
+pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>, JsonRejection>) -> Answer {
+    let Json(request) =
+        request.map_err(|rejection| ApiError::unreadable(rejection.status(), rejection.body_text()))?;
+    let start = app.engine.clock.monotonic();
+    let place = app.gate.enter().await?;
+    let limits = app.engine.limits.sql.clone();
+    let mut answer = sql::run(app.engine.store.snapshot(), request, limits, place).await?;
+    elapsed(&mut answer.stats, &*app.engine.clock, start);
+    let body = tokio::task::spawn_blocking(move || serde_json::to_vec(&answer)).await;
+    body.map_err(ApiError::internal)?.map(json_response).map_err(ApiError::internal)
+}
+
+pub(super) async fn alerts(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(|engine, _| Ok((engine.alerts)())).await
+}
+
+pub(super) async fn boards(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(|engine, _| Ok(engine.boards.all())).await
+}
+
+pub(super) async fn board(State(app): State<App>, Path(name): Path<String>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(move |engine, _| {
+        let boards = engine.boards.all().boards;
+        let names: Vec<String> = boards.iter().map(|board| board.name.clone()).collect();
+        let board: Option<NamedBoard> = boards.into_iter().find(|board| board.name == name);
+        board.ok_or_else(|| {
+            let names = names.iter().map(String::as_str);
+            let hint = match nearest(&name, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the boards are {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            ApiError::not_found(format!("there is no board `{name}`")).with_hint(hint)
+        })
+    })
+    .await
+}

@@ -1,0 +1,260 @@
+//! The list of routes: what the router serves and what `/openapi.json` says.
+
+use axum::routing::{MethodRouter, get, post};
+use query_api::{
+    AlertsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::{App, handlers, prometheus};
+
+/// A parameter in the query of a GET or the form of a POST.
+#[derive(Debug)]
+pub(super) struct Param {
+    pub(super) name: &'static str,
+    pub(super) is_required: bool,
+    pub(super) is_repeatable: bool,
+    pub(super) about: &'static str,
+}
+
+const fn required(name: &'static str, about: &'static str) -> Param {
+    Param { name, is_required: true, is_repeatable: false, about }
+}
+
+const fn optional(name: &'static str, about: &'static str) -> Param {
+    Param { name, is_required: false, is_repeatable: false, about }
+}
+
+const FROM: Param = optional(
+    "from",
+    "First instant: RFC 3339, Unix seconds, or `now-15m`. 15 minutes before `to` unless told; a journey 24 hours.",
+);
+const TO: Param = optional("to", "Last instant, written like `from`. Now unless told.");
+const SEARCH: Param = optional("query", "A search, see docs/reference/search.md. Everything unless told.");
+
+pub(super) const JOURNEY: &[Param] =
+    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO];
+pub(super) const LOGS: &[Param] =
+    &[SEARCH, FROM, TO, optional("limit", "Records to return at most, the latest. 200 unless told.")];
+pub(super) const LOGS_TAIL: &[Param] = &[SEARCH];
+pub(super) const RANGE: &[Param] = &[FROM, TO];
+const PROMQL: Param = required("query", "A PromQL expression.");
+const START: Param = optional("start", "First instant: RFC 3339 or Unix seconds.");
+const END: Param = optional("end", "Last instant: RFC 3339 or Unix seconds.");
+const MATCH: Param =
+    Param { name: "match[]", is_required: false, is_repeatable: true, about: "A series selector; repeatable." };
+
+/// What a route answers with on success.
+pub(super) enum Answer {
+    /// JSON of this schema.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// One JSON value of this schema a line.
+    Lines(fn(&mut SchemaGenerator) -> Schema),
+    /// Text for people or Prometheus.
+    Text,
+}
+
+/// One path.
+pub(super) struct Route {
+    pub(super) path: &'static str,
+    pub(super) methods: &'static [&'static str],
+    pub(super) about: &'static str,
+    pub(super) params: &'static [Param],
+    /// Schema of a JSON body.
+    pub(super) body: Option<fn(&mut SchemaGenerator) -> Schema>,
+    pub(super) answer: Answer,
+    pub(super) handlers: fn() -> MethodRouter<App>,
+}
+
+const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
+const GET_POST: &[&str] = &["GET", "POST"];
+
+fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object" })
+}
+
+fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "status": { "type": "string" },
+            "data": { "type": "array", "items": { "type": "string" } },
+        },
+    })
+}
+
+fn label_sets(_: &mut SchemaGenerator) -> Schema {
+    let labels = json_schema!({ "type": "object", "additionalProperties": { "type": "string" } });
+    json_schema!({
+        "type": "object",
+        "properties": { "status": { "type": "string" }, "data": { "type": "array", "items": labels } },
+    })
+}
+
+/// Every path of the API.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        path: "/ready",
+        methods: GET,
+        about: "200 once the store is open and its WAL replayed.",
+        params: &[],
+        body: None,
+        answer: Answer::Text,
+        handlers: || get(handlers::ready),
+    },
+    Route {
+        path: "/metrics",
+        methods: GET,
+        about: "The server's own metrics in the Prometheus text format.",
+        params: &[],
+        body: None,
+        answer: Answer::Text,
+        handlers: || get(handlers::metrics),
+    },
+    Route {
+        path: "/openapi.json",
+        methods: GET,
+        about: "This document.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(object),
+        handlers: || get(handlers::openapi),
+    },
+    Route {
+        path: "/api/v1/journey",
+        methods: GET,
+        about: "Everything one id reaches, on one time axis. 404 names the terms and the range that were searched.",
+        params: JOURNEY,
+        body: None,
+        answer: Answer::Json(of::<Journey>),
+        handlers: || get(handlers::journey),
+    },
+    Route {
+        path: "/api/v1/logs",
+        methods: GET,
+        about: "The latest log records that match a search, and all of them over time and by value.",
+        params: LOGS,
+        body: None,
+        answer: Answer::Json(of::<LogsAnswer>),
+        handlers: || get(handlers::logs),
+    },
+    Route {
+        path: "/api/v1/logs/tail",
+        methods: GET,
+        about: "Log records that match a search, as they arrive, one a line. `{\"skipped\":N}` says that N log \
+                records were passed over because the reader was slow; an empty line says that the tail is alive.",
+        params: LOGS_TAIL,
+        body: None,
+        answer: Answer::Lines(of::<LogRecord>),
+        handlers: || get(handlers::logs_tail),
+    },
+    Route {
+        path: "/api/v1/services",
+        methods: GET,
+        about: "Rate, errors and duration of every service, and the state of every queue, worst first.",
+        params: RANGE,
+        body: None,
+        answer: Answer::Json(of::<ServicesAnswer>),
+        handlers: || get(handlers::services),
+    },
+    Route {
+        path: "/api/v1/sql",
+        methods: POST,
+        about: "One read-only statement over spans, logs and points, see docs/reference/sql.md.",
+        params: &[],
+        body: Some(of::<SqlRequest>),
+        answer: Answer::Json(of::<SqlAnswer>),
+        handlers: || post(handlers::sql),
+    },
+    Route {
+        path: "/api/v1/alerts",
+        methods: GET,
+        about: "Every alert rule with its state and its alerts.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(of::<AlertsAnswer>),
+        handlers: || get(handlers::alerts),
+    },
+    Route {
+        path: "/api/v1/boards",
+        methods: GET,
+        about: "All boards, and the board files that cannot be read.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(object),
+        handlers: || get(handlers::boards),
+    },
+    Route {
+        path: "/api/v1/boards/{name}",
+        methods: GET,
+        about: "One board.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(object),
+        handlers: || get(handlers::board),
+    },
+    Route {
+        path: "/prometheus/api/v1/query",
+        methods: GET_POST,
+        about: "A PromQL expression at one instant, as Prometheus answers it.",
+        params: &[PROMQL, optional("time", "The instant: RFC 3339 or Unix seconds. Now unless told.")],
+        body: None,
+        answer: Answer::Json(of::<MetricsAnswer>),
+        handlers: || get(prometheus::query).post(prometheus::query),
+    },
+    Route {
+        path: "/prometheus/api/v1/query_range",
+        methods: GET_POST,
+        about: "A PromQL expression at every step of a range, as Prometheus answers it.",
+        params: &[
+            PROMQL,
+            required("start", "First instant: RFC 3339 or Unix seconds."),
+            required("end", "Last instant: RFC 3339 or Unix seconds."),
+            required("step", "Seconds, or a duration as in `15s`."),
+        ],
+        body: None,
+        answer: Answer::Json(of::<MetricsAnswer>),
+        handlers: || get(prometheus::query_range).post(prometheus::query_range),
+    },
+    Route {
+        path: "/prometheus/api/v1/labels",
+        methods: GET_POST,
+        about: "Names of all labels. The last hour unless told.",
+        params: &[MATCH, START, END],
+        body: None,
+        answer: Answer::Json(texts),
+        handlers: || get(prometheus::labels).post(prometheus::labels),
+    },
+    Route {
+        path: "/prometheus/api/v1/label/{name}/values",
+        methods: GET,
+        about: "Values of one label. The last hour unless told.",
+        params: &[MATCH, START, END],
+        body: None,
+        answer: Answer::Json(texts),
+        handlers: || get(prometheus::label_values),
+    },
+    Route {
+        path: "/prometheus/api/v1/series",
+        methods: GET_POST,
+        about: "Labels of all series that a selector finds. The last hour unless told.",
+        params: &[MATCH, START, END],
+        body: None,
+        answer: Answer::Json(label_sets),
+        handlers: || get(prometheus::series).post(prometheus::series),
+    },
+    Route {
+        path: "/prometheus/api/v1/status/buildinfo",
+        methods: GET,
+        about: "The version, so that Grafana recognises the API.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(object),
+        handlers: || get(prometheus::build_info),
+    },
+];

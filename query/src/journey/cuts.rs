@@ -1,0 +1,94 @@
+//! What a closure left out, in words. Nothing is cut silently: each limit that bites and each kind of id
+//! that is not followed becomes one [`Cut`].
+
+use query_api::Cut;
+
+use super::Limits;
+
+/// What limits left out.
+#[derive(Default)]
+pub(crate) struct LeftOut {
+    /// Terms that were not looked up, because of `bound`.
+    pub(crate) terms: usize,
+    pub(crate) bound: Option<Bound>,
+    pub(crate) traces: usize,
+    pub(crate) spans: usize,
+    pub(crate) logs: usize,
+    pub(crate) ids: usize,
+}
+
+/// What ends a search early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Hops,
+    Traces,
+    Spans,
+}
+
+/// Ids of one kind that were not followed, for one reason.
+pub(crate) struct Refused {
+    pub(crate) example: String,
+    pub(crate) fanout: usize,
+    pub(crate) count: usize,
+}
+
+/// Why an id was not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    DoesNotJoin,
+    UnknownKind,
+    TooManyTraces,
+}
+
+/// The cuts of the limits that bit.
+pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
+    let mut cuts = Vec::new();
+    let mut cut = |is_cut: bool, limit: &str, what: String| {
+        if is_cut {
+            let hint = Some(format!("narrow the time range, or raise the limit `{limit}`"));
+            cuts.push(Cut { what, limit: limit.to_owned(), hint });
+        }
+    };
+    let is_bound = |bound| left_out.bound == Some(bound);
+    let rest = |count: usize, of: &str| match count {
+        0 => "whether there are more was not searched".to_owned(),
+        count => format!("{count} {of} are left out"),
+    };
+    let what = format!("cut at {} traces; {}", limits.traces, rest(left_out.traces, "older ones"));
+    cut(left_out.traces > 0 || is_bound(Bound::Traces), "traces", what);
+    let what = format!("cut after {} hops; {} ids and links are not followed", limits.hops, left_out.terms);
+    cut(is_bound(Bound::Hops), "hops", what);
+    let what = format!("cut at {} spans; {}", limits.spans, rest(left_out.spans, "later ones"));
+    cut(left_out.spans > 0 || is_bound(Bound::Spans), "spans", what);
+    let what = format!("cut at {} log records; {} are left out", limits.logs, left_out.logs);
+    cut(left_out.logs > 0, "logs", what);
+    let what = format!("followed {} ids and links; {} are left out", limits.ids, left_out.ids);
+    cut(left_out.ids > 0, "ids", what);
+    cuts
+}
+
+impl Refused {
+    /// Names what was not followed.
+    pub(crate) fn cut(&self, kind: &str, why: Refusal) -> Cut {
+        let example = &self.example;
+        let others = match self.count {
+            1 => String::new(),
+            count => format!(" (and {} more of this kind)", count - 1),
+        };
+        let (what, limit) = match why {
+            Refusal::DoesNotJoin => (
+                format!("{example}{others} is shown and not followed: {kind} does not join"),
+                format!("ids.yaml {kind}.joins"),
+            ),
+            Refusal::UnknownKind => (
+                format!("{example}{others} is shown and not followed: {kind} is no configured kind"),
+                format!("ids.yaml {kind}"),
+            ),
+            Refusal::TooManyTraces => (
+                format!("{example}{others} is shown and not followed: it hangs on {} traces", self.fanout),
+                format!("ids.yaml {kind}.max_fanout"),
+            ),
+        };
+        Cut { what, limit, hint: Some(format!("search for {example} to see all it reaches")) }
+    }
+}
