@@ -10,6 +10,7 @@
 
 mod own_metrics;
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
 
 fn build_logging() {
     let filter = EnvFilter::try_from_env("SILMARI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {

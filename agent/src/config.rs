@@ -7,7 +7,7 @@
 mod load;
 #[cfg(test)]
 mod tests;
-pub mod units;
+mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -24,7 +24,6 @@ mod server;
 pub mod settings;
 mod shutdown;
 mod status;
-mod units;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

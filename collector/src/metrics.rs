@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Signal;
 
-use crate::status::Reason;
+use crate::status::{Reason, Refusal};
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,10 +187,19 @@ impl Began {
         add(&self.metrics.of(self.source, self.signal).requests_stored, 1);
     }
 
-    /// How many requests have been refused for this reason, this one included.
-    pub(crate) fn refused(mut self, reason: Reason) -> u64 {
+    /// Counts and logs a refusal. Returns how many there have been for its reason, this one included.
+    pub(crate) fn refused(mut self, refusal: &Refusal) -> u64 {
         self.has_ended = true;
-        self.metrics.refuse(self.source, self.signal, reason)
+        let Self { source, signal, .. } = self;
+        let count = self.metrics.refuse(source, signal, refusal.reason);
+        let is_ours = matches!(refusal.reason, Reason::Overload | Reason::Storage | Reason::Internal);
+        // The first, second, fourth, eighth …: enough to be seen, too few to fill a disk.
+        if is_ours && count.is_power_of_two() {
+            tracing::warn!(count, "{source} {signal}: {}", refusal.message);
+        } else {
+            tracing::debug!(count, "{source} {signal}: {}", refusal.message);
+        }
+        count
     }
 }
 
@@ -237,7 +246,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         metrics.begin(Source::OtlpGrpc, Signal::Traces).stored();
         metrics.stored(Source::OtlpGrpc, Signal::Traces, 3, 1);
-        metrics.begin(Source::Kafka, Signal::Logs).refused(Reason::Malformed);
+        metrics.begin(Source::Kafka, Signal::Logs).refused(&Refusal::new(Reason::Malformed, "no protobuf"));
         drop(metrics.begin(Source::Log, Signal::Logs));
         let mut out = String::new();
         metrics.write_prometheus(&mut out);

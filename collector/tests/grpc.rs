@@ -105,7 +105,8 @@ async fn wrong_calls_get_their_status_and_store_nothing() {
     let good = protobuf(Signal::Traces, &["n"]);
     let two = [frame(false, &good), frame(false, &good)].concat();
     let cut = frame(false, &good)[..20].to_vec();
-    let cases: [(&str, &[(&str, &str)], Vec<u8>, &str, &str); 8] = [
+    type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Vec<u8>, &'c str, &'c str);
+    let cases: [Case<'_>; 8] = [
         ("unknown encoding", &[("grpc-encoding", "snappy")], frame(true, &good), "12", "snappy"),
         ("flag without encoding", &[], frame(true, &good), "3", "grpc-encoding"),
         ("no gzip", &[("grpc-encoding", "gzip")], frame(true, &good), "3", "gzip"),

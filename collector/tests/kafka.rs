@@ -27,7 +27,11 @@ fn kafka(cluster: &Cluster) -> Kafka {
     let topic = |name: &str| Some(name.to_owned());
     let topics =
         Topics { traces: topic("otlp-traces"), logs: topic("otlp-logs"), metrics: topic("otlp-metrics") };
-    Kafka::new(cluster.bootstrap_servers(), topics)
+    let mut kafka = Kafka::new(cluster.bootstrap_servers(), topics);
+    // The mock cluster gives a partition to the next member only a session timeout after one has left.
+    kafka.properties.insert("session.timeout.ms".to_owned(), "3000".to_owned());
+    kafka.properties.insert("heartbeat.interval.ms".to_owned(), "500".to_owned());
+    kafka
 }
 
 async fn send(cluster: &Cluster, topic: &str, partition: i32, payload: Option<&[u8]>) {

@@ -26,7 +26,7 @@ use crate::limits::Cancel;
 use crate::search::Query;
 use collect::Collector;
 
-pub use count::{CountError, GROUPS_MAX, count};
+pub use count::{CountError, GROUPS_MAX, GroupCount, count};
 pub use tail::{KEEP_ALIVE, tail};
 
 /// Bytes of records one answer may hold.

@@ -65,13 +65,25 @@ pub fn overview(snapshot: &Snapshot, range: TimeRange, cancel: &Cancel) -> Resul
 
     let now = snapshot.taken_at().min(range.to);
     let mut cuts = Vec::new();
-    cuts.extend(cut(services.left_out, "spans and log records of further services", "services_max", SERVICES_MAX));
+    cuts.extend(cut(
+        services.left_out,
+        "spans and log records of further services",
+        "services_max",
+        SERVICES_MAX,
+    ));
     cuts.extend(cut(queues.left_out, "messages of further queues", "queues_max", QUEUES_MAX));
-    cuts.extend(cut(queues.not_followed, "messages not followed to their consumers", "messages_max", MESSAGES_MAX));
+    cuts.extend(cut(
+        queues.not_followed,
+        "messages not followed to their consumers",
+        "messages_max",
+        MESSAGES_MAX,
+    ));
     let step_nano = services.step_nano();
     let mut services = services.finish(now);
     services.sort_by(|a, b| {
-        let key = |row: &query_api::ServiceRow| (Reverse(row.health), Reverse(Total(row.error_ratio)), Reverse(Total(row.rate)));
+        let key = |row: &query_api::ServiceRow| {
+            (Reverse(row.health), Reverse(Total(row.error_ratio)), Reverse(Total(row.rate)))
+        };
         key(a).cmp(&key(b)).then_with(|| a.service.cmp(&b.service))
     });
     let mut queues = queues.finish(range, now);

@@ -110,7 +110,10 @@ impl SqlError {
     }
 
     fn timeout(limits: &SqlLimits) -> Self {
-        Self::limit(format!("no answer within {:?}", limits.timeout), "ask for a shorter time range or fewer columns")
+        Self::limit(
+            format!("no answer within {:?}", limits.timeout),
+            "ask for a shorter time range or fewer columns",
+        )
     }
 }
 

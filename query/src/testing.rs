@@ -10,7 +10,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+    AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
+    number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
@@ -135,7 +136,8 @@ impl TestStore {
             aggregation_temporality: AggregationTemporality::Cumulative.into(),
             is_monotonic: true,
         };
-        let metric = Metric { name: name.to_owned(), data: Some(metric::Data::Sum(sum)), ..Metric::default() };
+        let metric =
+            Metric { name: name.to_owned(), data: Some(metric::Data::Sum(sum)), ..Metric::default() };
         let resource_metrics = ResourceMetrics {
             resource: resource(service),
             scope_metrics: vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }],

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::{DemoArgs, FAULTS};
 use crate::exit::Failure;
@@ -20,6 +20,8 @@ const STOP_MAX: Duration = Duration::from_secs(8);
 struct Part {
     name: &'static str,
     child: Child,
+    /// Held apart from the child, because waiting for a child closes its standard input.
+    stdin: Option<ChildStdin>,
     ready: Value,
     log: PathBuf,
 }
@@ -88,7 +90,8 @@ impl Part {
             .spawn()
             .map_err(|error| Failure::runtime(format!("starting {}: {error}", binary.display())))?;
         let stdout = child.stdout.take().ok_or_else(|| Failure::runtime("a child without standard output"))?;
-        let mut part = Self { name, child, ready: Value::Null, log };
+        let stdin = child.stdin.take();
+        let mut part = Self { name, child, stdin, ready: Value::Null, log };
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -122,7 +125,7 @@ impl Part {
     }
 
     async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         if tokio::time::timeout(STOP_MAX, self.child.wait()).await.is_err() {
             tracing::warn!("{} did not end in {STOP_MAX:?} and is killed", self.name);
             drop(self.child.kill().await);

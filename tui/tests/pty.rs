@@ -98,7 +98,8 @@ impl Screen {
                 }
             }
         });
-        let parser = vt100::Parser::new(rows, cols, 0);
+        let nonzero = |number| std::num::NonZeroU16::new(number).expect("a terminal has a size");
+        let parser = vt100::Parser::new(nonzero(rows), nonzero(cols), 0);
         Self { parser, bytes, keys, child, _master: pair.master }
     }
 

@@ -1,6 +1,6 @@
 //! `silmari-agent run`
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -12,7 +12,11 @@ use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(config: &Path, until_stdin_closes: bool) -> anyhow::Result<u8> {
     let filter = EnvFilter::try_from_env("SILMARI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     let config = Config::load(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

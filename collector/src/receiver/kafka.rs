@@ -44,7 +44,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 struct Reader {
-    consumer: Arc<StreamConsumer>,
+    consumer: StreamConsumer,
     pipeline: Arc<Pipeline>,
     signals: HashMap<String, Signal>,
     batch_messages_max: usize,
@@ -68,7 +68,7 @@ pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutd
     }
     consumer.subscribe(&topics).map_err(failed)?;
     let reader = Reader {
-        consumer: Arc::new(consumer),
+        consumer,
         pipeline: Arc::clone(pipeline),
         signals: settings.topics.by_signal().map(|(signal, topic)| (topic.to_owned(), signal)).collect(),
         batch_messages_max: settings.batch_messages_max.max(1),
@@ -80,8 +80,25 @@ pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutd
             () = reader.run() => {}
             () = kill.cancelled() => {}
         }
+        tokio::select! {
+            () = leave(reader) => {}
+            () = kill.cancelled() => {}
+        }
     });
     Ok(())
+}
+
+/// Hands the partitions to the others of the group at once. It talks to the broker and may block for
+/// long when that is gone: it has a thread of its own, which nothing else waits for.
+async fn leave(reader: Reader) {
+    let (left, has_left) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        drop(reader);
+        left.send(())
+    });
+    if has_left.await.is_err() {
+        tracing::error!("leaving the Kafka group broke off");
+    }
 }
 
 fn config(settings: &Kafka) -> ClientConfig {
@@ -103,7 +120,7 @@ fn config(settings: &Kafka) -> ClientConfig {
 }
 
 impl Reader {
-    async fn run(self) {
+    async fn run(&self) {
         let mut pause = PAUSE_MIN;
         loop {
             let batch = tokio::select! {
@@ -120,11 +137,6 @@ impl Reader {
                     self.wait(&mut pause).await;
                 }
             }
-        }
-        // Leaving the group hands the partitions to others at once; it blocks.
-        let consumer = self.consumer;
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(consumer)).await {
-            tracing::error!("leaving the Kafka group: {error}");
         }
     }
 
@@ -190,12 +202,12 @@ impl Reader {
                 Err(refusal) => refusal,
             };
             if !refusal.reason.is_retryable() {
-                pass_over(message, &refusal, began.refused(refusal.reason));
+                pass_over(message, &refusal, began.refused(&refusal));
                 return true;
             }
             self.wait(&mut pause).await;
             if self.stop.is_cancelled() {
-                began.refused(refusal.reason);
+                began.refused(&refusal);
                 return false;
             }
         }

@@ -49,8 +49,7 @@ pub(super) async fn receive(shared: Arc<Shared>, request: Request) -> Response {
             answer(&receipt)
         }
         Err(refusal) => {
-            let count = began.refused(refusal.reason);
-            tracing::debug!(count, "POST /log: {}", refusal.message);
+            began.refused(&refusal);
             if !parts.headers.contains_key(EXPECT) {
                 reader.discard(&pipeline.tasks);
             }

@@ -89,8 +89,7 @@ async fn export(
             success(&receipt)
         }
         Err(refusal) => {
-            let count = began.refused(refusal.reason);
-            tracing::debug!(count, "OTLP/gRPC {signal}: {}", refusal.message);
+            began.refused(&refusal);
             reader.discard(&pipeline.tasks);
             refused(&pipeline, &refusal)
         }

@@ -49,8 +49,7 @@ pub(super) async fn export(shared: Arc<Shared>, signal: Signal, request: Request
             success(signal, media, &receipt)
         }
         Err(refusal) => {
-            let count = began.refused(refusal.reason);
-            tracing::debug!(count, "OTLP/HTTP {signal}: {}", refusal.message);
+            began.refused(&refusal);
             if !parts.headers.contains_key(http::header::EXPECT) {
                 reader.discard(&pipeline.tasks);
             }

@@ -11,7 +11,7 @@ use super::{ParsedLine, time};
 use crate::{Severity, SpanId, TraceId};
 
 /// Words searched for a level that does not stand right behind the time.
-const LEVEL_WORDS: usize = 4;
+const LEVEL_WORDS: usize = 6;
 
 /// Reads a line; always succeeds.
 pub(super) fn parse(line: &str, out: &mut ParsedLine) {
@@ -131,7 +131,8 @@ fn is_service_name(word: &str) -> bool {
 
 /// A level in capitals or brackets among the first words; it stays in the body.
 fn find_level(rest: &str, out: &mut ParsedLine) {
-    for word in rest.split_ascii_whitespace().take(LEVEL_WORDS) {
+    let words = rest.split(|c: char| c.is_ascii_whitespace() || matches!(c, ':' | '|' | '.'));
+    for word in words.filter(|word| !word.is_empty()).take(LEVEL_WORDS) {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         let is_told = bare.len() >= 3 && is_upper(bare);
         if is_told && let Some(severity) = Severity::from_word(bare) {

@@ -193,9 +193,10 @@ fn plain_lines_of_many_programs_show_their_time_and_level() {
             17,
             "queue.go:128\tfailed",
         ),
-        ("[2025-01-02 11:19:06] local.ERROR: no disk", "2025-01-02T11:19:06Z", 0, "local.ERROR: no disk"),
+        ("[2025-01-02 11:19:06] local.ERROR: no disk", "2025-01-02T11:19:06Z", 17, "local.ERROR: no disk"),
         ("[2025-01-02T11:19:06+02:00] [warn] - low", "2025-01-02T09:19:06Z", 13, "low"),
         ("2024/05/01 06:07:08 [error] 17#17: refused", "2024-05-01T06:07:08Z", 17, "17#17: refused"),
+        ("2012-07-02 10:22:40,672:DEBUG:foo bar", "2012-07-02T10:22:40.672Z", 5, ":DEBUG:foo bar"),
         ("1428634687123 Hello, World!", "2015-04-10T02:58:07.123Z", 0, "Hello, World!"),
         (
             "2024-01-01T15:00:00Z INFO session_start=2024-01-01T10:30:00Z in",

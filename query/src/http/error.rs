@@ -13,7 +13,7 @@ use crate::{journey, promql};
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub(super) status: StatusCode,
-    pub(super) body: ErrorBody,
+    pub(super) body: Box<ErrorBody>,
 }
 
 impl ApiError {
@@ -25,7 +25,7 @@ impl ApiError {
             searched: Vec::new(),
             range: None,
         };
-        Self { status, body }
+        Self { status, body: Box::new(body) }
     }
 
     pub(super) fn bad_query(message: impl Into<String>) -> Self {
@@ -73,7 +73,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&ErrorAnswer { error: self.body }).unwrap_or_default();
+        let body = serde_json::to_vec(&ErrorAnswer { error: *self.body }).unwrap_or_default();
         let json = (header::CONTENT_TYPE, "application/json");
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -117,7 +117,8 @@ impl From<journey::Error> for ApiError {
                 let mut answer = Self::not_found(error.to_string());
                 answer.body.searched.clone_from(searched);
                 answer.body.range = Some(range);
-                answer.with_hint("ask for a longer time range with `from`, or name the kind: order_id=ORD-4711")
+                answer
+                    .with_hint("ask for a longer time range with `from`, or name the kind: order_id=ORD-4711")
             }
             journey::Error::Store(error) => error.into(),
         }

@@ -95,7 +95,8 @@ pub(super) async fn logs_tail(State(app): State<App>, params: Params) -> Answer 
         Ok::<_, std::convert::Infallible>(chunk)
     });
     let body = Body::from_stream(lines);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response())
 }
 
 pub(super) async fn services(State(app): State<App>, params: Params) -> Answer {

@@ -15,7 +15,10 @@ pub(super) fn document() -> Value {
     let mut schemas = settings.into_generator();
     let mut paths = Map::new();
     for route in ROUTES {
-        let methods = route.methods.iter().map(|method| (method.to_lowercase(), operation(route, method, &mut schemas)));
+        let methods = route
+            .methods
+            .iter()
+            .map(|method| (method.to_lowercase(), operation(route, method, &mut schemas)));
         paths.insert(route.path.to_owned(), Value::Object(methods.collect()));
     }
     json!({
@@ -97,7 +100,8 @@ fn form(params: &[Param]) -> Value {
         schema["description"] = param.about.into();
         (param.name.to_owned(), schema)
     };
-    let required: Vec<&str> = params.iter().filter(|param| param.is_required).map(|param| param.name).collect();
+    let required: Vec<&str> =
+        params.iter().filter(|param| param.is_required).map(|param| param.name).collect();
     let properties: Map<String, Value> = params.iter().map(property).collect();
     json!({ "type": "object", "properties": properties, "required": required })
 }

@@ -23,7 +23,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let form: Result<Form<Vec<(String, String)>>, FormRejection> = Form::from_request(request, state).await;
+        let form: Result<Form<Vec<(String, String)>>, FormRejection> =
+            Form::from_request(request, state).await;
         match form {
             Ok(Form(pairs)) => Ok(Self(pairs)),
             Err(rejection) => Err(ApiError::unreadable(rejection.status(), rejection.body_text())),
@@ -95,7 +96,9 @@ impl Params {
         let from = self.time(from_name, now)?.unwrap_or_else(|| to.minus(last));
         match from <= to {
             true => Ok(TimeRange { from, to }),
-            false => Err(ApiError::bad_query(format!("`{from_name}` ({from}) lies after `{to_name}` ({to})"))),
+            false => {
+                Err(ApiError::bad_query(format!("`{from_name}` ({from}) lies after `{to_name}` ({to})")))
+            }
         }
     }
 

@@ -205,7 +205,8 @@ fn series_of(
             let mut labels: Labels = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             labels.insert(METRIC_NAME.to_owned(), rows.name(row).to_owned());
             let passes = |matchers: &Vec<Matcher>| {
-                let value = |matcher: &Matcher| labels.get(&matcher.name).map_or("", String::as_str).to_owned();
+                let value =
+                    |matcher: &Matcher| labels.get(&matcher.name).map_or("", String::as_str).to_owned();
                 matchers.iter().all(|matcher| matcher.is_match(&value(matcher)))
             };
             let is_wanted = selectors.is_empty() || selectors.iter().any(passes);

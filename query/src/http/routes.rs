@@ -41,8 +41,12 @@ pub(super) const RANGE: &[Param] = &[FROM, TO];
 const PROMQL: Param = required("query", "A PromQL expression.");
 const START: Param = optional("start", "First instant: RFC 3339 or Unix seconds.");
 const END: Param = optional("end", "Last instant: RFC 3339 or Unix seconds.");
-const MATCH: Param =
-    Param { name: "match[]", is_required: false, is_repeatable: true, about: "A series selector; repeatable." };
+const MATCH: Param = Param {
+    name: "match[]",
+    is_required: false,
+    is_repeatable: true,
+    about: "A series selector; repeatable.",
+};
 
 /// What a route answers with on success.
 pub(super) enum Answer {

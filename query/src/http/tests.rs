@@ -45,7 +45,8 @@ impl Server {
 
     async fn error(&self, path: &str) -> (u16, ErrorBody) {
         let (status, body) = self.get(path).await;
-        let answer: ErrorAnswer = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
+        let answer: ErrorAnswer =
+            serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
         (status, answer.error)
     }
 }
@@ -119,7 +120,8 @@ async fn promql_answers_as_prometheus_does() {
     assert!((series[0].values.last().expect("a value").number() - 0.1).abs() < 0.02, "{series:?}");
 
     let seconds = NOW.0 / SECOND;
-    let (status, body) = server.get(&format!("/prometheus/api/v1/query?query=orders_total&time={seconds}")).await;
+    let (status, body) =
+        server.get(&format!("/prometheus/api/v1/query?query=orders_total&time={seconds}")).await;
     assert_eq!(status, 200, "{body}");
     let (status, body) = server.get("/prometheus/api/v1/query?query=sum(").await;
     assert!(status == 400 && body.contains(r#""errorType":"bad_data""#), "{body}");
@@ -176,7 +178,9 @@ async fn errors_say_what_is_wrong_and_what_would_be_right() {
     assert_eq!(server.error(&long).await.0, 414);
     let body = format!("{{\"query\":\"{}\"}}", "a".repeat(2 << 20));
     let http = reqwest::Client::new();
-    let post = |body: String| http.post(format!("{}/api/v1/sql", server.base)).header("content-type", "application/json").body(body);
+    let post = |body: String| {
+        http.post(format!("{}/api/v1/sql", server.base)).header("content-type", "application/json").body(body)
+    };
     assert_eq!(post(body).send().await.expect("an answer").status(), 413);
     assert_eq!(post("{".to_owned()).send().await.expect("an answer").status(), 400);
 }
@@ -201,7 +205,11 @@ async fn a_tail_delivers_until_the_server_stops() {
     let log = TestLog { service: "checkout", body: "live", ..TestLog::default() };
     server.store.logs(&[TestLog { service: "other", ..log.clone() }, log]).await;
     let deadline = Duration::from_secs(20);
-    let item = tokio::time::timeout(deadline, tail.next()).await.expect("in time").expect("an item").expect("readable");
+    let item = tokio::time::timeout(deadline, tail.next())
+        .await
+        .expect("in time")
+        .expect("an item")
+        .expect("readable");
     let TailItem::Record(record) = item else { panic!("{item:?}") };
     assert_eq!(record.body, "live");
     server.shutdown.cancel();
@@ -248,7 +256,8 @@ async fn the_document_lists_exactly_the_routes_that_are_served() {
 fn every_schema_that_the_document_names_is_in_it() {
     let document = openapi::document();
     let text = document.to_string();
-    let mut names = text.split("\"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().expect("an end"));
+    let mut names =
+        text.split("\"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().expect("an end"));
     assert!(names.clone().count() > 10);
     assert!(names.all(|name| document["components"]["schemas"].get(name).is_some()), "{text}");
     for name in ["Journey", "LogsAnswer", "ServicesAnswer", "SqlAnswer", "AlertsAnswer", "ErrorAnswer"] {

@@ -16,6 +16,9 @@ use crate::search::Query;
 /// Groups one count may have.
 pub const GROUPS_MAX: usize = 10_000;
 
+/// The labels of a group and how many records are in it.
+pub type GroupCount = (BTreeMap<String, String>, u64);
+
 /// Why there are no counts.
 #[derive(Debug, Error)]
 pub enum CountError {
@@ -41,7 +44,7 @@ pub fn count(
     by: &[String],
     range: TimeRange,
     cancel: &Cancel,
-) -> Result<Vec<(BTreeMap<String, String>, u64)>, CountError> {
+) -> Result<Vec<GroupCount>, CountError> {
     let mut groups: HashMap<Vec<String>, u64> = HashMap::new();
     let mut is_too_many = false;
     let mut key = vec![String::new(); by.len()];

@@ -14,10 +14,33 @@ const WIDTHS: [i64; 27] = {
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;
     [
-        MS, 2 * MS, 5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS,
-        SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 30 * SECOND,
-        MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
-        HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 7 * DAY,
+        MS,
+        2 * MS,
+        5 * MS,
+        10 * MS,
+        20 * MS,
+        50 * MS,
+        100 * MS,
+        200 * MS,
+        500 * MS,
+        SECOND,
+        2 * SECOND,
+        5 * SECOND,
+        10 * SECOND,
+        15 * SECOND,
+        30 * SECOND,
+        MINUTE,
+        2 * MINUTE,
+        5 * MINUTE,
+        10 * MINUTE,
+        15 * MINUTE,
+        30 * MINUTE,
+        HOUR,
+        3 * HOUR,
+        6 * HOUR,
+        12 * HOUR,
+        DAY,
+        7 * DAY,
     ]
 };
 
@@ -92,7 +115,9 @@ mod tests {
 
     #[test]
     fn any_range_has_a_bounded_number_of_buckets() {
-        for range in [TimeRange::ALL, range(0, 0), range(5, 1), range(-1, 1), range(0, i64::MAX), range(i64::MIN, 0)] {
+        for range in
+            [TimeRange::ALL, range(0, 0), range(5, 1), range(-1, 1), range(0, i64::MAX), range(i64::MIN, 0)]
+        {
             let mut histogram = Histogram::new(range);
             histogram.add(range.from, 0);
             histogram.add(range.to, 0);

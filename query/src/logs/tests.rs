@@ -112,7 +112,8 @@ async fn counts_group_by_fields_and_leave_out_what_a_record_does_not_have() {
 /// The next lines of a tail that are not empty.
 async fn next_lines(tail: &mut (impl futures_util::Stream<Item = bytes::Bytes> + Unpin)) -> Vec<String> {
     let deadline = Duration::from_secs(20);
-    let chunk = tokio::time::timeout(deadline, tail.next()).await.expect("a line in time").expect("no end yet");
+    let chunk =
+        tokio::time::timeout(deadline, tail.next()).await.expect("a line in time").expect("no end yet");
     String::from_utf8(chunk.to_vec()).expect("text").lines().map(str::to_owned).collect()
 }
 

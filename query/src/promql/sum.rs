@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_mean_does_not_overflow_where_its_sum_would() {
-        assert_eq!(mean([f64::MAX / 2.0; 4]), f64::MAX / 2.0);
+        let large = f64::MAX / 2.0;
+        assert!((mean([large; 4]) / large - 1.0).abs() < 1e-15);
         assert_eq!(mean([0.0, f64::INFINITY, 0.0]), f64::INFINITY);
         assert!(mean([f64::INFINITY, f64::NEG_INFINITY]).is_nan());
     }

@@ -153,7 +153,9 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("*"),
-            Self::And(parts) => write_joined(f, parts, " ", |part| matches!(part, Self::And(_) | Self::Or(_))),
+            Self::And(parts) => {
+                write_joined(f, parts, " ", |part| matches!(part, Self::And(_) | Self::Or(_)))
+            }
             Self::Or(parts) => write_joined(f, parts, " OR ", |part| matches!(part, Self::Or(_))),
             Self::Not(part) if matches!(**part, Self::And(_) | Self::Or(_)) => write!(f, "-({part})"),
             Self::Not(part) => write!(f, "-{part}"),

@@ -90,7 +90,8 @@ impl Node {
     /// # Errors
     /// What the regular expression engine says of a pattern that is too large for it.
     pub(super) fn new(expr: &Expr, ids: Option<&IdRules>) -> Result<Self, String> {
-        let all = |parts: &[Expr]| parts.iter().map(|part| Self::new(part, ids)).collect::<Result<Vec<_>, _>>();
+        let all =
+            |parts: &[Expr]| parts.iter().map(|part| Self::new(part, ids)).collect::<Result<Vec<_>, _>>();
         Ok(match expr {
             Expr::All => Self::All,
             Expr::And(parts) => {
@@ -142,7 +143,9 @@ impl Node {
                 sets.map(|sets| sets.concat())
             }
             Self::Check(Check::Trace(IdTest::Equals(id))) => Some(vec![format!("{TRACE_ID}={id}")]),
-            Self::Check(Check::Other(check)) if check.is_id_kind => check.id_term.clone().map(|term| vec![term]),
+            Self::Check(Check::Other(check)) if check.is_id_kind => {
+                check.id_term.clone().map(|term| vec![term])
+            }
             Self::Check(_) => None,
         }
     }
@@ -304,7 +307,10 @@ fn regex(begin: &str, parts: &[String], end: &str) -> Result<Regex, String> {
             source.push_str(".*");
         }
         for letter in part.chars() {
-            if matches!(letter, '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$') {
+            if matches!(
+                letter,
+                '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$'
+            ) {
                 source.push('\\');
             }
             source.push(letter);

@@ -111,7 +111,10 @@ impl<'t> Parser<'t> {
         Ok(expr)
     }
 
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SearchError>) -> Result<T, SearchError> {
+    fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, SearchError>,
+    ) -> Result<T, SearchError> {
         if self.depth == DEPTH_MAX {
             return Err(self.error_here(format!("nested deeper than {DEPTH_MAX}")));
         }
@@ -254,7 +257,8 @@ impl<'t> Parser<'t> {
         match is_right {
             true => Ok(Test::Matches(pattern)),
             false => {
-                let message = format!("this is no {what}: write {digits} hex digits, or the first of them and `*`");
+                let message =
+                    format!("this is no {what}: write {digits} hex digits, or the first of them and `*`");
                 Err(self.error(value.start, message))
             }
         }
@@ -274,15 +278,19 @@ impl<'t> Parser<'t> {
             },
             Field::Duration => match parse_nanos(text) {
                 Some(nanos) => Ok(Operand::Duration(nanos)),
-                None if number.is_some() => {
-                    wrong(format!("a duration has a unit: write {text}ms, {text}s or another of ns us ms s m h d w"))
+                None if number.is_some() => wrong(format!(
+                    "a duration has a unit: write {text}ms, {text}s or another of ns us ms s m h d w"
+                )),
+                None => {
+                    wrong(format!("`{text}` is no duration: write a number and a unit, as in 200ms or 1.5s"))
                 }
-                None => wrong(format!("`{text}` is no duration: write a number and a unit, as in 200ms or 1.5s")),
             },
             _ => match (number, parse_nanos(text)) {
                 (Some(number), _) => Ok(Operand::Number(number)),
                 (None, Some(nanos)) => Ok(Operand::Duration(nanos)),
-                _ => wrong(format!("`{text}` is neither a number nor a duration, so nothing is above or below it")),
+                _ => wrong(format!(
+                    "`{text}` is neither a number nor a duration, so nothing is above or below it"
+                )),
             },
         }
     }
@@ -334,7 +342,10 @@ impl<'t> Parser<'t> {
                         last.push(escaped);
                         self.at += escaped.len_utf8();
                     }
-                    None => return Err(self.error(self.at - 1, "nothing follows this `\\`: write `\\\\` for a backslash")),
+                    None => {
+                        return Err(self
+                            .error(self.at - 1, "nothing follows this `\\`: write `\\\\` for a backslash"));
+                    }
                 },
                 // `**` means what `*` means.
                 '*' if !parts.is_empty() && last.is_empty() => {}

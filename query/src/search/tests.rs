@@ -111,9 +111,46 @@ fn size_and_nesting_are_bounded() {
 
 fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
-        "a", "b*", "\"x y\"", "\"q\\\"\"", "service", ":", ">", ">=", "<", "=", "!=", "(", ")", " ", " ", "OR", "AND", "NOT",
-        "-", "!", "level", "warn", "duration", "5ms", "1.5s", "order_id", "ORD-1", "\\*", "*", "é", "한글", "resource.k",
-        "0af7*", "trace_id", "500", "-3", "kind", "status", "~", "/",
+        "a",
+        "b*",
+        "\"x y\"",
+        "\"q\\\"\"",
+        "service",
+        ":",
+        ">",
+        ">=",
+        "<",
+        "=",
+        "!=",
+        "(",
+        ")",
+        " ",
+        " ",
+        "OR",
+        "AND",
+        "NOT",
+        "-",
+        "!",
+        "level",
+        "warn",
+        "duration",
+        "5ms",
+        "1.5s",
+        "order_id",
+        "ORD-1",
+        "\\*",
+        "*",
+        "é",
+        "한글",
+        "resource.k",
+        "0af7*",
+        "trace_id",
+        "500",
+        "-3",
+        "kind",
+        "status",
+        "~",
+        "/",
     ]);
     prop::collection::vec(word, 0..16).prop_map(|words| words.concat())
 }
@@ -141,11 +178,32 @@ async fn filled() -> TestStore {
     let log = TestLog { service: "checkout", time: -1, ..TestLog::default() };
     store
         .logs(&[
-            TestLog { severity: 17, body: "Acquirer Timeout after 3 s", attributes: &[("order_id", "ORD-1")], ..log.clone() },
-            TestLog { severity: 9, body: "paid", attributes: &[("http.response.status_code", "503"), ("took", "250ms")], ..log.clone() },
-            TestLog { severity: 13, body: "slow", trace: Some(5), attributes: &[("path", "/health")], ..log.clone() },
+            TestLog {
+                severity: 17,
+                body: "Acquirer Timeout after 3 s",
+                attributes: &[("order_id", "ORD-1")],
+                ..log.clone()
+            },
+            TestLog {
+                severity: 9,
+                body: "paid",
+                attributes: &[("http.response.status_code", "503"), ("took", "250ms")],
+                ..log.clone()
+            },
+            TestLog {
+                severity: 13,
+                body: "slow",
+                trace: Some(5),
+                attributes: &[("path", "/health")],
+                ..log.clone()
+            },
             TestLog { service: "billing", level: "WARN", body: "Straße gesperrt", ..log.clone() },
-            TestLog { service: "billing", body: "nothing said", attributes: &[("path", "/pay"), ("status", "500")], ..log },
+            TestLog {
+                service: "billing",
+                body: "nothing said",
+                attributes: &[("path", "/pay"), ("status", "500")],
+                ..log
+            },
         ])
         .await;
     store
@@ -157,7 +215,9 @@ fn bodies(store: &TestStore, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut visit = |batch: &arrow::array::RecordBatch| {
         let rows = LogRows::new(batch);
-        found.extend((0..rows.len()).filter(|row| query.matches_log(&rows, *row)).map(|row| rows.body(row).to_owned()));
+        found.extend(
+            (0..rows.len()).filter(|row| query.matches_log(&rows, *row)).map(|row| rows.body(row).to_owned()),
+        );
         ControlFlow::Continue(())
     };
     let mut stats = ScanStats::default();
@@ -210,7 +270,14 @@ async fn spans_match_by_kind_status_duration_and_name() {
     let span = TestSpan { service: "checkout", start: -1, ..TestSpan::default() };
     store
         .spans(&[
-            TestSpan { name: "POST /pay", kind: SpanKind::Server, duration: 300 * MS, is_error: true, span: 1, ..span.clone() },
+            TestSpan {
+                name: "POST /pay",
+                kind: SpanKind::Server,
+                duration: 300 * MS,
+                is_error: true,
+                span: 1,
+                ..span.clone()
+            },
             TestSpan { name: "GET /cart", kind: SpanKind::Client, duration: 200 * MS, span: 2, ..span },
         ])
         .await;
@@ -220,11 +287,17 @@ async fn spans_match_by_kind_status_duration_and_name() {
         let mut found = Vec::new();
         let mut visit = |batch: &arrow::array::RecordBatch| {
             let rows = SpanRows::new(batch);
-            found.extend((0..rows.len()).filter(|row| query.matches_span(&rows, *row)).map(|row| rows.name(row).to_owned()));
+            found.extend(
+                (0..rows.len())
+                    .filter(|row| query.matches_span(&rows, *row))
+                    .map(|row| rows.name(row).to_owned()),
+            );
             ControlFlow::Continue(())
         };
         let mut stats = ScanStats::default();
-        snapshot.scan(Signal::Traces, &last_15m(), &[], ScanOrder::Any, &mut stats, &mut visit).expect("readable");
+        snapshot
+            .scan(Signal::Traces, &last_15m(), &[], ScanOrder::Any, &mut stats, &mut visit)
+            .expect("readable");
         found
     };
     assert_eq!(names("duration>200ms"), ["POST /pay"]);
@@ -247,7 +320,9 @@ fn the_ids_a_search_demands_are_those_of_every_match() {
     assert_eq!(required("order_id:ORD-1 timeout"), ["order_id=ORD-1"]);
     assert_eq!(required(&format!("trace_id:{trace}")), [format!("trace_id={trace}")]);
     assert_eq!(required("order_id:(ORD-1 OR ORD-2)"), ["order_id=ORD-1", "order_id=ORD-2"]);
-    for text in ["order_id:ORD-1 OR timeout", "-order_id:ORD-1", "order_id:ORD-*", "order_id:*", "path:/x", "*"] {
+    for text in
+        ["order_id:ORD-1 OR timeout", "-order_id:ORD-1", "order_id:ORD-*", "order_id:*", "path:/x", "*"]
+    {
         assert_eq!(required(text), [""; 0], "{text}");
     }
     assert_eq!(parse("order_id:ORD-1").expect("valid").required_ids(), None, "kinds are not known here");

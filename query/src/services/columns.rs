@@ -1,13 +1,16 @@
 //! The columns the overview reads; it leaves the wide ones on disk.
 
 use arrow::array::{
-    Array, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
+    Array, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use model::UnixNano;
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a dyn Array {
-    rows.column_by_name(name).unwrap_or_else(|| panic!("a scan without the column `{name}` it asked for")).as_ref()
+    rows.column_by_name(name)
+        .unwrap_or_else(|| panic!("a scan without the column `{name}` it asked for"))
+        .as_ref()
 }
 
 fn text<'a>(rows: &'a RecordBatch, name: &str) -> &'a StringArray {
@@ -134,7 +137,8 @@ pub(super) struct LogColumns<'a> {
 }
 
 impl<'a> LogColumns<'a> {
-    pub(super) const NAMES: &'static [&'static str] = &["time", "service", "severity_number", "severity_text"];
+    pub(super) const NAMES: &'static [&'static str] =
+        &["time", "service", "severity_number", "severity_text"];
 
     pub(super) fn new(rows: &'a RecordBatch) -> Self {
         Self {

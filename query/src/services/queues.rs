@@ -79,11 +79,15 @@ impl Queues {
         let queue = number(&mut self.queues, destination);
         let count = rows.attribute(row, "messaging.batch.message_count").and_then(|count| count.parse().ok());
         if is_producer {
-            self.add_message(rows, row, Message {
-                queue,
-                count: count.unwrap_or(1).max(1),
-                produced_at: rows.start_time(row).plus(rows.duration_nano(row)),
-            });
+            self.add_message(
+                rows,
+                row,
+                Message {
+                    queue,
+                    count: count.unwrap_or(1).max(1),
+                    produced_at: rows.start_time(row).plus(rows.duration_nano(row)),
+                },
+            );
         } else {
             let mut keys: Vec<u64> = rows.links(row).map(key).collect();
             keys.extend(rows.parent_id(row).map(key));
@@ -191,7 +195,9 @@ impl Queue {
         let slowest = self.consumers.values().max_by_key(|consumer| pending(consumer));
         let health = match slowest {
             None => self.health_unread(now),
-            Some(_) => self.consumers.values().map(|consumer| self.health(consumer, now)).max().unwrap_or(Health::Ok),
+            Some(_) => {
+                self.consumers.values().map(|consumer| self.health(consumer, now)).max().unwrap_or(Health::Ok)
+            }
         };
         let mut consumers: Vec<String> = self.consumers.keys().map(|at| service_names[*at].clone()).collect();
         consumers.sort();

@@ -111,7 +111,12 @@ impl Service {
             p95_nano: self.durations.quantile(0.95),
             p99_nano: self.durations.quantile(0.99),
             rates: self.requests.iter().map(|count| *count as f64 / step_seconds).collect(),
-            error_ratios: self.requests.iter().zip(self.errors).map(|(all, errors)| ratio(errors, *all)).collect(),
+            error_ratios: self
+                .requests
+                .iter()
+                .zip(self.errors)
+                .map(|(all, errors)| ratio(errors, *all))
+                .collect(),
             log_errors: self.log_errors,
             last_seen: self.last_seen,
         }

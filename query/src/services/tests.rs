@@ -21,21 +21,40 @@ fn queue<'a>(answer: &'a ServicesAnswer, name: &str) -> &'a QueueRow {
 #[tokio::test]
 async fn requests_are_server_and_consumer_spans_and_the_worst_service_comes_first() {
     let store = TestStore::open().await;
-    let server = TestSpan { service: "checkout", kind: SpanKind::Server, duration: 100 * MS, ..TestSpan::default() };
+    let server =
+        TestSpan { service: "checkout", kind: SpanKind::Server, duration: 100 * MS, ..TestSpan::default() };
     let mut spans = Vec::new();
     for span in 0..90 {
         spans.push(TestSpan { span, start: -10 * SECOND, ..server.clone() });
     }
     for span in 90..99 {
-        spans.push(TestSpan { span, start: -60 * SECOND, duration: 900 * MS, is_error: span < 95, ..server.clone() });
+        spans.push(TestSpan {
+            span,
+            start: -60 * SECOND,
+            duration: 900 * MS,
+            is_error: span < 95,
+            ..server.clone()
+        });
     }
-    spans.push(TestSpan { span: 200, kind: SpanKind::Client, start: -10 * SECOND, is_error: true, ..server.clone() });
+    spans.push(TestSpan {
+        span: 200,
+        kind: SpanKind::Client,
+        start: -10 * SECOND,
+        is_error: true,
+        ..server.clone()
+    });
     spans.push(TestSpan { span: 201, service: "cart", start: -10 * SECOND, ..server.clone() });
     spans.push(TestSpan { span: 202, service: "catalog", start: -600 * SECOND, ..server });
     store.spans(&spans).await;
     store.store.seal().await.expect("sealed");
     let log = TestLog { service: "mail", severity: 17, time: -SECOND, body: "refused", ..TestLog::default() };
-    store.logs(&[log.clone(), TestLog { severity: 9, ..log.clone() }, TestLog { severity: 0, level: "FATAL", ..log }]).await;
+    store
+        .logs(&[
+            log.clone(),
+            TestLog { severity: 9, ..log.clone() },
+            TestLog { severity: 0, level: "FATAL", ..log },
+        ])
+        .await;
 
     let answer = run(&store);
     let names: Vec<_> = answer.services.iter().map(|row| (&*row.service, row.health)).collect();
@@ -45,7 +64,8 @@ async fn requests_are_server_and_consumer_spans_and_the_worst_service_comes_firs
     let checkout = service(&answer, "checkout");
     assert!((checkout.rate - 0.11).abs() < 1e-6, "{}", checkout.rate);
     assert!((checkout.error_ratio - 5.0 / 99.0).abs() < 1e-9);
-    let near = |value: Option<i64>, expected: i64| value.is_some_and(|v| (v - expected).abs() <= expected / 64);
+    let near =
+        |value: Option<i64>, expected: i64| value.is_some_and(|v| (v - expected).abs() <= expected / 64);
     assert!(near(checkout.p50_nano, 100 * MS) && near(checkout.p95_nano, 900 * MS), "{checkout:?}");
     assert_eq!((checkout.rates.len(), answer.step_nano), (STEPS, 37_500 * MS));
     assert!(checkout.rates[23] > 0.0 && checkout.rates[0] == 0.0);
@@ -122,7 +142,9 @@ async fn messages_on_their_way_worry_nobody_and_a_lost_few_are_a_warning() {
     assert_eq!(queue(&run(&store), "orders").health, Health::Warn);
 
     let store = TestStore::open().await;
-    store.spans(&[produced(1, -60 * SECOND), consumed("billing", 1, -59 * SECOND), produced(2, -SECOND)]).await;
+    store
+        .spans(&[produced(1, -60 * SECOND), consumed("billing", 1, -59 * SECOND), produced(2, -SECOND)])
+        .await;
     let answer = run(&store);
     assert_eq!(queue(&answer, "orders").health, Health::Ok);
     assert_eq!(queue(&answer, "orders").pending, 1);
@@ -147,9 +169,11 @@ async fn a_consumer_that_is_a_child_or_shares_the_record_is_matched_and_others_a
         ("messaging.kafka.offset", "88121"),
     ];
     let start = -60 * SECOND;
-    let child = TestSpan { trace: 1, parent: Some(1), links: Vec::new(), ..consumed("billing", 1, start + 50 * MS) };
+    let child =
+        TestSpan { trace: 1, parent: Some(1), links: Vec::new(), ..consumed("billing", 1, start + 50 * MS) };
     store.spans(&[produced(1, start), child]).await;
-    let by_record = TestSpan { links: Vec::new(), attributes: &record, ..consumed("billing", 2, start + 70 * MS) };
+    let by_record =
+        TestSpan { links: Vec::new(), attributes: &record, ..consumed("billing", 2, start + 70 * MS) };
     store.spans(&[TestSpan { attributes: &record, ..produced(2, start) }, by_record]).await;
     let answer = run(&store);
     assert_eq!((queue(&answer, "orders").pending, queue(&answer, "orders").health), (0, Health::Ok));

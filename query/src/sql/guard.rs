@@ -44,7 +44,9 @@ pub(super) fn check(text: &str, limits: &SqlLimits) -> Result<Checked, SqlError>
     let parser = Parser::new(&dialect).with_recursion_limit(PARSE_DEPTH_MAX).try_with_sql(text);
     let parsed = parser.and_then(|mut parser| parser.parse_statements());
     let mut statements = parsed.map_err(|error| match error {
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => SqlError::statement(message),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            SqlError::statement(message)
+        }
         ParserError::RecursionLimitExceeded => {
             SqlError::limit(format!("the statement nests deeper than {PARSE_DEPTH_MAX}"), "use WITH")
         }
@@ -55,7 +57,8 @@ pub(super) fn check(text: &str, limits: &SqlLimits) -> Result<Checked, SqlError>
         count => return Err(SqlError::statement(format!("one statement at a time, these are {count}"))),
     };
     let is_query = check_kind(&statement, text)?;
-    let mut shape = Shape { limits, ctes: HashSet::new(), nodes: 0, depth: 0, in_items: 0, set_operations: 0 };
+    let mut shape =
+        Shape { limits, ctes: HashSet::new(), nodes: 0, depth: 0, in_items: 0, set_operations: 0 };
     match statement.visit(&mut shape) {
         ControlFlow::Break(refusal) => Err(refusal),
         ControlFlow::Continue(()) => Ok(Checked { statement, is_query }),
@@ -73,7 +76,8 @@ fn check_kind(statement: &Statement, text: &str) -> Result<bool, SqlError> {
         _ => {
             let word = text.split_whitespace().next().unwrap_or_default().to_uppercase();
             let word: String = word.chars().take(32).collect();
-            let message = format!("`{word}` is not allowed here: only SELECT, WITH, VALUES and EXPLAIN of those");
+            let message =
+                format!("`{word}` is not allowed here: only SELECT, WITH, VALUES and EXPLAIN of those");
             Err(SqlError::statement(message))
         }
     }
@@ -189,7 +193,12 @@ impl Visitor for Shape<'_> {
             Expr::Function(function) => check_function(&function.name)?,
             _ => {}
         }
-        at_most(self.in_items, self.limits.in_items_max, "items of IN lists", "join with VALUES, or ask in parts")?;
+        at_most(
+            self.in_items,
+            self.limits.in_items_max,
+            "items of IN lists",
+            "join with VALUES, or ask in parts",
+        )?;
         let nodes = self.nodes.saturating_sub(self.in_items);
         at_most(nodes, self.limits.nodes_max, "expressions", "ask in parts")
     }
@@ -217,7 +226,9 @@ fn refuse(message: String) -> ControlFlow<SqlError> {
 
 fn at_most(count: usize, limit: usize, what: &str, hint: &str) -> ControlFlow<SqlError> {
     match count > limit {
-        true => ControlFlow::Break(SqlError::limit(format!("the statement has more than {limit} {what}"), hint)),
+        true => {
+            ControlFlow::Break(SqlError::limit(format!("the statement has more than {limit} {what}"), hint))
+        }
         false => ControlFlow::Continue(()),
     }
 }
@@ -236,7 +247,8 @@ const MESSAGE_CHARS_MAX: usize = 1_000;
 pub(super) fn explain(error: &DataFusionError) -> SqlError {
     let place = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start);
     let place = place.filter(|start| start.line > 0);
-    let place = place.map(|start| format!("line {}, column {}: ", start.line, start.column)).unwrap_or_default();
+    let place =
+        place.map(|start| format!("line {}, column {}: ", start.line, start.column)).unwrap_or_default();
     let root = error.find_root();
     if let DataFusionError::SchemaError(schema_error, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = &**schema_error
@@ -246,9 +258,10 @@ pub(super) fn explain(error: &DataFusionError) -> SqlError {
     let text = root.strip_backtrace();
     let text: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
     match root {
-        DataFusionError::ResourcesExhausted(_) => {
-            SqlError::limit(format!("not enough memory: {text}"), "group or sort fewer rows, or select fewer columns")
-        }
+        DataFusionError::ResourcesExhausted(_) => SqlError::limit(
+            format!("not enough memory: {text}"),
+            "group or sort fewer rows, or select fewer columns",
+        ),
         DataFusionError::Internal(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
             SqlError::Internal(text)
         }
@@ -260,7 +273,9 @@ fn no_such_column<'f>(place: &str, name: &str, valid: impl Iterator<Item = &'f s
     let mut valid: Vec<String> = valid.map(str::to_owned).collect();
     if valid.is_empty() {
         let all = Signal::ALL.into_iter().map(schema::schema);
-        valid = all.flat_map(|table| table.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()).collect();
+        valid = all
+            .flat_map(|table| table.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>())
+            .collect();
     }
     valid.sort();
     valid.dedup();

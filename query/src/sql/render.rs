@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::util::display::array_value_to_string;
 use model::UnixNano;
@@ -48,7 +48,11 @@ impl Answer {
             }
             if self.bytes > self.bytes_max {
                 self.cuts.push(Cut {
-                    what: format!("the first {} rows, some {} bytes; there are more", self.rows.len(), self.bytes),
+                    what: format!(
+                        "the first {} rows, some {} bytes; there are more",
+                        self.rows.len(),
+                        self.bytes
+                    ),
                     limit: "answer_bytes_max".to_owned(),
                     hint: Some("select fewer or shorter columns".to_owned()),
                 });
@@ -77,7 +81,9 @@ fn bytes(value: &Value) -> usize {
         Value::Number(_) => 12,
         Value::String(text) => text.len() + 3,
         Value::Array(items) => items.iter().map(bytes).sum::<usize>() + 2,
-        Value::Object(pairs) => pairs.iter().map(|(key, value)| key.len() + 4 + bytes(value)).sum::<usize>() + 2,
+        Value::Object(pairs) => {
+            pairs.iter().map(|(key, value)| key.len() + 4 + bytes(value)).sum::<usize>() + 2
+        }
     }
 }
 
@@ -132,12 +138,18 @@ fn value(column: &dyn Array, row: usize) -> Result<Value, SqlError> {
         DataType::Timestamp(unit, zone) => {
             let zone = zone.as_deref();
             match unit {
-                TimeUnit::Second => time(column.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000, zone),
+                TimeUnit::Second => {
+                    time(column.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000, zone)
+                }
                 TimeUnit::Millisecond => {
                     time(column.as_primitive::<TimestampMillisecondType>().value(row), 1_000_000, zone)
                 }
-                TimeUnit::Microsecond => time(column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000, zone),
-                TimeUnit::Nanosecond => time(column.as_primitive::<TimestampNanosecondType>().value(row), 1, zone),
+                TimeUnit::Microsecond => {
+                    time(column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000, zone)
+                }
+                TimeUnit::Nanosecond => {
+                    time(column.as_primitive::<TimestampNanosecondType>().value(row), 1, zone)
+                }
             }
         }
         DataType::List(_) => items(&column.as_list::<i32>().value(row))?,
@@ -157,7 +169,10 @@ fn value(column: &dyn Array, row: usize) -> Result<Value, SqlError> {
         }
         DataType::Struct(fields) => {
             let columns = column.as_struct().columns();
-            let pairs = fields.iter().zip(columns).map(|(field, column)| Ok((field.name().clone(), value(column.as_ref(), row)?)));
+            let pairs = fields
+                .iter()
+                .zip(columns)
+                .map(|(field, column)| Ok((field.name().clone(), value(column.as_ref(), row)?)));
             Value::Object(pairs.collect::<Result<_, SqlError>>()?)
         }
         _ => {

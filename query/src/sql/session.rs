@@ -13,7 +13,9 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
-use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry as _, ObjectStoreUrl};
+use datafusion::execution::object_store::{
+    DefaultObjectStoreRegistry, ObjectStoreRegistry as _, ObjectStoreUrl,
+};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
@@ -67,7 +69,8 @@ fn runtime_env(limits: &SqlLimits) -> Result<Arc<RuntimeEnv>> {
 /// Plans a checked statement. The plan is checked once more, by DataFusion.
 pub(super) async fn plan(context: &SessionContext, checked: Checked) -> Result<DataFrame> {
     let plan = context.state().statement_to_plan(Statement::Statement(Box::new(checked.statement))).await?;
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan)?;
     context.execute_logical_plan(plan).await
 }

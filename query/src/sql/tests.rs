@@ -63,8 +63,12 @@ async fn values_look_in_json_as_the_api_writes_them() {
     assert_eq!(row[3], json!(["order_id=ORD-1"]));
     assert_eq!(row[4], json!(null));
     assert_eq!(row[5].to_string().trim_matches(['[', ']']), "\"ORD-1\"");
-    let values = rows(&store, "select 1.5e0, cast('NaN' as double), true, [1, 2], {a: 1}, date '2026-01-02'").await;
-    assert_eq!(values[0], [json!(1.5), json!("NaN"), json!(true), json!([1, 2]), json!({"a": 1}), json!("2026-01-02")]);
+    let values =
+        rows(&store, "select 1.5e0, cast('NaN' as double), true, [1, 2], {a: 1}, date '2026-01-02'").await;
+    assert_eq!(
+        values[0],
+        [json!(1.5), json!("NaN"), json!(true), json!([1, 2]), json!({"a": 1}), json!("2026-01-02")]
+    );
 }
 
 #[tokio::test]
@@ -74,12 +78,18 @@ async fn ctes_unions_windows_and_explain_are_offered() {
                select service, rank() over (order by service) from slow union all select 'x', 9 order by 1";
     assert_eq!(rows(&store, cte).await.len(), 4);
     assert_eq!(rows(&store, "values (1), (2)").await, [[json!(1)], [json!(2)]]);
-    let found = rows(&store, "select count(*) from spans where trace_id = X'07070707070707070000000000000001'").await;
+    let found =
+        rows(&store, "select count(*) from spans where trace_id = X'07070707070707070000000000000001'").await;
     assert_eq!(found, [[json!(3)]]);
-    let each = rows(&store, "select id, count(*) from (select unnest(ids) as id from spans) group by id").await;
+    let each =
+        rows(&store, "select id, count(*) from (select unnest(ids) as id from spans) group by id").await;
     assert_eq!(each, [[json!("order_id=ORD-1"), json!(3)]]);
     let plan = ask(&store, "explain select service from spans", None).await.expect("explained");
-    assert!(plan.rows.iter().any(|row| row[1].to_string().contains("Projection") || row[1].to_string().contains("service")));
+    assert!(
+        plan.rows
+            .iter()
+            .any(|row| row[1].to_string().contains("Projection") || row[1].to_string().contains("service"))
+    );
 }
 
 #[tokio::test]
@@ -151,7 +161,10 @@ fn everything_but_reading_our_tables_is_refused_before_planning() {
         ("select length(repeat('a', 2000000000))", "`repeat` is not offered"),
         ("select LPAD('a', 2000000000)", "`lpad` is not offered"),
         ("select generate_series(1, 400000000)", "`generate_series` is not offered"),
-        ("select service from spans where name in (select replace(name, 'a', 'aaaa') from spans)", "`replace`"),
+        (
+            "select service from spans where name in (select replace(name, 'a', 'aaaa') from spans)",
+            "`replace`",
+        ),
         ("table spans", ""),
     ] {
         refused(query, part);
@@ -235,7 +248,10 @@ async fn time_memory_and_rows_are_bounded() {
     assert!(matches!(error, SqlError::Limit { .. }), "{error:?}");
 
     let limits = SqlLimits { memory_bytes_max: 1_000, ..SqlLimits::default() };
-    let request = SqlRequest { query: "select name, count(*) from spans group by name order by 2".to_owned(), limit: None };
+    let request = SqlRequest {
+        query: "select name, count(*) from spans group by name order by 2".to_owned(),
+        limit: None,
+    };
     let error = run(store.store.snapshot(), request, limits, ()).await.expect_err("too much");
     assert!(error.to_string().contains("not enough memory"), "{error:?}");
 

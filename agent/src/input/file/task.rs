@@ -57,6 +57,7 @@ struct Loop {
     /// When the oldest line of the batch under way was read.
     batch_since: Option<Duration>,
     has_changed_names: bool,
+    was_closing: bool,
     is_exporter_gone: bool,
 }
 
@@ -65,6 +66,9 @@ impl Loop {
         let mut watcher = Watcher::new();
         loop {
             let now = shared.clock.monotonic();
+            // Asked before looking: what was written before the shutdown is seen by a look after it.
+            let is_closing = link.shutdown.is_cancelled();
+            self.has_changed_names |= is_closing && !std::mem::replace(&mut self.was_closing, is_closing);
             self.look(tail, &mut watcher, now);
             let has_read = self.in_flight < BATCHES_MAX && tail.read();
             self.hand_out(tail, link, now, has_read);
@@ -153,7 +157,7 @@ impl Loop {
                 None => self.is_exporter_gone = true,
             },
             () = link.deadline.cancelled() => {}
-            () = link.shutdown.cancelled(), if is_open => self.has_changed_names = true,
+            () = link.shutdown.cancelled(), if is_open => {}
             change = watcher.changed(), if is_open => {
                 self.has_changed_names |= change == Change::Names;
                 tokio::time::sleep(SETTLE).await;
