@@ -6,7 +6,7 @@ use std::time::Duration;
 use fixtures::ledger::LedgerEntry;
 use fixtures::server::TestServer;
 use fixtures::shop::{Shop, ShopSettings};
-use model::{Clock as _, SystemClock, TimeRange};
+use model::{SystemClock, TimeRange};
 use query_api::{Client, Journey, RowKind};
 
 use crate::support::{agent, eventually, server};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fixtures::server::TestServer;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
-use model::{Clock as _, SystemClock};
+use model::{SystemClock};
 use query_api::{Client, SqlRequest};
 
 use crate::support::eventually;

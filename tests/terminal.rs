@@ -1,6 +1,7 @@
 //! The terminal UI in a pseudo-terminal: through the five screens, and the terminal restored.
 
 use std::io::{Read as _, Write as _};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use fixtures::shop::{Shop, ShopSettings};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
 use crate::support::{SILMARI, eventually, server};
+
+const ROWS: NonZeroU16 = NonZeroU16::new(32).expect("not zero");
+const COLUMNS: NonZeroU16 = NonZeroU16::new(110).expect("not zero");
 
 /// A terminal with `silmari` in it.
 struct Screen {
@@ -18,7 +22,7 @@ struct Screen {
 
 impl Screen {
     fn open(api: &str) -> Self {
-        let size = PtySize { rows: 32, cols: 110, pixel_width: 0, pixel_height: 0 };
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let mut command = CommandBuilder::new(SILMARI);
         command.args(["--server", api]);
@@ -27,7 +31,7 @@ impl Screen {
         let child = pair.slave.spawn_command(command).expect("silmari runs");
         let mut reader = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(32, 110, 0)));
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
         let feeding = Arc::clone(&parser);
         std::thread::spawn(move || {
             // The master must live as long as its reader.

@@ -8,7 +8,6 @@ use model::Signal;
 use model::wire::{put_bytes, put_message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::support::{
     RETRY_INFO, Server, TRACES_METHOD, compressed, detail_types, frame, grpc_call, gzip_bomb, protobuf, until,
@@ -55,17 +54,17 @@ async fn a_compressed_body_has_a_limit_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_gibibyte_of_zeros_is_refused_cheaply() {
+async fn a_gibibyte_of_zeros_is_refused_without_unpacking_it() {
     let server = Server::start().await;
-    let bomb = gzip_bomb(1024);
-    let began = Instant::now();
+    // Behind the first 80 MiB stands what is no gzip: who reads so far answers "malformed" instead.
+    let mut bomb = gzip_bomb(1024);
+    let broken = bomb.len() / 1024 * 80;
+    bomb[broken..].fill(0xff);
     let answer = server.post("/v1/traces", &[PROTOBUF, GZIP], bomb.clone()).await;
     assert_eq!(answer.status, 413, "{answer:?}");
     let addr = server.collector.otlp_grpc_addr();
     let answer = grpc_call(addr, TRACES_METHOD, &[("grpc-encoding", "gzip")], frame(true, &bomb)).await;
     assert_eq!(answer.field("grpc-status"), "8", "{answer:?}");
-    // Unpacking all of it takes many times as long, even on a busy machine.
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

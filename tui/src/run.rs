@@ -29,6 +29,8 @@ const MESSAGES_MAX: usize = 1_024;
 /// # Errors
 /// [`Error::NoTerminal`] when input or output is no terminal. The terminal is restored in any case.
 pub async fn run(client: Client, options: Options, clock: Arc<dyn Clock>) -> Result<(), Error> {
+    // Before the terminal is taken over, so that no signal finds it ours and unguarded.
+    let signals = Signals::new()?;
     let mut screen = Screen::take()?;
     let (width, height) = screen.size()?;
     let size = crate::core::layout::Size { width, height };
@@ -37,7 +39,24 @@ pub async fn run(client: Client, options: Options, clock: Arc<dyn Clock>) -> Res
     screen.draw(&state)?;
     let (sender, messages) = mpsc::channel(CHANNEL);
     let effects = Effects::new(client, sender);
-    Loop { screen, state, effects, messages, clock, drawn_at: Instant::now() }.run().await
+    Loop { screen, state, effects, messages, clock, drawn_at: Instant::now() }.run(signals).await
+}
+
+/// Signals that end the program the way `q` does.
+struct Signals {
+    terminate: Signal,
+    hang_up: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 }
 
 struct Loop {
@@ -59,18 +78,14 @@ enum Wake {
 }
 
 impl Loop {
-    async fn run(mut self) -> Result<(), Error> {
+    async fn run(mut self, mut signals: Signals) -> Result<(), Error> {
         let mut events = EventStream::new();
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let first = start(&mut self.state);
         self.perform(first)?;
         while self.state.is_running {
-            let wake =
-                self.wait(&mut events, &mut ticks, [&mut terminate, &mut hang_up, &mut interrupt]).await;
+            let wake = self.wait(&mut events, &mut ticks, &mut signals).await;
             let is_input = matches!(wake, Wake::Terminal(_));
             match wake {
                 Wake::Terminal(Some(event)) => self.terminal_event(event?)?,
@@ -92,14 +107,14 @@ impl Loop {
         &mut self,
         events: &mut EventStream,
         ticks: &mut tokio::time::Interval,
-        [terminate, hang_up, interrupt]: [&mut Signal; 3],
+        signals: &mut Signals,
     ) -> Wake {
         let next_frame = self.drawn_at + FRAME;
         tokio::select! {
             biased;
-            _ = terminate.recv() => Wake::Ended,
-            _ = hang_up.recv() => Wake::Ended,
-            _ = interrupt.recv() => Wake::Ended,
+            _ = signals.terminate.recv() => Wake::Ended,
+            _ = signals.hang_up.recv() => Wake::Ended,
+            _ = signals.interrupt.recv() => Wake::Ended,
             event = events.next() => Wake::Terminal(event),
             () = sleep_until(next_frame), if self.state.is_dirty => Wake::Frame,
             _ = ticks.tick() => Wake::Tick,

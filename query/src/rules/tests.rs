@@ -4,6 +4,7 @@ mod delivery;
 mod files;
 mod machine;
 mod restart;
+mod shop;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

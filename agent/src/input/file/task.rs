@@ -74,8 +74,7 @@ impl Loop {
             self.hand_out(tail, link, now, has_read);
             self.save(tail, now);
             self.publish(tail, shared, now);
-            let is_drained =
-                link.shutdown.is_cancelled() && !has_read && self.in_flight == 0 && !tail.has_batch();
+            let is_drained = is_closing && !has_read && self.in_flight == 0 && !tail.has_batch();
             if is_drained || link.deadline.is_cancelled() || self.is_exporter_gone {
                 return shared.set_files(tail.status());
             }
