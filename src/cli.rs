@@ -29,16 +29,22 @@ pub(crate) enum Command {
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
     /// Show everything one ID reaches, as one timeline
-    #[command(after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h")]
+    #[command(
+        after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h"
+    )]
     Trace(TraceArgs),
     /// Search log records, or follow them as they arrive
-    #[command(after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f")]
+    #[command(
+        after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f"
+    )]
     Logs(LogsArgs),
     /// Rate, errors and duration of every service, and the state of every queue
     #[command(after_help = "Example:\n  silmari services --since 5m")]
     Services(ServicesArgs),
     /// Evaluate a PromQL expression
-    #[command(after_help = "Examples:\n  silmari metrics 'rate(http_server_request_duration_seconds_count[1m])'\n  silmari metrics 'sum by (service_name) (rate(http_server_request_duration_seconds_count[1m]))' --since 15m --step 30s")]
+    #[command(
+        after_help = "Examples:\n  silmari metrics 'rate(http_server_request_duration_seconds_count[1m])'\n  silmari metrics 'sum by (service_name) (rate(http_server_request_duration_seconds_count[1m]))' --since 15m --step 30s"
+    )]
     Metrics(MetricsArgs),
     /// Run one read-only SQL statement over spans, logs and points
     #[command(after_help = "Example:\n  silmari sql 'select service, count(*) from spans group by 1'")]

@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) boards: BoardsConfig,
 }
 
-/// `[store]`
+/// How rows get from memory to disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StoreConfig {
@@ -58,7 +58,7 @@ impl Default for StoreConfig {
     }
 }
 
-/// `[api]`
+/// Where queries are answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ApiConfig {
@@ -72,7 +72,7 @@ impl Default for ApiConfig {
     }
 }
 
-/// `[ids]`
+/// What identifies a request, a purchase, a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct IdsConfig {
@@ -82,7 +82,7 @@ pub(crate) struct IdsConfig {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// `[rules]`
+/// Which alert rules are evaluated, and who is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RulesConfig {
@@ -109,7 +109,7 @@ impl Default for RulesConfig {
     }
 }
 
-/// `[boards]`
+/// Which boards are served.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BoardsConfig {
@@ -124,7 +124,8 @@ impl Config {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        let mut config = Self::parse(&text).map_err(|error| Failure::usage(format!("{}:{error}", path.display())))?;
+        let mut config =
+            Self::parse(&text).map_err(|error| Failure::usage(format!("{}:{error}", path.display())))?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         config.ids.file = config.ids.file.map(|file| folder.join(file));
         config.boards.folder = config.boards.folder.map(|at| folder.join(at));

@@ -89,12 +89,15 @@ async fn show(client: query_api::Client, arguments: &DemoArgs, in_terminal: bool
         start_note: Some("a purchase: c ORD-4711 Enter".to_owned()),
         ..tui::Options::default()
     };
-    tui::run(client, options, SystemClock::shared()).await.map_err(|error| Failure::runtime(error.to_string()))
+    tui::run(client, options, SystemClock::shared())
+        .await
+        .map_err(|error| Failure::runtime(error.to_string()))
 }
 
 /// Ctrl-C, or SIGTERM.
 async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

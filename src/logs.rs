@@ -3,8 +3,8 @@
 use std::pin::pin;
 
 use futures_util::StreamExt as _;
-use query_api::client::TailItem;
 use query_api::LogRecord;
+use query_api::client::TailItem;
 
 use crate::cli::LogsArgs;
 use crate::exit::Failure;
@@ -32,7 +32,9 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
         match item? {
             TailItem::Record(record) if answer.records.contains(&record) => {}
             TailItem::Record(record) => print(&record, arguments.json)?,
-            TailItem::Skipped(count) => output::remark(&format!("skipped {count} records: this terminal is too slow")),
+            TailItem::Skipped(count) => {
+                output::remark(&format!("skipped {count} records: this terminal is too slow"))
+            }
         }
     }
     Err(Failure::runtime("the server ended the tail"))

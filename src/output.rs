@@ -14,8 +14,11 @@ pub(crate) fn width() -> usize {
 
 /// Whether glyphs beyond ASCII can be shown.
 pub(crate) fn is_ascii() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    io::stdout().is_terminal() && locale.is_some_and(|locale| !locale.to_lowercase().replace('-', "").contains("utf8"))
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    io::stdout().is_terminal()
+        && locale.is_some_and(|locale| !locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
 /// Writes text to standard output.
@@ -26,7 +29,8 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
 
 /// Writes a value as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut line = serde_json::to_string_pretty(value).map_err(|error| Failure::runtime(error.to_string()))?;
+    let mut line =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::runtime(error.to_string()))?;
     line.push('\n');
     text(&line)
 }

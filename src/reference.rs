@@ -55,7 +55,8 @@ fn sections(root: &Value, table: &Value, path: &str, out: &mut String) {
 
 /// Follows `$ref`, also the one inside an optional field.
 fn resolve<'a>(root: &'a Value, property: &'a Value) -> &'a Value {
-    let optional = property["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
+    let optional =
+        property["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
     let property = optional.unwrap_or(property);
     match property["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
         Some(pointer) => root.pointer(pointer).unwrap_or(property),

@@ -13,7 +13,13 @@ use crate::exit::Failure;
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServerArgs {
     /// The query API of the server
-    #[arg(long, global = true, env = "SILMARI_SERVER", default_value = "http://127.0.0.1:3900", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "SILMARI_SERVER",
+        default_value = "http://127.0.0.1:3900",
+        value_name = "URL"
+    )]
     pub(crate) server: String,
 }
 
@@ -52,7 +58,9 @@ impl RangeArgs {
             return Ok(TimeRange { from, to });
         }
         let since = match &self.since {
-            Some(text) => parse_duration(text).map_err(|error| Failure::usage(format!("--since: {error}")))?,
+            Some(text) => {
+                parse_duration(text).map_err(|error| Failure::usage(format!("--since: {error}")))?
+            }
             None => default,
         };
         Ok(TimeRange::last(since, to))

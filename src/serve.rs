@@ -95,12 +95,18 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let closed = store.close().await;
     stop_api.cancel();
     server.await.map_err(|error| Failure::runtime(format!("the query API: {error}")))?;
-    closed.map_err(|error| Failure::runtime(format!("sealing at the end: {error}; nothing is lost, the wal holds it")))
+    closed.map_err(|error| {
+        Failure::runtime(format!("sealing at the end: {error}; nothing is lost, the wal holds it"))
+    })
 }
 
 fn build_logging() {
     let filter = EnvFilter::try_from_env("SILMARI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
@@ -120,7 +126,11 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
-async fn build_store(config: &Config, data_dir: PathBuf, clock: &Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
+async fn build_store(
+    config: &Config,
+    data_dir: PathBuf,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Store>, Failure> {
     let ids = match &config.ids.file {
         None => IdRules::default(),
         Some(file) => {
@@ -137,7 +147,9 @@ async fn build_store(config: &Config, data_dir: PathBuf, clock: &Arc<dyn Clock>)
         request_bytes_max: config.collector.limits.request_bytes_max,
         ..storage::Settings::new(data_dir)
     };
-    Store::open(settings, Arc::new(ids), Arc::clone(clock)).await.map_err(|error| Failure::runtime(error.to_string()))
+    Store::open(settings, Arc::new(ids), Arc::clone(clock))
+        .await
+        .map_err(|error| Failure::runtime(error.to_string()))
 }
 
 fn build_rules(
@@ -161,14 +173,15 @@ fn build_rules(
         ..rules::Settings::default()
     };
     let source = Arc::new(query::StoreSource::new(Arc::clone(store)));
-    rules::Service::new(settings, Arc::clone(clock), source).map_err(|error| Failure::runtime(error.to_string()))
+    rules::Service::new(settings, Arc::clone(clock), source)
+        .map_err(|error| Failure::runtime(error.to_string()))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let hint = "is another silmari running? choose a free port with --api 127.0.0.1:0";
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Failure::runtime(format!("the query API cannot listen on {address}: {error}; {hint}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::runtime(format!("the query API cannot listen on {address}: {error}; {hint}"))
+    })
 }
 
 async fn build_collector(

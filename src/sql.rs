@@ -17,7 +17,8 @@ pub(crate) async fn run(server: &ServerArgs, arguments: SqlArgs) -> Result<(), F
         Format::Csv => output::text(&csv(&answer))?,
         Format::Table => {
             let headers: Vec<&str> = answer.columns.iter().map(|column| column.name.as_str()).collect();
-            let rows: Vec<Vec<String>> = answer.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+            let rows: Vec<Vec<String>> =
+                answer.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
             output::text(&tui::text::table(&headers, &rows))?;
         }
     }
@@ -41,7 +42,8 @@ fn csv(answer: &SqlAnswer) -> String {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
     };
-    let headers = answer.columns.iter().map(|column| quote(column.name.clone())).collect::<Vec<_>>().join(",");
+    let headers =
+        answer.columns.iter().map(|column| quote(column.name.clone())).collect::<Vec<_>>().join(",");
     let mut out = headers + "\r\n";
     for row in &answer.rows {
         out += &row.iter().map(|value| quote(cell(value))).collect::<Vec<_>>().join(",");

@@ -9,7 +9,8 @@ use crate::remote::{DAY, ServerArgs};
 
 pub(crate) async fn run(server: &ServerArgs, arguments: TraceArgs) -> Result<(), Failure> {
     let range = arguments.range.range(DAY)?;
-    let journey = server.client().journey(&arguments.id, range).await.map_err(explain)?;
+    let journey =
+        server.client().journey(&arguments.id, range).await.map_err(|error| explain(&arguments.id, error))?;
     if arguments.json {
         return output::json(&journey);
     }
@@ -18,13 +19,12 @@ pub(crate) async fn run(server: &ServerArgs, arguments: TraceArgs) -> Result<(),
 }
 
 /// An id that nothing carries is answered with what was searched.
-fn explain(error: ClientError) -> Failure {
+fn explain(id: &str, error: ClientError) -> Failure {
     let ClientError::Refused(body) = &error else { return error.into() };
     let (true, Some(range)) = (body.code == "not_found", &body.range) else { return error.into() };
     let kinds: Vec<&str> = body.searched.iter().map(|term| term.kind.as_str()).collect();
     Failure::runtime(format!(
-        "{}\n  searched as: {}\n  from {} to {}\n  try a longer range: --since 7d",
-        body.message,
+        "nothing carries the id `{id}`\n  searched as {}\n  from {} to {}\n  try a longer range: --since 7d",
         kinds.join(", "),
         range.from,
         range.to

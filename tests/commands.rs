@@ -79,7 +79,7 @@ async fn a_query_that_cannot_be_read_names_its_place_and_exits_2() {
     let server = server(folder.path()).await;
     for (arguments, part) in [
         (["logs", "(service:a"], "column"),
-        (["metrics", "rate(x)"], "range"),
+        (["metrics", "rate(x)"], "matrix"),
         (["sql", "select nothing_here from spans"], "nothing_here"),
         (["sql", "copy spans to '/tmp/x'"], "SELECT"),
     ] {
@@ -96,7 +96,8 @@ async fn every_rule_file_mistake_leaves_the_server_running_and_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = folder.path().join("rules");
     std::fs::create_dir_all(&rules).expect("made");
-    std::fs::write(rules.join("bad.yaml"), "groups:\n- name: a\n  rules:\n  - alrt: X\n    expr: up\n").expect("written");
+    std::fs::write(rules.join("bad.yaml"), "groups:\n- name: a\n  rules:\n  - alrt: X\n    expr: up\n")
+        .expect("written");
     let settings = fixtures::server::ServerSettings::new(folder.path().join("data")).rules(&rules);
     let server = TestServer::start_with(settings).await.expect("starts all the same");
     let client = Client::new(server.api());

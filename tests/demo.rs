@@ -32,7 +32,9 @@ async fn without_a_terminal_it_prints_services_a_journey_and_the_firing_alert_an
         .expect("silmari runs");
     let (text, errors) = (stdout(&output), stderr(&output));
     assert!(output.status.success(), "{errors}\n{text}");
-    for service in ["gateway", "checkout", "catalog", "cart", "order", "billing", "shipping", "order-view", "notify"] {
+    for service in
+        ["gateway", "checkout", "catalog", "cart", "order", "billing", "shipping", "order-view", "notify"]
+    {
         assert!(text.contains(service), "`{service}` is missing in:\n{text}");
     }
     for part in ["ORD-", "orders/", "wait", "charge #1", "charge #2", "firing"] {

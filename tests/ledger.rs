@@ -85,7 +85,9 @@ fn compare_logs(entry: &LedgerEntry, journey: &Journey) -> Result<(), String> {
     }
     match rows.first() {
         None => Ok(()),
-        Some(row) => Err(format!("{}: {} rows too many, `{}` of {}", entry.order, rows.len(), row.name, row.service)),
+        Some(row) => {
+            Err(format!("{}: {} rows too many, `{}` of {}", entry.order, rows.len(), row.name, row.service))
+        }
     }
 }
 

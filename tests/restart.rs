@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fixtures::server::TestServer;
+use model::SystemClock;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
-use model::{SystemClock};
 use query_api::{Client, SqlRequest};
 
 use crate::support::eventually;
@@ -96,6 +96,11 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
     let found: BTreeSet<&String> = rows.iter().collect();
     assert_eq!(found.len(), rows.len(), "a record is there twice");
     let lost: Vec<_> = acknowledged.iter().filter(|body| !found.contains(body)).collect();
-    assert!(lost.is_empty(), "{} of {} acknowledged records are lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} acknowledged records are lost: {lost:?}",
+        lost.len(),
+        acknowledged.len()
+    );
     server.stop().await.expect("stops");
 }

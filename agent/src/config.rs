@@ -1,13 +1,12 @@
 //! The settings of `agent.toml`. The doc comments here are the reference page.
 //!
-//! Owns: names, defaults, units. Does not own: reading the file (`load`), texts with units (`units`).
+//! Owns: names, defaults, units. Does not own: reading the file (`load`), texts with units (`model::units`).
 //! Invariant: every value that can be wrong is checked while it is read, so that the error names its
 //! line and column.
 
 mod load;
 #[cfg(test)]
 mod tests;
-mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -67,7 +66,7 @@ pub struct CollectorSettings {
     /// `zstd`, `gzip` or `none`. Default `zstd`.
     pub compression: Compression,
     /// How long a line waits for others before its batch leaves. Default `200ms`.
-    #[serde(deserialize_with = "units::duration")]
+    #[serde(deserialize_with = "model::units::duration::deserialize")]
     #[schemars(with = "String")]
     pub flush: Duration,
     /// Size of a batch before compression. Default `1MiB`, at most `3MiB`.
@@ -75,7 +74,7 @@ pub struct CollectorSettings {
     #[schemars(with = "String")]
     pub batch: u64,
     /// How long one request may take. Default `10s`.
-    #[serde(deserialize_with = "units::duration")]
+    #[serde(deserialize_with = "model::units::duration::deserialize")]
     #[schemars(with = "String")]
     pub timeout: Duration,
 }

@@ -23,7 +23,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 mod check;
-pub(crate) mod nearest;
 
 /// The board of the example shop, `dashboards/boards/shop.toml`.
 pub const SHOP: &str = include_str!("../boards/shop.toml");

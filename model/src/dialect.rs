@@ -29,6 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::nearest;
 use crate::{Severity, SpanId, TraceId, UnixNano};
 
 pub use json::parse_json_object;
@@ -226,31 +227,4 @@ fn parse_auto(line: &str, out: &mut ParsedLine) -> bool {
 /// The longest beginning of `text` of at most `bytes` bytes that ends between two characters.
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
-}
-
-/// The choice that differs least from `word`, for "did you mean" in error messages; `None` when
-/// none is near.
-pub fn nearest<'c>(word: &str, choices: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let limit = (word.chars().count() / 2).clamp(1, 4);
-    choices
-        .into_iter()
-        .map(|choice| (edit_distance(word, choice), choice))
-        .filter(|(distance, choice)| *distance <= limit || choice.starts_with(word) && !word.is_empty())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, choice)| choice)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(!ca.eq_ignore_ascii_case(cb));
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

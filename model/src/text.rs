@@ -7,15 +7,15 @@ pub fn place(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The word of `valid` that `word` most likely was meant to be; `None` when none is near.
+/// The word of `valid` that `word` most likely was meant to be: the one with the fewest wrong letters, if
+/// no more than a third of them are wrong or `word` is its beginning. `None` when none is near.
 pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    valid
-        .into_iter()
-        .map(|choice| (edits(word, choice), choice))
-        .filter(|(edits, _)| *edits <= allowed)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, choice)| choice)
+    let near = |(edits, choice): &(usize, &str)| {
+        let letters = word.chars().count().max(choice.chars().count());
+        *edits <= letters.div_ceil(3) || (!word.is_empty() && choice.starts_with(word))
+    };
+    let measured = valid.into_iter().map(|choice| (edits(word, choice), choice));
+    measured.filter(near).min_by_key(|(edits, _)| *edits).map(|(_, choice)| choice)
 }
 
 /// How many letters have to be put in, taken out, replaced or swapped with their neighbour.

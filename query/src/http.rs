@@ -38,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
 use crate::limits::{Cancel, Gate};
-use crate::nearest::nearest;
 use error::ApiError;
+use model::text::nearest;
 
 /// How long open requests may take to end when the server stops.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);

@@ -20,7 +20,6 @@ pub mod http;
 pub mod journey;
 pub mod limits;
 pub mod logs;
-mod nearest;
 pub mod promql;
 mod rule_source;
 pub mod rules;

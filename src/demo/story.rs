@@ -43,7 +43,9 @@ where
             return Ok(answer);
         }
         if Instant::now() > deadline {
-            return Err(Failure::runtime(format!("the demo waited too long for {what}: try a longer --wait")));
+            return Err(Failure::runtime(format!(
+                "the demo waited too long for {what}: try a longer --wait"
+            )));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

@@ -16,15 +16,27 @@ pub(super) fn text(store: &Store, collector: &Collector, alerts: &rules::Handle)
         ("silmari_head_bytes", "gauge", "Memory of the rows that are not yet in segments.", stats.head_bytes),
         ("silmari_segments", "gauge", "Live segments.", stats.segments),
         ("silmari_segment_bytes", "gauge", "Bytes of live segments.", stats.segment_bytes),
-        ("silmari_segments_unreadable", "gauge", "Segments that cannot be opened.", stats.segments_unreadable),
+        (
+            "silmari_segments_unreadable",
+            "gauge",
+            "Segments that cannot be opened.",
+            stats.segments_unreadable,
+        ),
         ("silmari_wal_sequence", "gauge", "Last durable WAL record.", stats.wal_sequence),
-        ("silmari_wal_records_lost_total", "counter", "WAL records replay could not read.", stats.wal_records_lost),
+        (
+            "silmari_wal_records_lost_total",
+            "counter",
+            "WAL records replay could not read.",
+            stats.wal_records_lost,
+        ),
         ("silmari_seals_total", "counter", "Times the head was sealed.", stats.seals),
         ("silmari_seal_failures_total", "counter", "Times sealing failed.", stats.seal_failures),
     ] {
         writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").unwrap_or_default();
     }
-    out.push_str("# HELP silmari_rows_appended_total Rows made visible.\n# TYPE silmari_rows_appended_total counter\n");
+    out.push_str(
+        "# HELP silmari_rows_appended_total Rows made visible.\n# TYPE silmari_rows_appended_total counter\n",
+    );
     for signal in Signal::ALL {
         let rows = stats.rows_appended[signal.index()];
         writeln!(out, "silmari_rows_appended_total{{signal=\"{signal}\"}} {rows}").unwrap_or_default();

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use model::{Signal, TimeRange, UnixNano};
 use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::segment::SegmentMeta;
@@ -134,8 +136,7 @@ impl Catalog {
     }
 }
 
-const SET_POSITION: &str =
-    "INSERT INTO position (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const SET_POSITION: &str = "INSERT INTO position (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 fn segment_of(row: &sqlx::sqlite::SqliteRow) -> Result<SegmentMeta, Error> {
     let signal: String = row.get("signal");

@@ -58,18 +58,23 @@ pub struct Frame {
 ///
 /// # Errors
 /// `FixInput` when the bytes are not what `compression` says or the limit is exceeded.
-pub fn decompress(compression: Compression, payload: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, Error> {
+pub fn decompress(
+    compression: Compression,
+    payload: &[u8],
+    bytes_max: usize,
+) -> Result<Cow<'_, [u8]>, Error> {
     let too_large = || {
-        Error::new(ErrorKind::FixInput, format!("the request is larger than {bytes_max} bytes after decompression"))
+        Error::new(
+            ErrorKind::FixInput,
+            format!("the request is larger than {bytes_max} bytes after decompression"),
+        )
     };
     let mut out = Vec::new();
     let limit = bytes_max as u64 + 1;
     match compression {
         Compression::Identity if payload.len() > bytes_max => return Err(too_large()),
         Compression::Identity => return Ok(Cow::Borrowed(payload)),
-        Compression::Gzip => {
-            flate2::read::MultiGzDecoder::new(payload).take(limit).read_to_end(&mut out)
-        }
+        Compression::Gzip => flate2::read::MultiGzDecoder::new(payload).take(limit).read_to_end(&mut out),
         Compression::Zstd => zstd::stream::read::Decoder::with_buffer(payload).and_then(|mut decoder| {
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
             decoder.take(limit).read_to_end(&mut out)

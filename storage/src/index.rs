@@ -18,7 +18,7 @@ use std::path::Path;
 use arrow::array::{Array as _, RecordBatch};
 use model::Signal;
 use tantivy::collector::DocSetCollector;
-use tantivy::query::{TermSetQuery};
+use tantivy::query::TermSetQuery;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, TantivyDocument, Term};
 
@@ -61,7 +61,14 @@ pub(crate) fn write(dir: &Path, signal: Signal, rows: &RecordBatch) -> Result<()
     for group in groups(&columns, rows.num_rows()) {
         let mut terms = BTreeSet::new();
         for row in group.clone() {
-            each_term(&columns, row, &mut |term| { terms.insert(term.to_owned()); }, &mut scratch);
+            each_term(
+                &columns,
+                row,
+                &mut |term| {
+                    terms.insert(term.to_owned());
+                },
+                &mut scratch,
+            );
         }
         if terms.is_empty() {
             continue;
@@ -130,7 +137,8 @@ impl IdIndex {
         for address in found {
             let fast = searcher.segment_reader(address.segment_ord).fast_fields();
             let row = fast.u64("row").context(ErrorKind::Damaged, doing)?.first(address.doc_id).unwrap_or(0);
-            let rows = fast.u64("rows").context(ErrorKind::Damaged, doing)?.first(address.doc_id).unwrap_or(0);
+            let rows =
+                fast.u64("rows").context(ErrorKind::Damaged, doing)?.first(address.doc_id).unwrap_or(0);
             ranges.push(row as usize..(row + rows) as usize);
         }
         ranges.sort_unstable_by_key(|range| range.start);

@@ -4,8 +4,8 @@
 //! ours and panics with the column's name.
 
 use arrow::array::{
-    Array, AsArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
+    Array, AsArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
+    RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use model::ids::TRACE_ID;
@@ -417,7 +417,12 @@ pub(crate) fn term_hash(term: &str) -> u64 {
 }
 
 /// Calls `each` with every term of a row: its trace, its ids, the traces it links to.
-pub(crate) fn each_term(rows: &TermColumns<'_>, row: usize, each: &mut dyn FnMut(&str), scratch: &mut String) {
+pub(crate) fn each_term(
+    rows: &TermColumns<'_>,
+    row: usize,
+    each: &mut dyn FnMut(&str),
+    scratch: &mut String,
+) {
     let mut push = |kind: &str, id: TraceId, scratch: &mut String| {
         scratch.clear();
         scratch.push_str(kind);

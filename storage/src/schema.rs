@@ -21,10 +21,7 @@ pub(crate) fn timestamp() -> DataType {
 }
 
 fn map_entries() -> Fields {
-    Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ])
+    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
 }
 
 /// `Map<Utf8, Utf8>`, the form of all attributes.

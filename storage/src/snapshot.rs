@@ -76,7 +76,10 @@ impl Snapshot {
     pub fn row_counts(&self, signal: Signal) -> (u64, u64) {
         let head = self.head.iter().filter(|batch| batch.signal == signal);
         let segments = self.segments.iter().filter(|segment| segment.signal() == signal);
-        (head.map(|batch| batch.rows.num_rows() as u64).sum(), segments.map(|segment| segment.meta().rows).sum())
+        (
+            head.map(|batch| batch.rows.num_rows() as u64).sum(),
+            segments.map(|segment| segment.meta().rows).sum(),
+        )
     }
 
     pub(crate) fn head(&self, signal: Signal) -> impl Iterator<Item = &HeadBatch> {
@@ -171,7 +174,13 @@ impl Snapshot {
         Ok(())
     }
 
-    fn parts(&self, signal: Signal, range: &TimeRange, order: ScanOrder, stats: &mut ScanStats) -> Vec<Part<'_>> {
+    fn parts(
+        &self,
+        signal: Signal,
+        range: &TimeRange,
+        order: ScanOrder,
+        stats: &mut ScanStats,
+    ) -> Vec<Part<'_>> {
         let segments = self.segments(signal).map(Part::Segment);
         let head = self.head(signal).map(Part::Head);
         let (mut parts, others): (Vec<_>, Vec<_>) =
@@ -200,7 +209,8 @@ fn project(rows: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, Error> {
     }
     let mut indices = Vec::with_capacity(columns.len());
     for name in columns {
-        indices.push(rows.schema().index_of(name).context(ErrorKind::Internal, || format!("column `{name}`"))?);
+        indices
+            .push(rows.schema().index_of(name).context(ErrorKind::Internal, || format!("column `{name}`"))?);
     }
     indices.sort_unstable();
     rows.project(&indices).context(ErrorKind::Internal, || "picking columns".to_owned())
@@ -222,6 +232,7 @@ fn within(signal: Signal, rows: RecordBatch, range: &TimeRange) -> Result<Option
     let times = times.as_primitive::<TimestampNanosecondType>();
     let keep: BooleanArray =
         times.values().iter().map(|time| Some(range.contains(UnixNano(*time)))).collect();
-    let kept = filter_record_batch(&rows, &keep).context(ErrorKind::Internal, || "filtering by time".to_owned())?;
+    let kept =
+        filter_record_batch(&rows, &keep).context(ErrorKind::Internal, || "filtering by time".to_owned())?;
     Ok((kept.num_rows() > 0).then_some(kept))
 }

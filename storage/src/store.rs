@@ -159,7 +159,11 @@ impl Store {
     /// # Errors
     /// When the folder cannot be written, or holds files of a newer format. Damaged WAL records and
     /// segments do not stop it: they are counted in [`StoreStats`].
-    pub async fn open(settings: Settings, ids: Arc<IdRules>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Error> {
+    pub async fn open(
+        settings: Settings,
+        ids: Arc<IdRules>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Error> {
         let data_dir = settings.data_dir.clone();
         std::fs::create_dir_all(&data_dir)
             .context(ErrorKind::FixInput, || format!("creating the data folder `{}`", data_dir.display()))?;
@@ -177,7 +181,12 @@ impl Store {
     /// # Errors
     /// When the request as a whole cannot be read; records that are bad beside good ones are counted
     /// in the batch.
-    pub fn decode(&self, signal: Signal, request: &[u8], received_at: UnixNano) -> Result<Batch, DecodeError> {
+    pub fn decode(
+        &self,
+        signal: Signal,
+        request: &[u8],
+        received_at: UnixNano,
+    ) -> Result<Batch, DecodeError> {
         decode::decode(signal, request, &self.ids, received_at, self.shared.settings.records_per_request_max)
     }
 
@@ -288,7 +297,8 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
     let open = move || {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let dir = shared.settings.data_dir.join("wal");
-        let settings = wal::Settings { segment_bytes: shared.settings.wal_segment_bytes, ..wal::Settings::default() };
+        let settings =
+            wal::Settings { segment_bytes: shared.settings.wal_segment_bytes, ..wal::Settings::default() };
         let mut undecodable = 0;
         let mut replay = |record: ReplayRecord| -> Result<(), Error> {
             match replayed(&shared, &ids, &record) {
@@ -314,7 +324,8 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
 
 fn replayed(shared: &Shared, ids: &IdRules, record: &ReplayRecord) -> Result<Batch, String> {
     let limits = &shared.settings;
-    let signal = Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
+    let signal =
+        Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
     let compression = Compression::from_code(record.compression)
         .ok_or_else(|| format!("unknown compression {}", record.compression))?;
     let request = decompress(compression, &record.payload, limits.request_bytes_max)

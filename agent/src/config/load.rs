@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use model::dialect::{Dialect, nearest};
+use model::dialect::Dialect;
+use model::text::nearest;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, units};
+use super::Config;
 use crate::{Error, ErrorKind};
 
 /// Why a configuration is not used.
@@ -209,11 +210,11 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 pub(super) fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    within(units::size(deserializer)?, 1 << 10, 3 << 20, "1KiB to 3MiB")
+    within(model::units::size::deserialize::<u64, _>(deserializer)?, 1 << 10, 3 << 20, "1KiB to 3MiB")
 }
 
 pub(super) fn spool_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    within(units::size(deserializer)?, 1 << 20, u64::MAX, "1MiB or more")
+    within(model::units::size::deserialize::<u64, _>(deserializer)?, 1 << 20, u64::MAX, "1MiB or more")
 }
 
 fn within<E: serde::de::Error>(bytes: u64, least: u64, most: u64, allowed: &str) -> Result<u64, E> {

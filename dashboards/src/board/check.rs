@@ -6,8 +6,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::nearest;
 use super::{Board, Panel, PanelKind, UNITS};
+use model::text::nearest;
 
 /// Byte offset and message.
 type Problem = (usize, String);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::{Error, Location, Spanned};
 
 use super::{FILE_BYTES_MAX, Lang, LogExpr, Rule, RuleError, RuleFile, RuleGroup, RuleKind, parse_duration};
-use crate::board::nearest::nearest;
+use model::text::nearest;
 
 /// Scalars such as `tier: 1.10` are text too, as they are written.
 type Texts = BTreeMap<String, Spanned<String>>;

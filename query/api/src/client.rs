@@ -180,7 +180,11 @@ impl Client {
         matches!(self.http.get(url).send().await, Ok(response) if response.status().is_success())
     }
 
-    async fn prometheus(&self, path: &str, parameters: &[(&str, String)]) -> Result<MetricsData, ClientError> {
+    async fn prometheus(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<MetricsData, ClientError> {
         let url = format!("{}/prometheus/api/v1/{path}", self.base);
         let response = self
             .http
@@ -216,7 +220,11 @@ impl Client {
         decode(response, &url).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Result<reqwest::Response, ClientError> {
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &str,
+    ) -> Result<reqwest::Response, ClientError> {
         let response = request
             .send()
             .await
@@ -281,11 +289,14 @@ where
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                let item = tail_item(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
+                let item =
+                    tail_item(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
                 return Some((item, (bytes, pending, url)));
             }
             match bytes.next().await {
-                Some(Ok(chunk)) if pending.len() + chunk.len() <= LINE_BYTES_MAX => pending.extend_from_slice(&chunk),
+                Some(Ok(chunk)) if pending.len() + chunk.len() <= LINE_BYTES_MAX => {
+                    pending.extend_from_slice(&chunk)
+                }
                 Some(Err(source)) => {
                     let error = ClientError::Unreachable { url: url.clone(), source };
                     return Some((Err(error), (bytes, pending, url)));

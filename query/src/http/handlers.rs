@@ -17,8 +17,8 @@ use query_api::{QueryStats, SqlRequest};
 use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
-use crate::nearest::nearest;
 use crate::{journey, logs, search, services, sql};
+use model::text::nearest;
 
 /// How far back a journey is looked for when `from` is not given.
 const JOURNEY_RANGE_DEFAULT: Duration = Duration::from_secs(24 * 3600);

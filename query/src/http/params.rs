@@ -10,7 +10,7 @@ use model::{TimeRange, UnixNano};
 
 use super::error::ApiError;
 use super::routes::Param;
-use crate::nearest::nearest;
+use model::text::nearest;
 
 /// What `from` is when it is not given.
 pub(super) const RANGE_DEFAULT: Duration = Duration::from_secs(15 * 60);

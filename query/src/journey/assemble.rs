@@ -1,9 +1,9 @@
 //! From what a closure found to a [`Journey`]: one pass each for parents, messages, traces, outcome,
 //! time and rows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::{IdTerm, TimeRange, TraceId, UnixNano};
+use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::{
     Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, TimeClass,
     TimeSpent,
@@ -100,7 +100,9 @@ fn clamp_times(spans: &mut [SpanRecord], logs: &mut [LogRecord]) {
     logs.iter_mut().for_each(|log| log.time = bounded(log.time));
 }
 
-/// From the start of the earliest row to the end of the latest.
+/// From the start of the earliest row to the end of the latest. A log record that names a span which is
+/// here does not stretch the axis: it was written while the span was open, and a time outside is that of
+/// a coarse clock, as in access logs with whole seconds.
 fn axis(spans: &[SpanRecord], logs: &[LogRecord], messages: &Messages) -> TimeRange {
     let mut axis = TimeRange { from: UnixNano::MAX, to: UnixNano::MIN };
     let mut cover = |from: UnixNano, to: UnixNano| {
@@ -111,7 +113,9 @@ fn axis(spans: &[SpanRecord], logs: &[LogRecord], messages: &Messages) -> TimeRa
         cover(span.start, span.end());
         span.events.iter().for_each(|event| cover(event.time, event.time));
     }
-    logs.iter().for_each(|log| cover(log.time, log.time));
+    let known: HashSet<(TraceId, SpanId)> = spans.iter().map(|span| (span.trace_id, span.span_id)).collect();
+    let placed = |log: &&LogRecord| log.trace_id.zip(log.span_id).is_some_and(|ids| known.contains(&ids));
+    logs.iter().filter(|log| !placed(log)).for_each(|log| cover(log.time, log.time));
     messages.waits.iter().for_each(|wait| cover(wait.start, wait.start.plus(wait.duration_nano)));
     axis
 }

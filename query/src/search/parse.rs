@@ -14,7 +14,7 @@ use model::{Severity, SpanId, TraceId};
 
 use super::ast::{Expr, Field, Op, Operand, Pattern, Term, Test};
 use super::{DEPTH_MAX, SearchError, TERM_BYTES_MAX, TERMS_MAX, TEXT_BYTES_MAX};
-use crate::nearest::nearest;
+use model::text::nearest;
 
 /// Reads a search.
 pub(super) fn parse(text: &str) -> Result<Expr, SearchError> {

@@ -19,7 +19,7 @@ use storage::schema;
 
 use super::functions::{OFFERED, REFUSED};
 use super::{SqlError, SqlLimits};
-use crate::nearest::nearest;
+use model::text::nearest;
 
 /// The tables of a statement.
 const TABLES: [&str; 3] = [Signal::Traces.table(), Signal::Logs.table(), Signal::Metrics.table()];

@@ -1,8 +1,8 @@
 //! Builders for the column shapes that the tables share: text maps, id lists, lists of structs.
 
 use arrow::array::{
-    ArrayBuilder, FixedSizeBinaryBuilder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder, StructBuilder,
-    TimestampNanosecondBuilder,
+    ArrayBuilder, FixedSizeBinaryBuilder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder,
+    StructBuilder, TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use model::ids::IdTerms;
@@ -66,7 +66,11 @@ pub(crate) fn event_list() -> ListBuilder<StructBuilder> {
     struct_list(schema::event_fields(), builders)
 }
 
-pub(crate) fn append_event(list: &mut ListBuilder<StructBuilder>, event: &EventView<'_>, scratch: &mut String) {
+pub(crate) fn append_event(
+    list: &mut ListBuilder<StructBuilder>,
+    event: &EventView<'_>,
+    scratch: &mut String,
+) {
     let row = list.values();
     field::<TimestampNanosecondBuilder>(row, 0).append_value(event.time.0);
     field::<StringBuilder>(row, 1).append_value(event.name);

@@ -93,7 +93,8 @@ impl RowBuilder for LogBuilder {
             Arc::new(self.resource_attributes.finish()),
             Arc::new(self.scope.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Logs), columns).expect("the columns are built to the schema")
+        RecordBatch::try_new(schema::schema(Signal::Logs), columns)
+            .expect("the columns are built to the schema")
     }
 }
 
@@ -108,7 +109,9 @@ impl LogBuilder {
             AnyValue::KvList(bytes) => Repeated::new(bytes, 1),
             _ => Repeated::new(&[], 1),
         };
-        let all = attributes(context.resource.resource).chain(attributes(record.attributes)).chain(attributes(mapped));
+        let all = attributes(context.resource.resource)
+            .chain(attributes(record.attributes))
+            .chain(attributes(mapped));
         for attribute in all {
             context.ids.on_attribute(attribute.key, &attribute.value, found);
         }

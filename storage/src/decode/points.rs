@@ -8,10 +8,10 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Float64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder, UInt64Builder,
 };
+use model::Signal;
 use model::ids::IdTerms;
 use model::otlp::metrics::{DataPointView, PointValue, packed, prometheus_name, quantile, sanitise};
 use model::otlp::{MetricView, attributes, value};
-use model::Signal;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::columns::{self, TextMapBuilder};
@@ -96,7 +96,8 @@ impl RowBuilder for PointBuilder {
             Arc::new(self.series_id.finish()),
             Arc::new(self.value.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Metrics), columns).expect("the columns are built to the schema")
+        RecordBatch::try_new(schema::schema(Signal::Metrics), columns)
+            .expect("the columns are built to the schema")
     }
 }
 
@@ -193,7 +194,11 @@ fn resource_labels(context: &Context<'_>) -> Vec<(String, String)> {
         text
     };
     let namespace = text("service.namespace");
-    let job = if namespace.is_empty() { context.service.to_owned() } else { format!("{namespace}/{}", context.service) };
+    let job = if namespace.is_empty() {
+        context.service.to_owned()
+    } else {
+        format!("{namespace}/{}", context.service)
+    };
     let mut labels = vec![("job".to_owned(), job), ("service_name".to_owned(), context.service.to_owned())];
     let instance = text("service.instance.id");
     if !instance.is_empty() {

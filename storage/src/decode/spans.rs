@@ -6,9 +6,9 @@ use arrow::array::{
     ArrayRef, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, RecordBatch, StringBuilder, StructBuilder,
     TimestampNanosecondBuilder,
 };
+use model::Signal;
 use model::ids::IdTerms;
 use model::otlp::{SpanView, attributes};
-use model::Signal;
 
 use super::columns::{self, TextMapBuilder, append_attributes, append_id, append_ids};
 use super::{Context, Outcome, RowBuilder, believable};
@@ -121,7 +121,8 @@ impl RowBuilder for SpanBuilder {
             Arc::new(self.events.finish()),
             Arc::new(self.links.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Traces), columns).expect("the columns are built to the schema")
+        RecordBatch::try_new(schema::schema(Signal::Traces), columns)
+            .expect("the columns are built to the schema")
     }
 }
 
@@ -129,7 +130,8 @@ fn find_ids(context: &Context<'_>, found: &mut IdTerms, span: &SpanView<'_>) {
     found.clear();
     let events = span.events().flat_map(|event| attributes(event.attributes));
     let links = span.links().flat_map(|link| attributes(link.attributes));
-    let all = attributes(context.resource.resource).chain(attributes(span.attributes)).chain(events).chain(links);
+    let all =
+        attributes(context.resource.resource).chain(attributes(span.attributes)).chain(events).chain(links);
     for attribute in all {
         context.ids.on_attribute(attribute.key, &attribute.value, found);
     }

@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 use crate::rows::{LogRows, PointRows, SpanRows};
@@ -58,8 +58,7 @@ fn a_span_becomes_a_row_with_its_events_links_and_ids() {
         attributes: vec![text("exception.message", "timeout"), text("correlation_id", "c-9")],
         ..span::Event::default()
     }];
-    original.links =
-        vec![span::Link { trace_id: vec![8; 16], span_id: vec![2; 8], ..span::Link::default() }];
+    original.links = vec![span::Link { trace_id: vec![8; 16], span_id: vec![2; 8], ..span::Link::default() }];
     original.status = Some(Status { code: 2, message: "late".to_owned() });
     let batch = decoded(Signal::Traces, &traces(vec![original]));
     let rows = SpanRows::new(&batch.rows);
@@ -127,8 +126,10 @@ fn metrics_request(data: metrics::metric::Data) -> Vec<u8> {
         data: Some(data),
         ..metrics::Metric::default()
     };
-    let scope_metrics = vec![metrics::ScopeMetrics { metrics: vec![metric], ..metrics::ScopeMetrics::default() }];
-    let group = metrics::ResourceMetrics { resource: resource("billing"), scope_metrics, ..Default::default() };
+    let scope_metrics =
+        vec![metrics::ScopeMetrics { metrics: vec![metric], ..metrics::ScopeMetrics::default() }];
+    let group =
+        metrics::ResourceMetrics { resource: resource("billing"), scope_metrics, ..Default::default() };
     ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_to_vec()
 }
 

@@ -48,8 +48,7 @@ impl Segment {
         let data = dir.join("data.parquet");
         let doing = || format!("opening `{}`", data.display());
         let file = File::open(&data).context(ErrorKind::Damaged, doing)?;
-        let options = ArrowReaderOptions::new()
-            .with_page_index_policy(PageIndexPolicy::Optional);
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         let has_index = schema::group_column(meta.signal).is_some();
         let index = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;

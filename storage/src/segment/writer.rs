@@ -87,14 +87,16 @@ fn sort_keys(signal: Signal, rows: &RecordBatch) -> Vec<SortColumn> {
 
 fn bucket(time: &ArrayRef) -> ArrayRef {
     let times = time.as_primitive::<TimestampNanosecondType>();
-    Arc::new(Int64Array::from_iter_values(times.values().iter().map(|nanos| nanos.div_euclid(TIME_BUCKET_NANO))))
+    Arc::new(Int64Array::from_iter_values(
+        times.values().iter().map(|nanos| nanos.div_euclid(TIME_BUCKET_NANO)),
+    ))
 }
 
 fn write_parquet(path: &Path, signal: Signal, rows: &RecordBatch) -> Result<(), Error> {
     let doing = || format!("writing `{}`", path.display());
     let file = File::create(path).context(ErrorKind::Retry, doing)?;
-    let mut writer =
-        ArrowWriter::try_new(file, rows.schema(), Some(properties(signal))).context(ErrorKind::Retry, doing)?;
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties(signal)))
+        .context(ErrorKind::Retry, doing)?;
     writer.write(rows).context(ErrorKind::Retry, doing)?;
     writer.close().context(ErrorKind::Retry, doing)?;
     Ok(())

@@ -82,5 +82,5 @@ fn the_log_rule_fires_five_seconds_after_the_first_timeout() {
     let notices = engine.evaluate(at(5), &source);
     assert_eq!(told(&notices), ["AcquirerTimeouts firing"]);
     let summary = &notices[0].annotations["summary"];
-    assert_eq!(summary, "billing: the acquirer did not answer 1 times within a minute");
+    assert_eq!(summary, "billing: acquirer timeouts within the last minute: 1");
 }
