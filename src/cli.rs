@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Ui(ui::UiArgs),
     /// Run the server: collector, store, queries and rules in one process
     Serve(serve::ServeArgs),
-    /// Start a server, a shop of nine services, an agent and traffic, and open the terminal UI
+    /// Start a server, a shop of ten services, an agent and traffic, and open the terminal UI
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
     /// Show everything one ID reaches, as one timeline

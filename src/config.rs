@@ -37,7 +37,7 @@ pub(crate) struct Config {
 pub(crate) struct StoreConfig {
     /// Rows in memory that make them be written as segments. Default: 262144.
     pub(crate) seal_rows: usize,
-    /// Age of the oldest row in memory that makes it be written. Default: `1m`.
+    /// Age of the oldest row in memory that makes it be written. Default: `10m`.
     #[serde(with = "units::duration")]
     #[schemars(with = "String")]
     pub(crate) seal_interval: Duration,

@@ -3,12 +3,12 @@
 //! ```text
 //! silmari demo ─┬─ silmari serve     store in a temporary folder, rules for the shop
 //!               ├─ silmari-agent     tails the shop's log files, takes its OTLP, ships to the server
-//!               ├─ silmari-shop      nine services and more, their broker, seeded traffic
+//!               ├─ silmari-shop      ten services, their broker, seeded traffic
 //!               └─ terminal UI, or one page of text when there is no terminal
 //! ```
 //!
-//! Invariant: however the demo ends, its parts end with it — each holds a pipe from it as standard input
-//! and stops when that closes — and the folder is gone.
+//! Invariant: however the demo ends, its parts end with it: each holds a pipe from it as standard input and
+//! stops when that closes. The folder is removed at every end but `kill -9`.
 
 mod parts;
 mod story;
@@ -94,15 +94,17 @@ async fn show(client: query_api::Client, arguments: &DemoArgs, in_terminal: bool
         .map_err(|error| Failure::runtime(error.to_string()))
 }
 
-/// Ctrl-C, or SIGTERM.
+/// Ctrl-C, SIGTERM, or the terminal going away.
 async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let signals = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(signals.0), signal(signals.1), signal(signals.2))
     else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }

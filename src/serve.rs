@@ -70,10 +70,10 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let data_dir = arguments.data_dir.clone();
     let config = build_config(arguments)?;
     let clock = SystemClock::shared();
-    let store = build_store(&config, data_dir.clone(), &clock).await?;
-    let (rules, alerts) = build_rules(&config, &store, &clock, data_dir.join("rules.json"))?;
     let listener = bind(config.api.listen).await?;
     let api = listener.local_addr()?;
+    let store = build_store(&config, data_dir.clone(), &clock).await?;
+    let (rules, alerts) = build_rules(&config, &store, &clock, (data_dir.join("rules.json"), api))?;
     let collector = build_collector(&config, &store, &clock).await?;
     let stop = CancellationToken::new();
     let rules = tokio::spawn(rules.run(stop.clone()));
@@ -156,7 +156,7 @@ fn build_rules(
     config: &Config,
     store: &Arc<Store>,
     clock: &Arc<dyn Clock>,
-    state_file: PathBuf,
+    (state_file, api): (PathBuf, SocketAddr),
 ) -> Result<(rules::Service, rules::Handle), Failure> {
     let named = |kind: &str, urls: &[String], make: fn(&str, &str) -> Result<rules::Receiver, String>| {
         let named = urls.iter().enumerate().map(|(at, url)| make(&format!("{kind} {}", at + 1), url));
@@ -168,7 +168,7 @@ fn build_rules(
         files: config.rules.paths.clone(),
         state_file: Some(state_file),
         interval: config.rules.interval,
-        external_url: format!("http://{}", config.api.listen),
+        external_url: format!("http://{api}"),
         receivers,
         ..rules::Settings::default()
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fixtures::server::TestServer;
+use fixtures::server::{ServerSettings, TestServer};
 use model::SystemClock;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use query_api::{Client, SqlRequest};
@@ -32,6 +32,8 @@ async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) 
     let mut acknowledged = Vec::new();
     let mut number = first;
     while !stop.load(Ordering::SeqCst) {
+        // About a thousand records a second each: enough to be hit, and few enough to be compared.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         let (body, bodies) = request(sender, number);
         number += 1;
         let sent = client
@@ -49,12 +51,26 @@ async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) 
     (acknowledged, number)
 }
 
+async fn count(api: &str) -> usize {
+    let query = "select count(*) from logs where service = 'load'".to_owned();
+    let answer = Client::new(api).sql(&SqlRequest { query, limit: None }).await.expect("a row");
+    answer.rows[0][0].as_u64().expect("a number") as usize
+}
+
 async fn stored(api: &str) -> Vec<String> {
     let query = "select body from logs where service = 'load'".to_owned();
     let request = SqlRequest { query, limit: Some(100_000) };
     let answer = Client::new(api).sql(&request).await.expect("rows");
     assert!(answer.cuts.is_empty(), "{:?}", answer.cuts);
     answer.rows.iter().map(|row| row[0].as_str().expect("text").to_owned()).collect()
+}
+
+/// A server that seals every few hundred rows, so that kills hit seals too.
+async fn start(folder: &std::path::Path) -> TestServer {
+    let config = folder.join("silmari.toml");
+    std::fs::write(&config, "[store]\nseal_rows = 500\n").expect("written");
+    let settings = ServerSettings::new(folder.join("data")).config(config);
+    TestServer::start_with(settings).await.expect("starts every time")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +80,7 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
     let mut next = [0; SENDERS as usize];
     let mut killed_while_sending = 0;
     for round in 0..ROUNDS {
-        let mut server = TestServer::start(folder.path()).await.expect("starts after every kill");
+        let mut server = start(folder.path()).await;
         let stop = Arc::new(AtomicBool::new(false));
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
@@ -76,11 +92,16 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
         let wanted = 200 * (round + 1);
         let api = server.api().to_owned();
         let enough = || async {
-            let rows = stored(&api).await.len();
+            let rows = count(&api).await;
             (rows >= acknowledged.len() + wanted).then_some(()).ok_or(format!("{rows} rows"))
         };
         eventually(Duration::from_secs(30), enough).await;
-        server.kill9().await.expect("killed");
+        // Every third round is asked to stop instead, which seals under load.
+        if round % 3 == 2 {
+            server.stop().await.expect("stops");
+        } else {
+            server.kill9().await.expect("killed");
+        }
         killed_while_sending += senders.iter().filter(|sender| !sender.is_finished()).count();
         stop.store(true, Ordering::SeqCst);
         for (sender, task) in senders.into_iter().enumerate() {
@@ -91,7 +112,7 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
     }
     assert!(killed_while_sending > 0, "no kill hit a sender: the test says nothing");
 
-    let server = TestServer::start(folder.path()).await.expect("starts");
+    let server = start(folder.path()).await;
     let rows = stored(server.api()).await;
     let found: BTreeSet<&String> = rows.iter().collect();
     assert_eq!(found.len(), rows.len(), "a record is there twice");

@@ -47,7 +47,7 @@ where
     }
 }
 
-/// A server that knows the shop's id kinds.
+/// A server that knows the shop's id kinds and seals only when it is told to or stops.
 pub(crate) async fn server(folder: &Path) -> TestServer {
     let ids = folder.join("ids.yaml");
     std::fs::write(&ids, fixtures::shop::IDS_YAML).expect("written");

@@ -33,10 +33,11 @@ mod traces;
 mod tests;
 
 use model::{IdRules, IdTerm, TimeRange, UnixNano};
-use query_api::{Journey, QueryStats};
-use storage::{ScanStats, Snapshot};
+use query_api::Journey;
+use storage::Snapshot;
 use thiserror::Error;
 
+use crate::reads::{query_stats, read_cuts};
 use records::{Records, StoreRecords};
 
 /// How far a journey may grow. What a limit leaves out is named in [`Journey::cuts`].
@@ -94,6 +95,7 @@ pub fn find(
     let mut records = StoreRecords::new(snapshot, range);
     let mut journey = find_in(&mut records, ids, id, range, snapshot.taken_at(), limits)?;
     journey.stats = query_stats(&records.stats);
+    journey.cuts.extend(read_cuts(&records.stats));
     Ok(journey)
 }
 
@@ -113,14 +115,4 @@ fn find_in<R: Records>(
     }
     let until = now.min(range.to);
     Ok(assemble::assemble(found, assemble::Question { id: id.trim().to_owned(), range, until }, limits))
-}
-
-fn query_stats(stats: &ScanStats) -> QueryStats {
-    QueryStats {
-        rows_scanned: stats.rows_scanned,
-        segments_read: stats.segments_read,
-        segments_pruned: stats.segments_pruned,
-        head_rows: stats.head_rows,
-        elapsed_nano: 0,
-    }
 }

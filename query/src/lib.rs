@@ -21,6 +21,7 @@ pub mod journey;
 pub mod limits;
 pub mod logs;
 pub mod promql;
+mod reads;
 mod rule_source;
 pub mod rules;
 pub mod search;

@@ -19,10 +19,11 @@ use std::ops::ControlFlow;
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
-use query_api::{LogsAnswer, QueryStats};
+use query_api::LogsAnswer;
 use storage::{Error, ScanOrder, ScanStats, Snapshot};
 
 use crate::limits::Cancel;
+use crate::reads::{query_stats, read_cuts};
 use crate::search::Query;
 use collect::Collector;
 
@@ -50,7 +51,9 @@ pub fn search(
         collector.add(batch, query);
         cancel.flow()
     })?;
-    Ok(collector.finish(stats))
+    let mut answer = collector.finish(query_stats(&stats));
+    answer.cuts.extend(read_cuts(&stats));
+    Ok(answer)
 }
 
 /// Calls `visit` with the batches in which a match can stand: those that carry an id the search
@@ -61,7 +64,7 @@ fn visit_candidates(
     range: TimeRange,
     cancel: &Cancel,
     visit: &mut dyn FnMut(&RecordBatch) -> ControlFlow<()>,
-) -> Result<QueryStats, Error> {
+) -> Result<ScanStats, Error> {
     let mut stats = ScanStats::default();
     match query.required_ids() {
         Some(terms) => {
@@ -73,16 +76,5 @@ fn visit_candidates(
         }
         None => snapshot.scan(Signal::Logs, &range, &[], ScanOrder::Newest, &mut stats, visit)?,
     }
-    Ok(query_stats(&stats))
-}
-
-/// What a read cost, as answers say it.
-pub(crate) fn query_stats(stats: &ScanStats) -> QueryStats {
-    QueryStats {
-        rows_scanned: stats.rows_scanned,
-        segments_read: stats.segments_read,
-        segments_pruned: stats.segments_pruned,
-        head_rows: stats.head_rows,
-        elapsed_nano: 0,
-    }
+    Ok(stats)
 }

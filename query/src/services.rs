@@ -26,7 +26,7 @@ use query_api::{Cut, ServicesAnswer};
 use storage::{Error, ScanOrder, ScanStats, Snapshot};
 
 use crate::limits::Cancel;
-use crate::logs::query_stats;
+use crate::reads::{query_stats, read_cuts};
 use columns::{LogColumns, SpanColumns};
 use queues::Queues;
 use red::Services;
@@ -64,7 +64,7 @@ pub fn overview(snapshot: &Snapshot, range: TimeRange, cancel: &Cancel) -> Resul
     })?;
 
     let now = snapshot.taken_at().min(range.to);
-    let mut cuts = Vec::new();
+    let mut cuts = read_cuts(&stats);
     cuts.extend(cut(
         services.left_out,
         "spans and log records of further services",

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::{DemoArgs, FAULTS};
 use crate::exit::Failure;
 
-const READY_MAX: Duration = Duration::from_secs(30);
+const READY_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(8);
 
 /// One child. It ends when its standard input closes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{SystemClock, TimeRange};
-use query_api::{AlertState, AlertsAnswer, Client, Journey};
+use query_api::{AlertState, AlertsAnswer, Client, ClientError, Journey};
 use tokio::time::Instant;
 
 use crate::exit::Failure;
@@ -36,11 +36,14 @@ fn last(duration: Duration) -> TimeRange {
 /// Asks again until there is an answer.
 async fn until<T, F>(deadline: Instant, what: &str, ask: impl Fn() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<Option<T>, Failure>>,
+    F: Future<Output = Result<Option<T>, ClientError>>,
 {
     loop {
-        if let Some(answer) = ask().await? {
-            return Ok(answer);
+        match ask().await {
+            Ok(Some(answer)) => return Ok(answer),
+            // Too busy just now, or not there yet.
+            Ok(None) | Err(ClientError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         if Instant::now() > deadline {
             return Err(Failure::runtime(format!(
@@ -52,7 +55,7 @@ where
 }
 
 /// The journey of a purchase whose payment was slow and that went through all the same.
-async fn whole_journey(client: &Client) -> Result<Option<Journey>, Failure> {
+async fn whole_journey(client: &Client) -> Result<Option<Journey>, ClientError> {
     let logs = client.logs(SLOW_PAYMENT, last(RANGE), 100).await?;
     let orders = logs.records.iter().flat_map(|record| &record.ids).filter(|id| id.kind == "order_id");
     let mut seen: Vec<&str> = orders.map(|id| id.value.as_str()).collect();
@@ -61,8 +64,8 @@ async fn whole_journey(client: &Client) -> Result<Option<Journey>, Failure> {
         let journey = match client.journey(order, last(RANGE)).await {
             Ok(journey) => journey,
             // Its spans are on their way.
-            Err(query_api::ClientError::Refused(_)) => continue,
-            Err(error) => return Err(error.into()),
+            Err(ClientError::Refused(_)) => continue,
+            Err(error) => return Err(error),
         };
         if journey.services.iter().any(|service| service == "notify") && journey.counts.messages >= 3 {
             return Ok(Some(journey));
@@ -71,7 +74,7 @@ async fn whole_journey(client: &Client) -> Result<Option<Journey>, Failure> {
     Ok(None)
 }
 
-async fn firing(client: &Client) -> Result<Option<AlertsAnswer>, Failure> {
+async fn firing(client: &Client) -> Result<Option<AlertsAnswer>, ClientError> {
     let alerts = client.alerts().await?;
     Ok(alerts.rules.iter().any(|rule| rule.state == AlertState::Firing).then_some(alerts))
 }

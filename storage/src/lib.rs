@@ -33,5 +33,5 @@ pub use error::{Error, ErrorKind};
 pub use frame::{Compression, Frame, decompress};
 pub use fs::{DiskFile, Fs, RealFs};
 pub use head::HeadBatch;
-pub use snapshot::{ScanOrder, ScanStats, Snapshot};
+pub use snapshot::{LOOKUP_ROWS_MAX, ScanOrder, ScanStats, Snapshot};
 pub use store::{Durable, Settings, Store, StoreStats};

@@ -8,8 +8,7 @@
 //! 5 trim    WAL files that end at or before S
 //! ```
 //!
-//! A crash before 3 leaves folders that the catalog does not name: they are overwritten when the same
-//! sequences are sealed again. A crash after 3 replays nothing twice, because replay begins after S.
+//! A crash before 3 leaves folders that the catalog does not name and nobody reads. A crash after 3 replays nothing twice, because replay begins after S.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,6 +26,8 @@ use crate::store::{Shared, Store};
 use crate::wal::Wal;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// After a seal that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Seals when rows or age demand it, until the store is gone.
 pub(crate) async fn run(store: Weak<Store>) {
@@ -38,6 +39,7 @@ pub(crate) async fn run(store: Weak<Store>) {
         let Some(store) = store.upgrade() else { return };
         if is_due && let Err(error) = store.seal().await {
             tracing::error!("sealing the head failed and will be tried again: {error}");
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }
@@ -49,7 +51,8 @@ fn is_old(shared: &Shared) -> bool {
 }
 
 /// Moves all of the head into segments.
-pub(crate) async fn seal(shared: &Arc<Shared>, wal: &Wal<Batch>) -> Result<(), Error> {
+pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Batch>>) -> Result<(), Error> {
+    let shared = &shared;
     let _one_at_a_time = shared.seal_lock.lock().await;
     let (batches, sequence) = take(shared);
     if batches.is_empty() {
@@ -58,7 +61,10 @@ pub(crate) async fn seal(shared: &Arc<Shared>, wal: &Wal<Batch>) -> Result<(), E
     match write_and_commit(shared, batches, sequence).await {
         Ok(segments) => {
             swap(shared, segments);
-            wal.trim(sequence).await.map(|_| ())
+            if let Err(error) = wal.trim(sequence).await {
+                tracing::warn!("the wal keeps files that are in segments until the next seal: {error}");
+            }
+            Ok(())
         }
         Err(error) => {
             give_back(shared);
@@ -69,6 +75,7 @@ pub(crate) async fn seal(shared: &Arc<Shared>, wal: &Wal<Batch>) -> Result<(), E
 
 fn take(shared: &Shared) -> (Vec<Arc<HeadBatch>>, u64) {
     let mut state = shared.state();
+    assert!(state.sealing.is_empty(), "one seal at a time, and each gives back or swaps what it took");
     state.sealing = std::mem::take(&mut state.active);
     state.oldest = None;
     (state.sealing.clone(), state.stats.wal_sequence)
@@ -108,7 +115,13 @@ async fn write_and_commit(
     for meta in &metas {
         segments.push(Segment::open(&shared.settings.data_dir, meta.clone())?);
     }
-    shared.catalog.commit(&metas, sequence).await?;
+    if let Err(error) = shared.catalog.commit(&metas, sequence).await {
+        // The answer may have been lost after the commit was done.
+        if shared.catalog.wal_sequence().await.is_ok_and(|committed| committed >= sequence) {
+            return Ok(segments);
+        }
+        return Err(error);
+    }
     Ok(segments)
 }
 

@@ -15,6 +15,7 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
 use crate::rows;
 use crate::schema::time_column;
+use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::table::{STORE_URL, SnapshotTable};
 
@@ -38,7 +39,14 @@ pub struct ScanStats {
     pub segments_pruned: u64,
     /// Rows of the head looked at.
     pub head_rows: u64,
+    /// Segments whose rows are missing because they cannot be read.
+    pub segments_unreadable: u64,
+    /// Whether a lookup ended early, at [`LOOKUP_ROWS_MAX`] rows.
+    pub is_cut: bool,
 }
+
+/// Rows one lookup copies at most.
+pub const LOOKUP_ROWS_MAX: usize = 500_000;
 
 /// Head and segments at one instant. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +54,7 @@ pub struct Snapshot {
     taken_at: UnixNano,
     head: Arc<[Arc<HeadBatch>]>,
     segments: Arc<[Arc<Segment>]>,
+    unreadable: Arc<[SegmentMeta]>,
 }
 
 enum Part<'a> {
@@ -63,8 +72,20 @@ impl Part<'_> {
 }
 
 impl Snapshot {
-    pub(crate) fn new(taken_at: UnixNano, head: Vec<Arc<HeadBatch>>, segments: Vec<Arc<Segment>>) -> Self {
-        Self { taken_at, head: head.into(), segments: segments.into() }
+    pub(crate) fn new(
+        taken_at: UnixNano,
+        head: Vec<Arc<HeadBatch>>,
+        segments: Vec<Arc<Segment>>,
+        unreadable: Arc<[SegmentMeta]>,
+    ) -> Self {
+        Self { taken_at, head: head.into(), segments: segments.into(), unreadable }
+    }
+
+    /// Counts the segments of a signal that should have been read and could not be opened.
+    fn count_unreadable(&self, signal: Signal, range: &TimeRange, stats: &mut ScanStats) {
+        let missing =
+            self.unreadable.iter().filter(|meta| meta.signal == signal && meta.time.overlaps(range));
+        stats.segments_unreadable += missing.count() as u64;
     }
 
     /// When it was taken.
@@ -96,8 +117,11 @@ impl Snapshot {
     /// other rows of the same trace are found by asking for `trace_id=…`. `trace_id=<hex>` finds a
     /// trace, `link=<hex>` the spans that link to it. `points` carry no ids and are never found.
     ///
+    /// At most [`LOOKUP_ROWS_MAX`] rows or a few more; `stats` says when there were others, and how many
+    /// segments could not be read.
+    ///
     /// # Errors
-    /// When a segment cannot be read.
+    /// For defects of ours only.
     pub fn lookup(
         &self,
         signal: Signal,
@@ -106,29 +130,37 @@ impl Snapshot {
         stats: &mut ScanStats,
     ) -> Result<Vec<RecordBatch>, Error> {
         let mut found = Vec::new();
-        let mut keep = |batch: RecordBatch, stats: &mut ScanStats| -> Result<(), Error> {
+        let mut left = LOOKUP_ROWS_MAX;
+        let mut keep = |batch: RecordBatch, left: &mut usize, stats: &mut ScanStats| -> Result<(), Error> {
             stats.rows_scanned += batch.num_rows() as u64;
-            found.extend(within(signal, batch, range)?);
+            stats.is_cut |= *left == 0;
+            if let Some(rows) = within(signal, batch, range)?.filter(|_| *left > 0) {
+                *left = left.saturating_sub(rows.num_rows());
+                found.push(rows);
+            }
             Ok(())
         };
         for batch in self.head(signal).filter(|batch| batch.time.overlaps(range)) {
             stats.head_rows += batch.rows.num_rows() as u64;
             if let Some(rows) = batch.lookup(terms)? {
-                keep(rows, stats)?;
+                keep(rows, &mut left, stats)?;
             }
         }
+        self.count_unreadable(signal, range, stats);
         for segment in self.segments(signal) {
-            let batches = match segment.meta().time.overlaps(range) {
-                true => segment.lookup(terms)?,
-                false => Vec::new(),
-            };
-            if batches.is_empty() {
+            if !segment.meta().time.overlaps(range) {
                 stats.segments_pruned += 1;
                 continue;
             }
-            stats.segments_read += 1;
-            for batch in batches {
-                keep(batch, stats)?;
+            match segment.lookup(terms, left) {
+                Ok(batches) if batches.is_empty() => stats.segments_pruned += 1,
+                Ok(batches) => {
+                    stats.segments_read += 1;
+                    for batch in batches {
+                        keep(batch, &mut left, stats)?;
+                    }
+                }
+                Err(error) => missing(&error, stats),
             }
         }
         Ok(found)
@@ -138,7 +170,7 @@ impl Snapshot {
     /// column comes always). The visit can end the scan.
     ///
     /// # Errors
-    /// When a segment cannot be read.
+    /// For defects of ours only; `stats` counts segments that could not be read.
     pub fn scan(
         &self,
         signal: Signal,
@@ -152,6 +184,7 @@ impl Snapshot {
         if !columns.is_empty() && !columns.contains(&time_column(signal)) {
             columns.push(time_column(signal));
         }
+        self.count_unreadable(signal, range, stats);
         for part in self.parts(signal, range, order, stats) {
             let mut step = |batch: RecordBatch, stats: &mut ScanStats| -> Result<ControlFlow<()>, Error> {
                 stats.rows_scanned += batch.num_rows() as u64;
@@ -164,7 +197,13 @@ impl Snapshot {
                 }
                 Part::Segment(segment) => {
                     stats.segments_read += 1;
-                    segment.scan(range, &columns, &mut |batch| step(batch, stats))?
+                    match segment.scan(range, &columns, &mut |batch| step(batch, stats)) {
+                        Ok(flow) => flow,
+                        Err(error) => {
+                            missing(&error, stats);
+                            ControlFlow::Continue(())
+                        }
+                    }
                 }
             };
             if flow.is_break() {
@@ -201,6 +240,12 @@ impl Snapshot {
     pub fn object_store() -> (&'static str, Arc<dyn object_store::ObjectStore>) {
         (STORE_URL, crate::table::object_store())
     }
+}
+
+/// A segment that went bad while the store is open: its rows are missing from the answer, which says so.
+fn missing(error: &Error, stats: &mut ScanStats) {
+    tracing::error!("{error}: its rows are missing from an answer");
+    stats.segments_unreadable += 1;
 }
 
 fn project(rows: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, Error> {

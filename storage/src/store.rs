@@ -10,7 +10,8 @@
 //! Invariants: a batch is in exactly one of `active`, `sealing` and a segment; the three change under
 //! one lock, so that a snapshot sees each row once.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, Frame, decompress};
 use crate::fs::{Fs, RealFs};
 use crate::head::HeadBatch;
+use crate::schema::FORMAT_VERSION;
+use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
@@ -38,7 +41,8 @@ pub struct Settings {
     pub seal_rows: usize,
     /// Age of the head's oldest row that makes it be sealed.
     pub seal_interval: Duration,
-    /// Bytes of rows in the head above which appends are refused until sealing has caught up.
+    /// Bytes of rows in the head above which appends are refused until sealing has caught up. From half
+    /// of it on the head is sealed.
     pub head_bytes_max: usize,
     /// Size of a WAL file in bytes.
     pub wal_segment_bytes: u64,
@@ -54,7 +58,7 @@ impl Settings {
         Self {
             data_dir: data_dir.into(),
             seal_rows: 262_144,
-            seal_interval: Duration::from_secs(60),
+            seal_interval: Duration::from_secs(600),
             head_bytes_max: 1 << 30,
             wal_segment_bytes: 64 << 20,
             records_per_request_max: 200_000,
@@ -93,6 +97,8 @@ pub(crate) struct State {
     pub(crate) active: Vec<Arc<HeadBatch>>,
     pub(crate) sealing: Vec<Arc<HeadBatch>>,
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Segments the catalog names and that cannot be opened: answers say that their rows are missing.
+    pub(crate) unreadable: Arc<[SegmentMeta]>,
     pub(crate) oldest: Option<UnixNano>,
     pub(crate) stats: StoreStats,
 }
@@ -129,7 +135,9 @@ impl Shared {
             state.stats.head_bytes += batch.bytes() as u64;
             state.oldest.get_or_insert(self.clock.now());
             state.active.push(Arc::clone(&batch));
-            if state.stats.head_rows as usize >= self.settings.seal_rows {
+            let is_full = state.stats.head_rows as usize >= self.settings.seal_rows
+                || state.stats.head_bytes as usize >= self.settings.head_bytes_max / 2;
+            if is_full {
                 self.seal_wanted.notify_one();
             }
             batch
@@ -143,8 +151,10 @@ impl Shared {
 pub struct Store {
     shared: Arc<Shared>,
     ids: Arc<IdRules>,
-    wal: Wal<Batch>,
+    wal: Arc<Wal<Batch>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
+    /// Held as long as the store is open: one process at a time.
+    _lock: File,
 }
 
 impl std::fmt::Debug for Store {
@@ -167,10 +177,12 @@ impl Store {
         let data_dir = settings.data_dir.clone();
         std::fs::create_dir_all(&data_dir)
             .context(ErrorKind::FixInput, || format!("creating the data folder `{}`", data_dir.display()))?;
+        let lock = lock(&data_dir).await?;
+        sweep(&data_dir);
         let catalog = Catalog::open(&data_dir).await?;
         let shared = build_shared(settings, clock, catalog).await?;
-        let wal = build_wal(&shared, &ids).await?;
-        let store = Arc::new(Self { shared, ids, wal, sealer: Mutex::new(None) });
+        let wal = Arc::new(build_wal(&shared, &ids).await?);
+        let store = Arc::new(Self { shared, ids, wal, sealer: Mutex::new(None), _lock: lock });
         let sealer = tokio::spawn(crate::seal::run(Arc::downgrade(&store)));
         *store.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
         Ok(store)
@@ -213,7 +225,7 @@ impl Store {
     pub fn snapshot(&self) -> Snapshot {
         let state = self.shared.state();
         let head = state.sealing.iter().chain(&state.active).map(Arc::clone).collect();
-        Snapshot::new(self.shared.clock.now(), head, state.segments.clone())
+        Snapshot::new(self.shared.clock.now(), head, state.segments.clone(), Arc::clone(&state.unreadable))
     }
 
     /// Batches as they become visible. A receiver that falls behind by more than a thousand misses
@@ -227,7 +239,14 @@ impl Store {
     /// # Errors
     /// `Retry` when the disk refuses; the rows stay in the head and in the WAL.
     pub async fn seal(&self) -> Result<(), Error> {
-        crate::seal::seal(&self.shared, &self.wal).await
+        // A task of its own: a caller that goes away must not leave a seal half done.
+        let seal = crate::seal::seal(Arc::clone(&self.shared), Arc::clone(&self.wal));
+        tokio::spawn(seal).await.context(ErrorKind::Internal, || "sealing the head".to_owned())?
+    }
+
+    /// Whether requests can be made durable just now: the WAL is not refusing because of its disk.
+    pub fn is_ready(&self) -> bool {
+        !self.wal.stats().is_refusing
     }
 
     /// The id rules that are applied.
@@ -266,20 +285,29 @@ async fn build_shared(
     catalog: Catalog,
 ) -> Result<Arc<Shared>, Error> {
     let mut state = State::default();
+    let mut unreadable = Vec::new();
     for meta in catalog.segments().await? {
-        let bytes = meta.bytes;
-        match Segment::open(&settings.data_dir, meta) {
+        if meta.format_version > FORMAT_VERSION {
+            return Err(Error::damaged(format!(
+                "segment `{}` has format {}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
+                meta.path(),
+                meta.format_version
+            )));
+        }
+        match Segment::open(&settings.data_dir, meta.clone()) {
             Ok(segment) => {
                 state.stats.segments += 1;
-                state.stats.segment_bytes += bytes;
+                state.stats.segment_bytes += meta.bytes;
                 state.segments.push(segment);
             }
             Err(error) => {
-                tracing::error!("{error}: its rows are left out of every answer");
+                tracing::error!("{error}: answers will say that its rows are missing");
                 state.stats.segments_unreadable += 1;
+                unreadable.push(meta);
             }
         }
     }
+    state.unreadable = unreadable.into();
     Ok(Arc::new(Shared {
         settings,
         clock,
@@ -301,11 +329,11 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
             wal::Settings { segment_bytes: shared.settings.wal_segment_bytes, ..wal::Settings::default() };
         let mut undecodable = 0;
         let mut replay = |record: ReplayRecord| -> Result<(), Error> {
-            match replayed(&shared, &ids, &record) {
+            match replayed(&ids, &record) {
                 Ok(batch) => shared.push(record.sequence, batch),
                 Err(problem) => {
                     undecodable += 1;
-                    tracing::error!("wal record {}: {problem}: it is left out", record.sequence);
+                    quarantine(&shared.settings.data_dir, &record, &problem);
                 }
             }
             Ok(())
@@ -322,16 +350,64 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
     tokio::task::spawn_blocking(open).await.context(ErrorKind::Internal, || "replaying the wal".to_owned())?
 }
 
-fn replayed(shared: &Shared, ids: &IdRules, record: &ReplayRecord) -> Result<Batch, String> {
-    let limits = &shared.settings;
+/// Limits of replay. They are not settings: what was acknowledged under larger settings than today's has
+/// to come back.
+const REPLAY_BYTES_MAX: usize = 1 << 30;
+
+fn replayed(ids: &IdRules, record: &ReplayRecord) -> Result<Batch, String> {
     let signal =
         Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
     let compression = Compression::from_code(record.compression)
         .ok_or_else(|| format!("unknown compression {}", record.compression))?;
-    let request = decompress(compression, &record.payload, limits.request_bytes_max)
-        .map_err(|error| error.to_string())?;
-    decode::decode(signal, &request, ids, record.received_at, limits.records_per_request_max)
-        .map_err(|error| error.to_string())
+    let request =
+        decompress(compression, &record.payload, REPLAY_BYTES_MAX).map_err(|error| error.to_string())?;
+    decode::decode(signal, &request, ids, record.received_at, usize::MAX).map_err(|error| error.to_string())
+}
+
+/// Keeps a payload that cannot be replayed where the WAL's trimming does not reach it.
+fn quarantine(data_dir: &Path, record: &ReplayRecord, problem: &str) {
+    let dir = data_dir.join("quarantine");
+    let file = dir.join(format!("record-{:020}.bin", record.sequence));
+    let kept = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, &record.payload));
+    match kept {
+        Ok(()) => tracing::error!("wal record {}: {problem}: kept in `{}`", record.sequence, file.display()),
+        Err(error) => tracing::error!("wal record {}: {problem}: lost, {error}", record.sequence),
+    }
+}
+
+/// Takes the data folder for this process. Waits a little for one that is just ending.
+async fn lock(data_dir: &Path) -> Result<File, Error> {
+    let path = data_dir.join("lock");
+    let doing = || format!("locking `{}`", path.display());
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.context(ErrorKind::FixInput, doing)?;
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(error) => return Err(error).context(ErrorKind::FixInput, doing),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::FixInput,
+        format!("another silmari uses `{}`: stop it, or choose another --data-dir", data_dir.display()),
+    ))
+}
+
+const LOCK_TRIES: usize = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Removes what a crash left half written: folders that never got their final name.
+fn sweep(data_dir: &Path) {
+    for signal in Signal::ALL {
+        let Ok(entries) = std::fs::read_dir(data_dir.join("segments").join(signal.table())) else { continue };
+        let left = entries.filter_map(Result::ok).map(|entry| entry.path());
+        for path in left.filter(|path| path.extension().is_some_and(|extension| extension == "tmp")) {
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                tracing::warn!("`{}` could not be removed: {error}", path.display());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use model::Clock;
@@ -34,9 +34,12 @@ fn elapsed(stats: &mut QueryStats, clock: &dyn Clock, start: Duration) {
     stats.elapsed_nano = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
 }
 
-pub(super) async fn ready() -> &'static str {
+pub(super) async fn ready(State(app): State<App>) -> Response {
     // The store is open before there is a router: its WAL has been replayed.
-    "ready\n"
+    match app.engine.store.is_ready() {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk refuses the wal\n").into_response(),
+    }
 }
 
 pub(super) async fn metrics(State(app): State<App>) -> Response {

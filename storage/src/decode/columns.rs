@@ -1,16 +1,24 @@
 //! Builders for the column shapes that the tables share: text maps, id lists, lists of structs.
 
 use arrow::array::{
-    ArrayBuilder, FixedSizeBinaryBuilder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder,
-    StructBuilder, TimestampNanosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, MapBuilder, MapFieldNames,
+    RecordBatch, StringBuilder, StructBuilder, TimestampNanosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields};
+use model::Signal;
 use model::ids::IdTerms;
 use model::otlp::{EventView, LinkView, attributes};
 use model::wire::Repeated;
 
 use super::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
 use crate::schema;
+
+/// The finished columns as a batch that holds no more memory than its rows need: builders begin with room
+/// for a thousand values.
+pub(crate) fn batch(signal: Signal, mut columns: Vec<ArrayRef>) -> RecordBatch {
+    columns.iter_mut().for_each(Array::shrink_to_fit);
+    RecordBatch::try_new(schema::schema(signal), columns).expect("the columns are built to the schema")
+}
 
 pub(crate) type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
 

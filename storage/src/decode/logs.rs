@@ -13,7 +13,6 @@ use model::{Severity, Signal, UnixNano};
 
 use super::columns::{self, TextMapBuilder, append_attributes, append_id, append_ids, cut};
 use super::{Context, Outcome, RowBuilder, VALUE_BYTES_MAX, believable};
-use crate::schema;
 
 pub(super) struct LogBuilder {
     time: TimestampNanosecondBuilder,
@@ -93,8 +92,7 @@ impl RowBuilder for LogBuilder {
             Arc::new(self.resource_attributes.finish()),
             Arc::new(self.scope.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Logs), columns)
-            .expect("the columns are built to the schema")
+        columns::batch(Signal::Logs, columns)
     }
 }
 

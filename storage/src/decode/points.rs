@@ -16,7 +16,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::columns::{self, TextMapBuilder};
 use super::{ATTRIBUTES_MAX, Context, FUTURE_NANO_MAX, Outcome, RowBuilder};
-use crate::schema;
 
 pub(super) struct PointBuilder {
     time: TimestampNanosecondBuilder,
@@ -96,8 +95,7 @@ impl RowBuilder for PointBuilder {
             Arc::new(self.series_id.finish()),
             Arc::new(self.value.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Metrics), columns)
-            .expect("the columns are built to the schema")
+        columns::batch(Signal::Metrics, columns)
     }
 }
 

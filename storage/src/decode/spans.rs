@@ -12,7 +12,6 @@ use model::otlp::{SpanView, attributes};
 
 use super::columns::{self, TextMapBuilder, append_attributes, append_id, append_ids};
 use super::{Context, Outcome, RowBuilder, believable};
-use crate::schema;
 
 /// Events and links kept per span.
 const CHILDREN_MAX: usize = 128;
@@ -121,8 +120,7 @@ impl RowBuilder for SpanBuilder {
             Arc::new(self.events.finish()),
             Arc::new(self.links.finish()),
         ];
-        RecordBatch::try_new(schema::schema(Signal::Traces), columns)
-            .expect("the columns are built to the schema")
+        columns::batch(Signal::Traces, columns)
     }
 }
 

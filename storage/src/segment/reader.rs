@@ -21,7 +21,7 @@ use parquet::file::statistics::Statistics;
 use super::SegmentMeta;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndex;
-use crate::schema::{self, FORMAT_VERSION, time_column};
+use crate::schema::{self, time_column};
 
 const BATCH_ROWS: usize = 8_192;
 
@@ -37,13 +37,6 @@ pub(crate) struct Segment {
 impl Segment {
     /// Opens the segment that the catalog describes.
     pub(crate) fn open(data_dir: &Path, meta: SegmentMeta) -> Result<Arc<Self>, Error> {
-        if meta.format_version > FORMAT_VERSION {
-            return Err(Error::damaged(format!(
-                "segment `{}` has format {}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
-                meta.path(),
-                meta.format_version
-            )));
-        }
         let dir = data_dir.join(meta.path());
         let data = dir.join("data.parquet");
         let doing = || format!("opening `{}`", data.display());
@@ -67,18 +60,24 @@ impl Segment {
         &self.data
     }
 
-    /// The rows of every group that carries one of the terms; empty when none does.
-    pub(crate) fn lookup(&self, terms: &[String]) -> Result<Vec<RecordBatch>, Error> {
+    /// The rows of every group that carries one of the terms, empty when none does. Reading ends after
+    /// the batch with which there are more than `rows_max`.
+    pub(crate) fn lookup(&self, terms: &[String], rows_max: usize) -> Result<Vec<RecordBatch>, Error> {
         let Some(index) = &self.index else { return Ok(Vec::new()) };
         let ranges = index.lookup(terms)?;
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = Vec::new();
+        let (mut found, mut rows) = (Vec::new(), 0);
         let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), self.meta.rows as usize);
         let reader = self.builder()?.with_row_selection(selection).build();
         for batch in reader.context(ErrorKind::Damaged, || self.doing())? {
-            found.push(batch.context(ErrorKind::Damaged, || self.doing())?);
+            let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
+            rows += batch.num_rows();
+            found.push(batch);
+            if rows > rows_max {
+                break;
+            }
         }
         Ok(found)
     }

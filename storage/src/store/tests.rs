@@ -184,3 +184,65 @@ async fn subscribers_see_batches_as_they_become_visible() {
     assert_eq!(tail.recv().await.expect("a batch").rows_before, 0);
     assert_eq!(tail.recv().await.expect("a batch").rows_before, 1);
 }
+
+#[tokio::test]
+async fn closing_while_the_background_seals_loses_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::at(NOW);
+    let settings = Settings { seal_rows: 3, ..Settings::new(dir.path()) };
+    let store = Store::open(settings, Arc::new(IdRules::default()), clock).await.expect("opens");
+    for number in 0..20 {
+        // Every third row wakes the sealer, which then is at work when the store is closed.
+        append(&store, &format!("row {number:02}"), Some(1), "ORD-1", number).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let store = open(dir.path()).await;
+    assert_eq!(scanned(&store, TimeRange::ALL).len(), 20);
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_a_seal_leaves_it_to_finish() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    // Polled once, then dropped.
+    let given_up = tokio::time::timeout(Duration::ZERO, store.seal()).await;
+    append(&store, "two", Some(2), "ORD-2", 0).await;
+    store.seal().await.expect("sealed");
+    assert_eq!(scanned(&store, TimeRange::ALL), ["one", "two"], "given up: {}", given_up.is_err());
+    assert_eq!(store.stats().head_rows, 0);
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_same_folder_is_refused_and_touches_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    let clock = ManualClock::at(NOW);
+    let second = Store::open(Settings::new(dir.path()), Arc::new(IdRules::default()), clock).await;
+    let error = second.expect_err("the folder is taken").to_string();
+    assert!(error.contains("another silmari"), "{error}");
+    assert_eq!(scanned(&store, TimeRange::ALL), ["one"]);
+}
+
+#[tokio::test]
+async fn a_small_request_takes_little_of_the_heads_budget() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    let bytes = store.stats().head_bytes;
+    assert!(bytes < 8_192, "one log record is booked at {bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_under_larger_limits_comes_back_under_smaller_ones() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    drop(store);
+    let small = Settings { request_bytes_max: 1, records_per_request_max: 0, ..Settings::new(dir.path()) };
+    let clock = ManualClock::at(NOW);
+    let store = Store::open(small, Arc::new(IdRules::default()), clock).await.expect("opens");
+    check_fill(&store);
+}

@@ -1,0 +1,239 @@
+//! How long it takes to follow an order through the store.
+//!
+//! ```text
+//! first half of the orders  ─► several segments ─┐
+//! second half               ─► head             ─┴─► snapshot ─► journey::find          in this process
+//!                                                            └─► query API ─► Client    over HTTP
+//! ```
+//!
+//! Invariant: a journey counts only when it has every trace, span and log record that was made for its order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use model::{Clock, Signal, TimeRange};
+use query::Engine;
+use query_api::{Client, Journey};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use storage::{Compression, Frame, Store};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::latency::{Latencies, millis};
+use crate::options::Options;
+use crate::request::Message;
+use crate::server::BenchStore;
+use crate::table::{Table, whole};
+use crate::workload::{Order, Start, Workload};
+
+/// As far back as the query API looks.
+const RANGE: Duration = Duration::from_secs(24 * 3600);
+/// How long before now the first trace began.
+const HISTORY: Duration = Duration::from_secs(3600);
+/// One in so many journeys of a case is looked for before it is measured.
+const WARM_UP: usize = 10;
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Spans and log records in the head.
+    pub head_rows: [u64; 2],
+    /// Spans and log records in segments.
+    pub segment_rows: [u64; 2],
+    segments: u64,
+    filling: Duration,
+    /// What was measured, case by case.
+    pub cases: Vec<Case>,
+}
+
+/// Journeys that were looked for in one way.
+#[derive(Clone, Debug)]
+pub struct Case {
+    name: &'static str,
+    /// How long each took.
+    pub latencies: Latencies,
+    /// Spans and log records of all of them.
+    pub rows: usize,
+}
+
+/// Fills a new store below `dir` and looks for orders in it.
+///
+/// # Errors
+/// When anything fails, or a journey lacks something.
+pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Report> {
+    let bench = BenchStore::open(dir, &clock, |settings| {
+        // This benchmark decides what is sealed.
+        settings.seal_rows = usize::MAX;
+        settings.seal_interval = RANGE;
+        settings.head_bytes_max = usize::MAX;
+    })
+    .await?;
+    let start = clock.monotonic();
+    let (sealed, head) = fill(&bench.store, options, &clock).await?;
+    let filling = clock.monotonic().saturating_sub(start);
+    let snapshot = bench.store.snapshot();
+    let [spans, logs] = [Signal::Traces, Signal::Logs].map(|signal| snapshot.row_counts(signal));
+    drop(snapshot);
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let mut cases = Vec::new();
+    for (name, orders) in [("from the head", &head), ("from segments", &sealed)] {
+        let asked = pick(&mut rng, orders, options.journeys)?;
+        let (store, clock) = (Arc::clone(&bench.store), Arc::clone(&clock));
+        cases.push(tokio::task::spawn_blocking(move || in_process(name, &store, &asked, &*clock)).await??);
+    }
+    let asked = pick(&mut rng, &[head, sealed].concat(), options.journeys)?;
+    cases.push(over_http(&bench.store, &asked, &clock).await?);
+    let segments = bench.store.stats().segments;
+    bench.close().await?;
+    let (head_rows, segment_rows) = ([spans.0, logs.0], [spans.1, logs.1]);
+    Ok(Report { head_rows, segment_rows, segments, filling, cases })
+}
+
+/// Fills the segments and the head; returns the orders of each.
+async fn fill(
+    store: &Arc<Store>,
+    options: &Options,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Vec<Order>, Vec<Order>)> {
+    let half = options.spans.div_ceil(2);
+    let signals = vec![Signal::Traces, Signal::Logs];
+    let time = clock.now().minus(HISTORY);
+    let start = Start { seed: options.seed, lot: 1, time, records: options.records, signals };
+    let (messages, sealed, time) = Workload::new(start.clone()).complete(half);
+    for part in messages.chunks(messages.len().div_ceil(options.segments.max(1)).max(1)) {
+        append(store, part, &**clock).await?;
+        store.seal().await.context("seal the head")?;
+    }
+    let (messages, head, _) = Workload::new(Start { lot: 2, time, ..start }).complete(half);
+    append(store, &messages, &**clock).await?;
+    Ok((sealed, head))
+}
+
+async fn append(store: &Arc<Store>, messages: &[Message], clock: &dyn Clock) -> anyhow::Result<()> {
+    for message in messages {
+        let (signal, received_at) = (message.signal, clock.now());
+        let batch = store.decode(signal, &message.protobuf, received_at).context("decode a request")?;
+        ensure!(batch.rows() == message.records, "{} of {} became rows", batch.rows(), message.records);
+        let payload = zstd::bulk::compress(&message.protobuf, 1).context("compress a request")?.into();
+        let frame = Frame { signal, compression: Compression::Zstd, received_at, payload };
+        store.append(frame, batch).await.context("append a request")?;
+    }
+    Ok(())
+}
+
+fn pick(rng: &mut StdRng, orders: &[Order], count: usize) -> anyhow::Result<Vec<Order>> {
+    ensure!(!orders.is_empty(), "there is no order to look for");
+    Ok((0..count.max(1)).map(|_| orders[rng.random_range(0..orders.len())].clone()).collect())
+}
+
+fn in_process(name: &'static str, store: &Store, asked: &[Order], clock: &dyn Clock) -> anyhow::Result<Case> {
+    let limits = query::journey::Limits::default();
+    let find = |order: &Order| -> anyhow::Result<usize> {
+        let snapshot = store.snapshot();
+        let range = TimeRange::last(RANGE, clock.now());
+        let journey = query::journey::find(&snapshot, store.ids(), &order.id, range, &limits)
+            .with_context(|| format!("look for {}", order.id))?;
+        checked(order, &journey)
+    };
+    for order in asked.iter().step_by(WARM_UP) {
+        find(order)?;
+    }
+    let (mut durations, mut rows) = (Vec::with_capacity(asked.len()), 0);
+    for order in asked {
+        let start = clock.monotonic();
+        rows += find(order)?;
+        durations.push(clock.monotonic().saturating_sub(start));
+    }
+    Ok(Case { name, latencies: durations.into(), rows })
+}
+
+async fn over_http(store: &Arc<Store>, asked: &[Order], clock: &Arc<dyn Clock>) -> anyhow::Result<Case> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the query API")?;
+    let client = Client::new(&format!("http://{}", listener.local_addr().context("the address of the API")?));
+    let stop = CancellationToken::new();
+    let engine = Engine::new(Arc::clone(store), Arc::clone(clock));
+    let serving = tokio::spawn(query::http::serve(engine, listener, stop.clone()));
+    let find = async |order: &Order| -> anyhow::Result<usize> {
+        let range = TimeRange::last(RANGE, clock.now());
+        let journey =
+            client.journey(&order.id, range).await.with_context(|| format!("ask for {}", order.id))?;
+        checked(order, &journey)
+    };
+    for order in asked.iter().step_by(WARM_UP) {
+        find(order).await?;
+    }
+    let (mut durations, mut rows) = (Vec::with_capacity(asked.len()), 0);
+    for order in asked {
+        let start = clock.monotonic();
+        rows += find(order).await?;
+        durations.push(clock.monotonic().saturating_sub(start));
+    }
+    drop(client);
+    stop.cancel();
+    serving.await.context("the query API panicked")?.context("serve the query API")?;
+    Ok(Case { name: "over HTTP, from both", latencies: durations.into(), rows })
+}
+
+/// The rows of a journey that has all that its order has.
+fn checked(order: &Order, journey: &Journey) -> anyhow::Result<usize> {
+    let counts = &journey.counts;
+    if (counts.traces, counts.spans, counts.logs) != (order.traces, order.spans, order.logs) {
+        bail!("the journey of {order:?} has {counts:?}, cuts {:?}", journey.cuts);
+    }
+    Ok(counts.spans + counts.logs)
+}
+
+impl Report {
+    /// Everything as text.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new("journeys: everything that belongs to one order");
+        let rows =
+            |[spans, logs]: [u64; 2]| format!("{} spans, {} logs", whole(spans as f64), whole(logs as f64));
+        table.row("in the head", "", rows(self.head_rows));
+        table.row("in segments", whole(self.segments as f64), rows(self.segment_rows));
+        table.row("filled in", millis(self.filling), "");
+        for case in &self.cases {
+            let mean = case.rows as f64 / case.latencies.count().max(1) as f64;
+            let remark = format!("{}  ({mean:.0} rows each)", case.latencies.text());
+            table.row(case.name, whole(case.latencies.count() as f64), remark);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use model::SystemClock;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn orders_are_found_whole_in_head_and_segments_and_over_http() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options =
+            ["journey", "--spans", "2000", "--records", "64", "--journeys", "20", "--segments", "2"];
+        let options = Options::parse_from(options);
+        let report = run(&options, dir.path(), SystemClock::shared()).await.expect("runs");
+        assert_eq!(report.segments, 4, "two of each signal");
+        let rows = report.head_rows.into_iter().chain(report.segment_rows);
+        assert!(rows.into_iter().all(|rows| rows >= 1_000), "{report:?}");
+        assert_eq!(report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(), [20; 3]);
+        assert!(report.table().to_string().contains("over HTTP"));
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_journey_that_lacks_a_span_fails_the_benchmark() {
+        let (dir, clock) = (tempfile::tempdir().expect("a folder"), SystemClock::shared());
+        let bench = BenchStore::open(dir.path(), &clock, |_| {}).await.expect("opens");
+        let options = Options::parse_from(["journey", "--spans", "200", "--segments", "1"]);
+        let (sealed, _) = fill(&bench.store, &options, &clock).await.expect("fills");
+        let mut asked = vec![sealed[0].clone()];
+        in_process("whole", &bench.store, &asked, &*clock).expect("has all");
+        asked[0].spans += 1;
+        let error = in_process("lacking", &bench.store, &asked, &*clock).expect_err("one span is missing");
+        assert!(error.to_string().contains(&asked[0].id), "{error}");
+    }
+}
