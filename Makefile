@@ -15,9 +15,9 @@ demo: build
 build:
 	$(CARGO) build --locked --workspace --bins
 
-## test: every test, against the real binaries
-test: build
-	$(CARGO) test --locked --workspace
+## test: every test, against the real binaries, which cargo builds for them
+test:
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 ## check: what a change has to pass besides the tests
 check: lint deny tidy
@@ -35,7 +35,7 @@ $(DENY):
 	$(CARGO) install --locked --root $(TOOLS) cargo-deny@0.20.2
 
 ## tidy: crate arrows, file headers, generated pages
-tidy: build
+tidy:
 	$(CARGO) test --locked --package fixtures --test tidy
 
 ## reference: write the generated pages in docs/reference

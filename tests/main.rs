@@ -1,6 +1,7 @@
 //! The product's tests: the real binaries, real traffic, the shop's ledger as the oracle.
 //!
-//! They need `cargo build --bins` first, which `make test` does.
+//! They start `silmari`, `silmari-agent` and `silmari-shop` of the same build: `cargo test --workspace` builds all
+//! three. For this package alone, run `cargo build --workspace --bins` first.
 
 mod commands;
 mod demo;

@@ -107,8 +107,20 @@ impl Exporter {
     }
 
     /// Compresses a request as the configuration says; off the network's threads.
-    pub(crate) fn compress(&self, body: Vec<u8>) -> std::io::Result<Bytes> {
+    pub(crate) fn compress(&self, body: Bytes) -> std::io::Result<Bytes> {
         compress(self.compression, body)
+    }
+
+    /// After a failure of this host (its disk, its memory): says so and waits. `false` when shutdown
+    /// comes first.
+    async fn pause(&self, problem: &str, error: &std::io::Error, backoff: &mut Backoff) -> bool {
+        let wait = backoff.next(None);
+        tracing::error!(%error, ?wait, "{problem}; trying on");
+        tokio::select! {
+            biased;
+            () = self.stop.shutdown.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
     }
 
     /// Sends until the collector takes or refuses it, or shutdown.
@@ -196,17 +208,17 @@ const fn content_encoding(compression: Compression) -> Option<&'static str> {
     }
 }
 
-fn compress(compression: Compression, body: Vec<u8>) -> std::io::Result<Bytes> {
+fn compress(compression: Compression, body: Bytes) -> std::io::Result<Bytes> {
     use std::io::Write as _;
 
     Ok(match compression {
-        Compression::Zstd => zstd::encode_all(body.as_slice(), 1)?.into(),
+        Compression::Zstd => zstd::encode_all(body.as_ref(), 1)?.into(),
         Compression::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(&body)?;
             encoder.finish()?.into()
         }
-        Compression::None => body.into(),
+        Compression::None => body,
     })
 }
 

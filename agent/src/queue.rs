@@ -141,6 +141,8 @@ struct Inner {
     /// Records recovered from an earlier run, by signal.
     recovered: [u64; 3],
     lost: Vec<(Signal, u64)>,
+    /// What the last read failed with.
+    read_error: Option<String>,
 }
 
 impl Queue {
@@ -167,6 +169,7 @@ impl Queue {
             read_number: acknowledged,
             recovered: [0; 3],
             lost: Vec::new(),
+            read_error: None,
         };
         inner.recover()?;
         Ok(Self { inner: Mutex::new(inner), filled: Notify::new() })
@@ -197,9 +200,12 @@ impl Queue {
     /// `bytes_max` before compression. Empty when there is none.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails; nothing is skipped, the next call reads the same place again.
     pub fn take(&self, bytes_max: usize) -> io::Result<Vec<Spooled>> {
-        lock(&self.inner).take(bytes_max)
+        let mut inner = lock(&self.inner);
+        let taken = inner.take(bytes_max);
+        inner.read_error = taken.as_ref().err().map(ToString::to_string);
+        taken
     }
 
     /// Records found damaged since the last call.
@@ -226,6 +232,7 @@ impl Queue {
             bytes: inner.bytes(),
             bytes_max: inner.bytes_max,
             requests: inner.next_number - 1 - inner.acknowledged,
+            read_error: inner.read_error.clone(),
         }
     }
 }
@@ -330,7 +337,13 @@ impl Inner {
         let mut bytes = 0;
         loop {
             let before = (self.read_at, self.read_number);
-            let Some(next) = self.read_next()? else { break };
+            let next = match self.read_next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(error) if group.is_empty() => return Err(error),
+                // What was read leaves first; the next call meets the error again.
+                Err(_) => break,
+            };
             bytes += next.raw_bytes;
             let joins = group.first().is_none_or(|first| {
                 first.signal == next.signal

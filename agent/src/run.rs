@@ -6,6 +6,9 @@
 //! shutdown ─► listeners close, files are read to their present end, what is built is sent
 //!          ─► everything acknowledged, or 5 s, or a collector that does not answer ─► positions saved
 //! ```
+//!
+//! Invariant: no part ends unnoticed. One that ends before the shutdown starts it, and is the error of
+//! the run: an agent that ships only half of its data must not look well.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,8 +22,8 @@ use model::{Clock, Signal};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::export::{self, Exporter, Stop};
@@ -70,7 +73,7 @@ struct Listeners {
 /// Runs an agent until `shutdown`, then drains for at most 5 seconds.
 ///
 /// # Errors
-/// When it cannot start: see [`ErrorKind`].
+/// When it cannot start, or a part of it ends that should not: see [`ErrorKind`].
 pub async fn run(config: Config, shutdown: CancellationToken, clock: Arc<dyn Clock>) -> Result<(), Error> {
     Agent::start(config, clock).await?.run(shutdown).await
 }
@@ -136,47 +139,36 @@ impl Agent {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let stop = Stop { shutdown: shutdown.child_token(), deadline: CancellationToken::new() };
         let exporter = Exporter::new(&self.config.collector, Arc::clone(&self.shared), stop.clone());
-        let tasks = TaskTracker::new();
-        self.serve(&tasks, &stop);
-        tasks.spawn(export::spool::ship(Arc::clone(&exporter), Arc::clone(&self.queue)));
-        let reader = self.read_files(&tasks, &exporter, &stop)?;
-        tasks.close();
+        let mut parts = Parts::new();
+        self.serve(&mut parts, &stop);
+        let (spool_exporter, queue) = (Arc::clone(&exporter), Arc::clone(&self.queue));
+        parts.spawn(async move {
+            export::spool::ship(spool_exporter, queue).await;
+            Ok("the sender of the spool")
+        });
+        self.read_files(&mut parts, &exporter, &stop)?;
         tracing::info!(id = %self.shared.agent_id, addresses = ?self.addresses, "agent runs");
-
-        stop.shutdown.cancelled().await;
-        tracing::info!("draining");
-        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-            tracing::warn!("not everything was acknowledged in {DRAIN:?}; it is sent by the next run");
-            stop.deadline.cancel();
-            tasks.wait().await;
-        }
-        match reader.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::io("cannot save positions", error)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Runtime,
-                "the file reader panicked; positions are those of its last save",
-            )),
-        }
+        supervise(parts, &stop).await
     }
 
-    fn serve(&mut self, tasks: &TaskTracker, stop: &Stop) {
+    fn serve(&mut self, parts: &mut Parts, stop: &Stop) {
         let receiver =
             Receiver::new(Arc::clone(&self.queue), Arc::clone(&self.shared), self.resource.clone());
         let pages = status::http::router(Arc::clone(&self.shared));
         let listeners = std::mem::take(&mut self.listeners);
-        serve_on(tasks, listeners.otlp_grpc, otlp::router(Arc::clone(&receiver)), stop);
-        serve_on(tasks, listeners.otlp_http, otlp::router(receiver), stop);
-        serve_on(tasks, listeners.admin, pages, stop);
+        serve_on(
+            parts,
+            "the OTLP/gRPC listener",
+            listeners.otlp_grpc,
+            otlp::router(Arc::clone(&receiver)),
+            stop,
+        );
+        serve_on(parts, "the OTLP/HTTP listener", listeners.otlp_http, otlp::router(receiver), stop);
+        serve_on(parts, "the admin listener", listeners.admin, pages, stop);
     }
 
     /// Starts the thread of the file input and the loop that ships its batches.
-    fn read_files(
-        &mut self,
-        tasks: &TaskTracker,
-        exporter: &Arc<Exporter>,
-        stop: &Stop,
-    ) -> Result<tokio::sync::oneshot::Receiver<io::Result<()>>, Error> {
+    fn read_files(&mut self, parts: &mut Parts, exporter: &Arc<Exporter>, stop: &Stop) -> Result<(), Error> {
         let positions = Positions::in_folder(&self.config.agent.data_dir);
         let saved = std::mem::take(&mut self.saved);
         let tail =
@@ -191,7 +183,11 @@ impl Agent {
             deadline: stop.deadline.clone(),
             flush: self.config.collector.flush,
         };
-        tasks.spawn(export::files::ship(Arc::clone(exporter), batches, acknowledged_sender));
+        let exporter = Arc::clone(exporter);
+        parts.spawn(async move {
+            export::files::ship(exporter, batches, acknowledged_sender).await;
+            Ok("the sender of file batches")
+        });
         let (ended, reader) = tokio::sync::oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("files".to_owned()).spawn(move || {
@@ -200,23 +196,86 @@ impl Agent {
             ended.send(result).unwrap_or_default();
         });
         thread.map_err(|error| Error::io("cannot start the file reader", error))?;
-        Ok(reader)
+        parts.spawn(async move {
+            match reader.await {
+                Ok(Ok(())) => Ok("the file reader"),
+                Ok(Err(error)) => Err(Error::io("cannot save positions", error)),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Runtime,
+                    "the file reader panicked; positions are those of its last save",
+                )),
+            }
+        });
+        Ok(())
     }
 }
 
+/// What works at the same time; each part ends with its name, or with why it failed.
+type Parts = JoinSet<Result<&'static str, Error>>;
+
+/// Waits for shutdown or the early end of a part, then drains.
+async fn supervise(mut parts: Parts, stop: &Stop) -> Result<(), Error> {
+    let early = tokio::select! {
+        biased;
+        () = stop.shutdown.cancelled() => Ok(()),
+        Some(ended) = parts.join_next() => Err(ended_early(ended)),
+    };
+    if let Err(error) = &early {
+        tracing::error!(%error, "the agent ends");
+        stop.shutdown.cancel();
+    }
+    tracing::info!("draining");
+    let mut drained = Ok(());
+    if tokio::time::timeout(DRAIN, drain(&mut parts, &mut drained)).await.is_err() {
+        tracing::warn!("not everything was acknowledged in {DRAIN:?}; it is sent by the next run");
+        stop.deadline.cancel();
+        drain(&mut parts, &mut drained).await;
+    }
+    // A part that failed takes its neighbours along, and they may be noticed first: its error says more.
+    drained.and(early)
+}
+
+/// Waits for the end of every part and keeps the first failure.
+async fn drain(parts: &mut Parts, first: &mut Result<(), Error>) {
+    while let Some(ended) = parts.join_next().await {
+        if let Err(error) = ended.unwrap_or_else(|error| Err(panicked(&error))) {
+            tracing::error!(%error, "a part failed");
+            if first.is_ok() {
+                *first = Err(error);
+            }
+        }
+    }
+}
+
+fn ended_early(ended: Result<Result<&'static str, Error>, JoinError>) -> Error {
+    match ended {
+        Ok(Ok(name)) => Error::new(ErrorKind::Runtime, format!("{name} ended before the shutdown")),
+        Ok(Err(error)) => error,
+        Err(error) => panicked(&error),
+    }
+}
+
+fn panicked(error: &JoinError) -> Error {
+    Error::new(ErrorKind::Runtime, format!("a part of the agent failed: {error}"))
+}
+
 /// Serves a router until shutdown; requests under way are finished.
-fn serve_on(tasks: &TaskTracker, listener: Option<TcpListener>, router: Router, stop: &Stop) {
+fn serve_on(
+    parts: &mut Parts,
+    name: &'static str,
+    listener: Option<TcpListener>,
+    router: Router,
+    stop: &Stop,
+) {
     let Some(listener) = listener else { return };
     let (shutdown, deadline) = (stop.shutdown.clone(), stop.deadline.clone());
-    tasks.spawn(async move {
+    parts.spawn(async move {
         let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
         tokio::select! {
             served = serving => {
-                if let Err(error) = served {
-                    tracing::error!(%error, "a listener ended");
-                }
+                served.map(|()| name).map_err(|error| Error::io(format!("{name} failed"), error))
             }
-            () = deadline.cancelled() => {}
+            () = deadline.cancelled() => Ok(name),
         }
     });
 }
@@ -296,4 +355,54 @@ fn host_name() -> String {
     name.map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop() -> Stop {
+        Stop { shutdown: CancellationToken::new(), deadline: CancellationToken::new() }
+    }
+
+    /// A part that works until shutdown, as all should.
+    fn spawn_patient(parts: &mut Parts, stop: &Stop) {
+        let shutdown = stop.shutdown.clone();
+        parts.spawn(async move {
+            shutdown.cancelled().await;
+            Ok("the patient part")
+        });
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_early_ends_the_others_and_is_named() {
+        let (mut parts, stop) = (Parts::new(), stop());
+        spawn_patient(&mut parts, &stop);
+        parts.spawn(async { Ok("the hasty part") });
+        let error = supervise(parts, &stop).await.expect_err("too early");
+        assert_eq!(error.to_string(), "the hasty part ended before the shutdown");
+        assert_eq!(error.kind(), ErrorKind::Runtime);
+        assert!(stop.shutdown.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_more_than_the_early_end_it_caused() {
+        let (mut parts, stop) = (Parts::new(), stop());
+        spawn_patient(&mut parts, &stop);
+        parts.spawn(async { Ok("the neighbour") });
+        let shutdown = stop.shutdown.clone();
+        parts.spawn(async move {
+            shutdown.cancelled().await;
+            Err(Error::new(ErrorKind::Runtime, "the cause"))
+        });
+        assert_eq!(supervise(parts, &stop).await.expect_err("failed").to_string(), "the cause");
+    }
+
+    #[tokio::test]
+    async fn parts_that_end_after_the_shutdown_are_no_error() {
+        let (mut parts, stop) = (Parts::new(), stop());
+        spawn_patient(&mut parts, &stop);
+        stop.shutdown.cancel();
+        supervise(parts, &stop).await.expect("ended as asked");
+    }
 }

@@ -179,6 +179,9 @@ pub struct SpoolStatus {
     pub bytes_max: u64,
     /// Requests that wait.
     pub requests: u64,
+    /// Why it cannot be read at the moment; reading is tried again.
+    #[serde(default)]
+    pub read_error: Option<String>,
 }
 
 /// All of it at one moment; what `/status` serves.

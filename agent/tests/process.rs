@@ -2,9 +2,13 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use agent::{Agent, Config, ErrorKind, exit_code};
-use model::SystemClock;
+use model::{Clock, SystemClock, UnixNano};
+use tokio_util::sync::CancellationToken;
 
 use crate::collector::Collector;
 use crate::support::{Host, until};
@@ -70,6 +74,44 @@ async fn a_second_agent_on_one_data_directory_is_refused() {
     let _first = Agent::start(config(), SystemClock::shared()).await.expect("started");
     let error = Agent::start(config(), SystemClock::shared()).await.expect_err("held");
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Locked, exit_code::LOCKED));
+}
+
+/// The machine's clock, until it takes the thread that asks it down.
+#[derive(Debug)]
+struct FailingClock {
+    clock: Arc<dyn Clock>,
+    fails: AtomicBool,
+}
+
+impl Clock for FailingClock {
+    fn now(&self) -> UnixNano {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        assert!(!self.fails.load(Relaxed), "this clock fails on purpose");
+        self.clock.monotonic()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_reader_that_dies_ends_the_agent_with_an_error() {
+    let (host, collector) = (Host::new(), Collector::start().await);
+    let config = Config::parse(&host.settings(&collector.url(), ""), "test.toml", |_| None).expect("valid");
+    let clock = Arc::new(FailingClock { clock: SystemClock::shared(), fails: AtomicBool::new(false) });
+    let shared_clock: Arc<dyn Clock> = Arc::<FailingClock>::clone(&clock);
+    let agent = Agent::start(config, shared_clock).await.expect("started");
+    let shutdown = CancellationToken::new();
+    let working = tokio::spawn(agent.run(shutdown.clone()));
+    host.append("a.log", "1\n");
+    until("the line", || collector.texts() == ["1"]).await;
+    assert!(!working.is_finished());
+    clock.fails.store(true, Relaxed);
+    let ended = tokio::time::timeout(Duration::from_secs(30), working).await.expect("ends by itself");
+    let error = ended.expect("no panic of its own").expect_err("the reader is gone");
+    assert_eq!(error.exit_code(), exit_code::RUNTIME);
+    assert!(error.to_string().contains("the file reader panicked"), "{error}");
+    assert!(!shutdown.is_cancelled(), "nobody asked it to end");
 }
 
 #[tokio::test]

@@ -198,6 +198,29 @@ async fn a_full_spool_tells_senders_when_to_come_back_and_loses_nothing_it_took(
     agent.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_cannot_be_read_for_a_while_is_shown_and_shipped_later() {
+    let (host, mut collector) = (Host::new(), Collector::start().await);
+    collector.go_away().await;
+    let agent = host.agent(&collector.url(), LISTEN).await;
+    let mut client = LogsServiceClient::connect(grpc_url(&agent)).await.expect("connect");
+    client.export(logs(&["a"])).await.expect("taken");
+    until("an attempt to send it", || agent.status().collector.consecutive_failures > 0).await;
+    let segment = host.data.path().join("spool/0000000000000001.seg");
+    let only_first = std::fs::read(&segment).expect("read");
+    client.export(logs(&["b"])).await.expect("taken");
+    let whole = std::fs::read(&segment).expect("read");
+    std::fs::write(&segment, &only_first).expect("shortened behind the agent's back");
+    collector.come_back().await;
+    until("the read error", || agent.status().spool.read_error.is_some()).await;
+    assert_eq!(collector.texts(), ["a"]);
+    std::fs::write(&segment, &whole).expect("whole again");
+    until("the rest", || collector.texts() == ["a", "b"]).await;
+    until("the spool to be empty", || agent.status().spool.requests == 0).await;
+    let status = agent.stop().await;
+    assert_eq!((status.flows[2].output_records, status.spool.read_error), (2, None));
+}
+
 fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::Signal;
 use tokio::sync::mpsc;
 
+use super::backoff::Backoff;
 use super::{Delivery, Exporter, Outgoing};
 use crate::input::file::batch::Batch;
 use crate::input::file::task::Acknowledged;
@@ -30,15 +32,7 @@ pub(crate) async fn ship(
 /// Whether the batch is settled: taken, or refused for good.
 async fn ship_one(exporter: &Arc<Exporter>, records: u64, request: Vec<u8>) -> bool {
     let bytes = request.len() as u64;
-    let compressing = Arc::clone(exporter);
-    let body = match tokio::task::spawn_blocking(move || compressing.compress(request)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "cannot compress a batch");
-            return false;
-        }
-        Err(_) => return false,
-    };
+    let Some(body) = compress(exporter, request.into()).await else { return false };
     let outgoing = Outgoing { signal: Signal::Logs, encoding: Encoding::Protobuf, body };
     let flow = &exporter.shared.files;
     match exporter.deliver(&outgoing).await {
@@ -47,4 +41,17 @@ async fn ship_one(exporter: &Arc<Exporter>, records: u64, request: Vec<u8>) -> b
         Delivery::GivenUp => return false,
     }
     true
+}
+
+/// Compresses, again and again until it works; `None` when shutdown came first.
+async fn compress(exporter: &Arc<Exporter>, request: Bytes) -> Option<Bytes> {
+    let mut backoff = Backoff::default();
+    loop {
+        let (compressing, request) = (Arc::clone(exporter), request.clone());
+        match tokio::task::spawn_blocking(move || compressing.compress(request)).await {
+            Ok(Ok(body)) => return Some(body),
+            Ok(Err(error)) if exporter.pause("cannot compress a batch", &error, &mut backoff).await => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::Signal;
 
+use super::backoff::Backoff;
 use super::{Delivery, Exporter, Outgoing};
 use crate::config::Compression;
 use crate::queue::{Encoding, Queue, Spooled};
@@ -16,13 +17,7 @@ const JOINED_BYTES_MAX: usize = 1 << 20;
 pub(crate) async fn ship(exporter: Arc<Exporter>, queue: Arc<Queue>) {
     loop {
         let shutdown = exporter.stop.shutdown.is_cancelled();
-        let group = match queue.take(JOINED_BYTES_MAX) {
-            Ok(group) => group,
-            Err(error) => {
-                tracing::error!(%error, "cannot read the spool");
-                return;
-            }
-        };
+        let Some(group) = take(&exporter, &queue).await else { return };
         for (signal, records) in queue.take_lost() {
             // How many records the damaged requests held is no longer known; each counts as one.
             exporter.shared.otlp(signal).recovered(records);
@@ -40,6 +35,21 @@ pub(crate) async fn ship(exporter: Arc<Exporter>, queue: Arc<Queue>) {
         }
         if !ship_group(&exporter, &queue, group).await {
             return;
+        }
+    }
+}
+
+/// The next requests, read again and again until the disk gives them; `None` when shutdown came first.
+async fn take(exporter: &Exporter, queue: &Queue) -> Option<Vec<Spooled>> {
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match queue.take(JOINED_BYTES_MAX) {
+            Ok(group) => return Some(group),
+            Err(error) => error,
+        };
+        exporter.shared.set_spool(queue.status());
+        if !exporter.pause("cannot read the spool", &error, &mut backoff).await {
+            return None;
         }
     }
 }
@@ -91,7 +101,7 @@ async fn send(exporter: &Arc<Exporter>, group: &[Spooled]) -> Delivery {
                 // Concatenated export requests are one request: protobuf joins repeated fields.
                 zstd::stream::copy_decode(payload.as_ref(), &mut raw)?;
             }
-            compressing.compress(raw)
+            compressing.compress(raw.into())
         });
         match joined.await {
             Ok(Ok(body)) => body,

@@ -35,6 +35,8 @@ use crate::status::Shared;
 
 /// Bytes of a request, compressed or not.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Largest zstd window, as a power of two: 8 MiB, what RFC 8878 recommends to support.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// How long a sender may take for the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a refused sender should come back, in seconds.
@@ -205,9 +207,11 @@ fn decompress(body: &Bytes, compression: &str) -> Result<Bytes, Refusal> {
         "" | "identity" | "none" => Ok(body.clone()),
         "gzip" => read_bounded(flate2::read::MultiGzDecoder::new(body.as_ref())),
         "zstd" => {
-            let decoder =
-                zstd::Decoder::new(body.as_ref()).map_err(|error| Refusal::Malformed(error.to_string()))?;
-            read_bounded(decoder)
+            let decoder = zstd::Decoder::new(body.as_ref()).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Ok(decoder)
+            });
+            read_bounded(decoder.map_err(|error| Refusal::Malformed(error.to_string()))?)
         }
         other => Err(Refusal::UnknownEncoding(other.to_owned())),
     }
@@ -230,6 +234,20 @@ mod tests {
         let bomb: Bytes = zstd::encode_all(zeros.as_slice(), 1).expect("packed").into();
         assert!(bomb.len() < 10_000);
         assert!(matches!(decompress(&bomb, "zstd"), Err(Refusal::TooLarge)));
+    }
+
+    #[test]
+    fn a_zstd_window_above_8_mib_is_refused_and_one_of_8_mib_is_not() {
+        let packed = |window_log| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
+            encoder.window_log(window_log).expect("a window zstd knows");
+            std::io::Write::write_all(&mut encoder, b"small").expect("packed");
+            Bytes::from(encoder.finish().expect("packed"))
+        };
+        let largest = packed(ZSTD_WINDOW_LOG_MAX);
+        assert_eq!(decompress(&largest, "zstd").expect("within the limit"), "small");
+        let beyond = packed(ZSTD_WINDOW_LOG_MAX + 1);
+        assert!(matches!(decompress(&beyond, "zstd"), Err(Refusal::Malformed(_))));
     }
 
     #[test]

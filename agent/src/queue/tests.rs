@@ -125,6 +125,27 @@ fn bad_bytes_cost_only_the_request_they_hit() {
 }
 
 #[test]
+fn a_read_that_fails_skips_nothing_and_works_again_when_the_disk_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let queue = Queue::open(folder.path(), 1 << 20).expect("open");
+    for text in ["first", "second", "third"] {
+        queue.append(&request(Signal::Logs, 1, text)).expect("room");
+    }
+    let path = segments(folder.path()).pop().expect("one");
+    let whole = fs::read(&path).expect("read");
+    let at = memchr::memmem::find(&whole, b"second").expect("there");
+    fs::write(&path, &whole[..at]).expect("shortened behind the queue's back");
+    assert_eq!(texts(&queue.take(100).expect("what can be read")), ["first"]);
+    for _ in 0..2 {
+        queue.take(100).expect_err("the file is too short");
+    }
+    assert!(queue.status().read_error.is_some());
+    fs::write(&path, &whole).expect("whole again");
+    assert_eq!(texts(&queue.take(100).expect("read")), ["second", "third"]);
+    assert_eq!((queue.status().read_error, queue.take_lost()), (None, Vec::new()));
+}
+
+#[test]
 fn a_cursor_torn_while_written_leaves_the_one_before() {
     let folder = tempfile::tempdir().expect("folder");
     let queue = Queue::open(folder.path(), 1 << 20).expect("open");
