@@ -197,7 +197,7 @@ impl Report {
         let per_second = |amount: usize| amount as f64 / seconds;
         let each = |bytes: f64| format!("{:.1} B", bytes / self.records.max(1) as f64);
         let mut table = Table::new(format!("ingest: {name} over OTLP gRPC, durably acknowledged"));
-        let sealed = format!("{} seals meanwhile, {} refusals", self.seals, self.refusals);
+        let sealed = format!("{} seals finished meanwhile, {} refusals", self.seals, self.refusals);
         table.row("sent and found again", whole(self.records as f64), format!("in {seconds:.2} s, {sealed}"));
         table.row(format!("{name}/s"), whole(per_second(self.records)), "");
         let megabytes = |bytes: usize| format!("{:.1} MB/s", per_second(bytes) / 1e6);

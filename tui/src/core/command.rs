@@ -51,7 +51,7 @@ pub(crate) fn parse(text: &str, now: UnixNano) -> Result<Command, String> {
         "help" => Ok(Command::Help),
         "q" | "quit" | "exit" => Ok(Command::Quit),
         "" => Err("type a command, as in `corr ORD-4711`".to_owned()),
-        _ => Err(match nearest(word) {
+        _ => Err(match model::text::nearest(word, WORDS.iter().copied()) {
             Some(near) => format!("unknown command `{word}`: did you mean `{near}`?"),
             None => format!("unknown command `{word}`: known are {}", WORDS.join(", ")),
         }),
@@ -69,18 +69,6 @@ pub(crate) fn complete(text: &str) -> Option<String> {
         (Some(word), None) => Some(format!("{word} ")),
         _ => None,
     }
-}
-
-/// The word most of whose letter pairs are in `typed`, if enough are.
-fn nearest(typed: &str) -> Option<&'static str> {
-    let pairs = |text: &str| -> Vec<(char, char)> { text.chars().zip(text.chars().skip(1)).collect() };
-    let typed = pairs(&typed.to_lowercase());
-    WORDS
-        .iter()
-        .map(|word| (pairs(word).iter().filter(|pair| typed.contains(pair)).count(), *word))
-        .max_by_key(|(common, _)| *common)
-        .filter(|(common, _)| *common * 2 >= typed.len().max(2))
-        .map(|(_, word)| word)
 }
 
 /// `text` as one word of a shell command.
