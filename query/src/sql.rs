@@ -16,6 +16,7 @@ mod functions;
 mod guard;
 mod render;
 mod session;
+mod table;
 #[cfg(test)]
 mod tests;
 

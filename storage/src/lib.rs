@@ -25,7 +25,6 @@ mod seal;
 mod segment;
 mod snapshot;
 mod store;
-mod table;
 mod wal;
 
 pub use decode::{Batch, DecodeError};
@@ -33,5 +32,5 @@ pub use error::{Error, ErrorKind};
 pub use frame::{Compression, Frame, decompress};
 pub use fs::{DiskFile, Fs, RealFs};
 pub use head::HeadBatch;
-pub use snapshot::{LOOKUP_ROWS_MAX, ScanOrder, ScanStats, Snapshot};
+pub use snapshot::{LOOKUP_ROWS_MAX, ScanOrder, ScanStats, SegmentFile, Snapshot};
 pub use store::{Durable, Settings, Store, StoreStats};

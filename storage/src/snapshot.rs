@@ -17,7 +17,6 @@ use crate::rows;
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
-use crate::table::{STORE_URL, SnapshotTable};
 
 /// In which order a scan visits the parts of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,15 +230,41 @@ impl Snapshot {
         parts
     }
 
-    /// The signal's table over this snapshot, for DataFusion.
-    pub fn table(&self, signal: Signal) -> Arc<dyn datafusion::catalog::TableProvider> {
-        Arc::new(SnapshotTable::new(self.clone(), signal))
+    /// The rows of a signal that are in the head, batch by batch.
+    pub fn head_rows(&self, signal: Signal) -> impl Iterator<Item = &RecordBatch> {
+        self.head(signal).map(|batch| &batch.rows)
     }
 
-    /// The URL and the object store that a DataFusion session needs to read this snapshot's tables.
-    pub fn object_store() -> (&'static str, Arc<dyn object_store::ObjectStore>) {
-        (STORE_URL, crate::table::object_store())
+    /// The Parquet files of a signal's segments, for engines that read them by themselves through
+    /// [`Snapshot::object_store`].
+    ///
+    /// # Errors
+    /// `Damaged` for a file that is not there any more.
+    pub fn segment_files(&self, signal: Signal) -> impl Iterator<Item = Result<SegmentFile, Error>> {
+        self.segments(signal).map(|segment| {
+            let doing = || format!("reading `{}`", segment.data_path().display());
+            let path = object_store::path::Path::from_filesystem_path(segment.data_path());
+            let path = path.context(ErrorKind::Damaged, doing)?;
+            let bytes = std::fs::metadata(segment.data_path()).context(ErrorKind::Damaged, doing)?.len();
+            Ok(SegmentFile { path, bytes, time: segment.meta().time })
+        })
     }
+
+    /// Where [`Snapshot::segment_files`] are: the root of the file system, read through absolute paths.
+    pub fn object_store() -> Arc<dyn object_store::ObjectStore> {
+        Arc::new(object_store::local::LocalFileSystem::new())
+    }
+}
+
+/// A Parquet file with the rows of one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Where it is in [`Snapshot::object_store`].
+    pub path: object_store::path::Path,
+    /// Its size.
+    pub bytes: u64,
+    /// Earliest and latest time of its rows.
+    pub time: TimeRange,
 }
 
 /// A segment that went bad while the store is open: its rows are missing from the answer, which says so.

@@ -28,6 +28,7 @@ use storage::Snapshot;
 use super::SqlLimits;
 use super::functions::scalar_functions;
 use super::guard::Checked;
+use super::table::{STORE_URL, SnapshotTable};
 
 /// A session over a snapshot: its three tables, the offered functions, bounded memory, no files but the
 /// snapshot's, nothing spilled to disk.
@@ -46,7 +47,7 @@ pub(super) fn context(snapshot: &Snapshot, limits: &SqlLimits) -> Result<Session
         .build();
     let context = SessionContext::new_with_state(state);
     for signal in Signal::ALL {
-        context.register_table(signal.table(), snapshot.table(signal))?;
+        context.register_table(signal.table(), Arc::new(SnapshotTable::new(snapshot.clone(), signal)))?;
     }
     Ok(context)
 }
@@ -55,8 +56,7 @@ fn runtime_env(limits: &SqlLimits) -> Result<Arc<RuntimeEnv>> {
     // The default registry knows `file://`: that goes before the segments' store comes in.
     let stores = DefaultObjectStoreRegistry::new();
     stores.deregister_store(ObjectStoreUrl::local_filesystem().as_ref())?;
-    let (url, store) = Snapshot::object_store();
-    stores.register_store(ObjectStoreUrl::parse(url)?.as_ref(), store);
+    stores.register_store(ObjectStoreUrl::parse(STORE_URL)?.as_ref(), Snapshot::object_store());
     let named_consumers = NonZeroUsize::new(3).expect("3 is not 0");
     let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limits.memory_bytes_max), named_consumers);
     RuntimeEnvBuilder::new()

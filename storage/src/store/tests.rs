@@ -156,25 +156,6 @@ async fn a_damaged_segment_does_not_stop_the_store_and_is_counted() {
 }
 
 #[tokio::test]
-async fn sql_reads_head_and_segments_as_one_table() {
-    use datafusion::prelude::SessionContext;
-
-    let dir = tempfile::tempdir().expect("a folder");
-    let store = open(dir.path()).await;
-    append(&store, "one", Some(1), "ORD-1", 0).await;
-    store.seal().await.expect("sealed");
-    append(&store, "two", Some(2), "ORD-2", 0).await;
-    let context = SessionContext::new();
-    let (url, objects) = Snapshot::object_store();
-    context.register_object_store(&url.parse().expect("a url"), objects);
-    context.register_table("logs", store.snapshot().table(Signal::Logs)).expect("registered");
-    let statement = "select body from logs where service = 'billing' order by body";
-    let rows = context.sql(statement).await.expect("planned").collect().await.expect("run");
-    let text = arrow::util::pretty::pretty_format_batches(&rows).expect("text").to_string();
-    assert!(text.contains("one") && text.contains("two"), "{text}");
-}
-
-#[tokio::test]
 async fn subscribers_see_batches_as_they_become_visible() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path()).await;

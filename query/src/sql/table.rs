@@ -19,34 +19,25 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use model::Signal;
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-
-use crate::schema;
-use crate::snapshot::Snapshot;
+use storage::Snapshot;
 
 /// The URL under which DataFusion finds segment files.
-pub(crate) const STORE_URL: &str = "silmari://segments/";
-
-/// The store behind [`STORE_URL`]: the root of the file system, read through absolute paths.
-pub(crate) fn object_store() -> Arc<dyn ObjectStore> {
-    Arc::new(LocalFileSystem::new())
-}
+pub(super) const STORE_URL: &str = "silmari://segments/";
 
 #[derive(Debug)]
-pub(crate) struct SnapshotTable {
+pub(super) struct SnapshotTable {
     snapshot: Snapshot,
     signal: Signal,
     schema: SchemaRef,
 }
 
 impl SnapshotTable {
-    pub(crate) fn new(snapshot: Snapshot, signal: Signal) -> Self {
-        Self { snapshot, signal, schema: schema::schema(signal) }
+    pub(super) fn new(snapshot: Snapshot, signal: Signal) -> Self {
+        Self { snapshot, signal, schema: storage::schema::schema(signal) }
     }
 
     fn head(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let batches = self.snapshot.head(self.signal).map(|batch| batch.rows.clone()).collect();
+        let batches = self.snapshot.head_rows(self.signal).cloned().collect();
         let plan =
             MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&self.schema), projection.cloned())?;
         Ok(plan)
@@ -58,12 +49,10 @@ impl SnapshotTable {
         projection: Option<&Vec<usize>>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let mut groups = vec![Vec::new(); partitions.max(1)];
-        for (at, segment) in self.snapshot.segments(self.signal).enumerate() {
-            let path = object_store::path::Path::from_filesystem_path(segment.data_path())
-                .map_err(|error| DataFusionError::External(error.into()))?;
-            let bytes = std::fs::metadata(segment.data_path())?.len();
+        for (at, file) in self.snapshot.segment_files(self.signal).enumerate() {
+            let file = file.map_err(|error| DataFusionError::External(error.into()))?;
             let slot = at % groups.len();
-            groups[slot].push(PartitionedFile::new(path.as_ref(), bytes));
+            groups[slot].push(PartitionedFile::new(file.path.as_ref(), file.bytes));
         }
         groups.retain(|group| !group.is_empty());
         if groups.is_empty() {
