@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use fixtures::server::{ServerSettings, TestAgent, TestServer};
-use fixtures::shop::log_files;
+use fixtures::shop::agent_config;
 use tokio::time::Instant;
 
 /// The `silmari` binary of this build.
@@ -56,18 +56,7 @@ pub(crate) async fn server(folder: &Path) -> TestServer {
 
 /// An agent that tails the shop's log files in `folder/logs` and takes OTLP; and its gRPC endpoint.
 pub(crate) async fn agent(folder: &Path, server: &TestServer) -> (TestAgent, String) {
-    let mut config = format!(
-        "[agent]\ndata_dir = {:?}\n[collector]\nendpoint = {:?}\n[otlp]\ngrpc = \"127.0.0.1:0\"\n",
-        folder.join("agent"),
-        server.otlp_http()
-    );
-    for (service, file, dialect) in log_files() {
-        let include = folder.join("logs").join(file);
-        let dialect = format!("{dialect:?}").to_lowercase();
-        config += &format!(
-            "[files.{service}]\ninclude = [{include:?}]\nservice = {service:?}\ndialect = {dialect:?}\nstart_at = \"beginning\"\n"
-        );
-    }
+    let config = agent_config(server.otlp_http(), &folder.join("agent"), &folder.join("logs"));
     let file = folder.join("agent.toml");
     std::fs::write(&file, config).expect("written");
     let mut agent = TestAgent::start(&file).expect("an agent");

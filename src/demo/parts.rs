@@ -174,29 +174,22 @@ async fn build_server(at: &Path) -> Result<Part, Failure> {
 async fn build_agent(at: &Path, endpoint: &str) -> Result<Part, Failure> {
     let logs = at.join("logs");
     std::fs::create_dir_all(&logs)?;
-    let mut config = format!(
-        "[agent]\ndata_dir = {}\n[agent.resource]\n\"service.namespace\" = \"shop\"\n\
-         [collector]\nendpoint = {}\n[otlp]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n",
-        quoted(&at.join("agent").display().to_string()),
-        quoted(endpoint),
-    );
-    for (service, file, dialect) in fixtures_log_files() {
-        let include = quoted(&logs.join(file).display().to_string());
-        write!(
-            config,
-            "[files.{service}]\ninclude = [{include}]\nservice = \"{service}\"\ndialect = \"{dialect}\"\nstart_at = \"beginning\"\n"
-        )
-        .unwrap_or_default();
+    let shop = beside("silmari-shop")?;
+    let output = Command::new(&shop)
+        .args(["--print-agent-config", endpoint, "--log-dir"])
+        .arg(&logs)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|error| Failure::runtime(format!("starting {}: {error}", shop.display())))?;
+    if !output.status.success() {
+        let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Failure::runtime(format!("silmari-shop printed no agent configuration: {problem}")));
     }
     let file = at.join("agent.toml");
-    std::fs::write(&file, config)?;
+    std::fs::write(&file, output.stdout)?;
     let arguments = ["run".to_owned(), "-c".to_owned(), file.display().to_string()];
     Part::start(at, "silmari-agent", &arguments).await
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 async fn build_shop(at: &Path, otlp: &str, arguments: &DemoArgs) -> Result<Part, Failure> {
@@ -221,35 +214,4 @@ async fn build_shop(at: &Path, otlp: &str, arguments: &DemoArgs) -> Result<Part,
         flags.extend(["--fault".to_owned(), fault]);
     }
     Part::start(at, "silmari-shop", &flags).await
-}
-
-/// The shop's log files: service, file, dialect. A test compares them with the shop's own list.
-fn fixtures_log_files() -> [(&'static str, &'static str, &'static str); 10] {
-    [
-        ("gateway", "gateway.access.log", "nginx"),
-        ("checkout", "checkout.json.log", "json"),
-        ("catalog", "catalog.json.log", "json"),
-        ("cart", "cart.log", "logfmt"),
-        ("pricing", "pricing.log", "logfmt"),
-        ("order", "order.json.log", "json"),
-        ("billing", "billing.log", "plain"),
-        ("shipping", "shipping.log", "logfmt"),
-        ("order-view", "order-view.json.log", "json"),
-        ("notify", "notify.log", "plain"),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agent_reads_every_log_file_of_the_shop_in_its_dialect() {
-        let shop = fixtures::shop::log_files();
-        assert_eq!(shop.len(), fixtures_log_files().len());
-        for (ours, theirs) in fixtures_log_files().iter().zip(shop) {
-            assert_eq!((ours.0, ours.1), (theirs.0, theirs.1));
-            assert_eq!(ours.2, format!("{:?}", theirs.2).to_lowercase());
-        }
-    }
 }
