@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod id;
 pub mod ids;
 pub mod otlp;
+pub mod positions;
 pub mod severity;
 pub mod signal;
 pub mod text;
