@@ -5,6 +5,7 @@
 //! line and column.
 
 mod load;
+pub mod process;
 #[cfg(test)]
 mod tests;
 
@@ -104,8 +105,9 @@ pub enum Compression {
     None,
 }
 
+process::with_processors! {
 /// `[files.NAME]`
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// Globs of the files to read: `*` within one folder, `**` across folders. Relative ones start at
@@ -128,6 +130,7 @@ pub struct FileSettings {
     /// read from their beginning. Default `auto`.
     #[serde(default)]
     pub start_at: StartAt,
+}
 }
 
 /// Where the first reading of a file begins.

@@ -21,6 +21,7 @@ pub mod config;
 mod error;
 mod export;
 pub mod input;
+mod process;
 pub mod queue;
 mod run;
 pub mod status;

@@ -24,11 +24,40 @@ pub enum DropReason {
     Rejected,
     /// Spooled bytes that no longer carry their checksum.
     Damaged,
+    /// A line that became part of the record before it.
+    Joined,
+    /// A record that the conditions of `drop` and `keep` left out.
+    Filtered,
+    /// A record outside the share of `sample`.
+    Sampled,
+    /// A record beyond `rate_limit`.
+    RateLimited,
+    /// A record like the one before it.
+    Repeated,
+    /// What a sender that cannot wait sent while the spool was full.
+    SpoolFull,
+    /// What no parser understands.
+    Malformed,
+    /// A series beyond the most that an input may have.
+    TooManySeries,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Blank, Self::Refused, Self::Rejected, Self::Damaged];
+    pub const ALL: [Self; 12] = [
+        Self::Blank,
+        Self::Refused,
+        Self::Rejected,
+        Self::Damaged,
+        Self::Joined,
+        Self::Filtered,
+        Self::Sampled,
+        Self::RateLimited,
+        Self::Repeated,
+        Self::SpoolFull,
+        Self::Malformed,
+        Self::TooManySeries,
+    ];
 
     /// The label of the reason.
     pub const fn name(self) -> &'static str {
@@ -37,6 +66,14 @@ impl DropReason {
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::Damaged => "damaged",
+            Self::Joined => "joined",
+            Self::Filtered => "filtered",
+            Self::Sampled => "sampled",
+            Self::RateLimited => "rate_limited",
+            Self::Repeated => "repeated",
+            Self::SpoolFull => "spool_full",
+            Self::Malformed => "malformed",
+            Self::TooManySeries => "too_many_series",
         }
     }
 }

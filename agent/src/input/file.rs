@@ -21,6 +21,7 @@ mod copies;
 mod discover;
 pub(crate) mod identity;
 pub(crate) mod positions;
+mod streams;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
@@ -39,15 +40,18 @@ use std::time::Duration;
 use model::UnixNano;
 use model::time::SECOND;
 
-use self::batch::{Batch, BatchBuilder, Range, Stream};
+use self::batch::{Batch, BatchBuilder, Processing, Range, Record, Stream};
 use self::copies::Remembered;
 use self::discover::Globs;
 use self::identity::{FileKey, FileStat, Mark, read_range};
 use self::positions::{Positions, Saved, SavedFile};
+use self::streams::{Finished, LogicalStream, Streams};
 use self::tracked::{FileId, LINE_BYTES_MAX, Outcome, Tracked};
 use crate::config::{Config, FileSettings, StartAt};
 use crate::input::Matching;
-use crate::status::{DropReason, FileStatus, Shared};
+use crate::process::Chain;
+use crate::process::limit::Bucket;
+use crate::status::{DropReason, FileStatus, Flow, Shared};
 
 /// Closed or truncated files whose positions are kept.
 const REMEMBERED_MAX: usize = 1024;
@@ -80,6 +84,9 @@ struct Input {
     name: String,
     settings: FileSettings,
     globs: Globs,
+    chain: Chain,
+    /// The rate limit of the whole input.
+    bucket: Bucket,
     /// Never in use before: `start_at` decides until the first look is over.
     is_first_start: bool,
 }
@@ -88,6 +95,7 @@ struct Input {
 #[derive(Debug)]
 pub(crate) struct FileTail {
     inputs: Vec<Input>,
+    streams: Streams,
     files: BTreeMap<FileId, Tracked>,
     by_key: HashMap<FileKey, FileId>,
     remembered: VecDeque<Remembered>,
@@ -120,11 +128,14 @@ impl FileTail {
                 name: name.clone(),
                 settings: settings.clone(),
                 globs: Globs::new(settings)?,
+                chain: Chain::new(&settings.process()),
+                bucket: Bucket::default(),
                 is_first_start: !saved.inputs.contains(name),
             })
         });
         Ok(Self {
             inputs: inputs.collect::<Result<_, globset::Error>>()?,
+            streams: Streams::default(),
             files: BTreeMap::new(),
             by_key: HashMap::new(),
             remembered: saved.files.into_iter().map(Remembered::from).collect(),
@@ -339,6 +350,7 @@ impl FileTail {
     /// Reads every file until each has nothing more or the batch is full; whether anything was read.
     pub(crate) fn read(&mut self) -> bool {
         let mut has_read = false;
+        self.settle();
         let ids: Vec<FileId> = self.files.keys().copied().collect();
         // One block of each file in turn, so that a busy file does not keep the others waiting.
         let mut active = ids;
@@ -362,20 +374,24 @@ impl FileTail {
         if self.builder.is_full() {
             return Outcome::Full;
         }
-        let (start, generation) = (file.read.offset, file.generation);
+        let (before, generation) = (file.read.offset, file.generation);
+        let start = self.streams.held(id, generation).unwrap_or(before);
+        let now = self.shared.clock.monotonic();
+        let Input { chain, bucket, .. } = &mut self.inputs[file.input];
+        let logical = self.streams.of(file.input, &file.stream, chain);
         let (builder, flow) = (&mut self.builder, &self.shared.files);
         let mut take = |stream: &Stream, line: tracked::Line<'_>| {
             if builder.is_full() {
                 return ControlFlow::Break(());
             }
             flow.entered(1, line.span);
-            if !builder.push(stream, line) {
-                flow.dropped(DropReason::Blank, 1);
-            }
+            logical.take((id, generation), line, now, &mut |state, finished| {
+                write(builder, flow, stream, finished, Processing { chain, state, bucket, now });
+            });
             ControlFlow::Continue(())
         };
-        let outcome = file.read_lines(&mut self.block, self.shared.clock.monotonic(), &mut take);
-        if file.read.offset > start {
+        let outcome = file.read_lines(&mut self.block, now, &mut take);
+        if file.read.offset > before {
             self.builder.touch(id, generation, start);
         }
         match outcome {
@@ -394,8 +410,33 @@ impl FileTail {
         }
     }
 
+    /// Ends records that waited long enough for another line, and windows of repetitions.
+    pub(crate) fn settle(&mut self) {
+        let now = self.shared.clock.monotonic();
+        let Self { inputs, streams, builder, shared, .. } = self;
+        for logical in streams.iter_mut() {
+            let Input { chain, bucket, .. } = &mut inputs[logical.input];
+            settle_stream(logical, builder, &shared.files, (chain, bucket), now, Some(now));
+        }
+    }
+
+    /// Ends the open record of a file's stream, because no line of the file can follow.
+    fn end_stream(&mut self, id: FileId) {
+        let now = self.shared.clock.monotonic();
+        let Some(file) = self.files.get(&id) else { return };
+        let Input { chain, bucket, .. } = &mut self.inputs[file.input];
+        let logical = self.streams.of(file.input, &file.stream, chain);
+        settle_stream(logical, &mut self.builder, &self.shared.files, (chain, bucket), now, None);
+    }
+
+    /// When something waits that ends by itself.
+    pub(crate) fn has_open(&self) -> bool {
+        self.streams.has_open()
+    }
+
     /// A file holds other bytes than were read: what was read is remembered, reading begins anew.
     fn truncated(&mut self, id: FileId) {
+        self.end_stream(id);
         let Some(file) = self.files.get_mut(&id) else { return };
         let input = self.inputs[file.input].name.clone();
         let old = Remembered::of(file, input);
@@ -413,7 +454,7 @@ impl FileTail {
 
     /// Whether lines wait in the batch under way, blank ones included.
     pub(crate) fn has_batch(&self) -> bool {
-        self.builder.has_ranges()
+        self.builder.has_content()
     }
 
     /// Whether the batch under way should leave at once.
@@ -430,11 +471,29 @@ impl FileTail {
             .builder
             .touched()
             .filter_map(|(file, generation, start)| {
-                let end = self.read_mark(file, generation)?;
-                Some(Range { file, generation, start, end })
+                let end = self.finished_mark(file, generation)?;
+                (end.offset > start).then_some(Range { file, generation, start, end })
             })
             .collect();
-        Some(self.builder.finish(ranges))
+        let batch = self.builder.finish(ranges);
+        (batch.records > 0 || !batch.ranges.is_empty()).then_some(batch)
+    }
+
+    /// How far the records of a generation are finished: where it was read to, or where an open record
+    /// begins.
+    fn finished_mark(&self, id: FileId, generation: u32) -> Option<Mark> {
+        let read = self.read_mark(id, generation)?;
+        let Some(held) = self.streams.held(id, generation).filter(|held| *held < read.offset) else {
+            return Some(read);
+        };
+        let file = self.files.get(&id)?;
+        match Mark::at(&file.file, held) {
+            Ok((mark, _)) => Some(mark),
+            Err(error) => {
+                tracing::warn!(path = %file.path.display(), %error, "cannot look at the bytes before an open record");
+                None
+            }
+        }
     }
 
     /// How far a generation of a file was read.
@@ -508,6 +567,45 @@ impl FileTail {
             }
         });
         open.chain(self.left_out.iter().cloned()).collect()
+    }
+}
+
+/// Writes a finished record and counts what became of its lines.
+fn write(
+    builder: &mut BatchBuilder,
+    flow: &Flow,
+    stream: &Stream,
+    finished: Finished<'_>,
+    processing: Processing<'_>,
+) {
+    if finished.lines > 1 {
+        flow.dropped(DropReason::Joined, finished.lines - 1);
+    }
+    let record = Record { bytes: finished.bytes, piece: finished.piece };
+    if let Err(reason) = builder.push(stream, record, processing) {
+        flow.dropped(reason, 1);
+    }
+    flow.entered(builder.take_summaries(), 0);
+}
+
+/// Ends what waited long enough in a stream, or everything when `until` is `None`.
+fn settle_stream(
+    logical: &mut LogicalStream,
+    builder: &mut BatchBuilder,
+    flow: &Flow,
+    (chain, bucket): (&Chain, &mut Bucket),
+    now: Duration,
+    until: Option<Duration>,
+) {
+    let stream = logical.stream.clone();
+    let holds = logical.holds();
+    logical.settle(chain.repeat_window(), until, &mut |state, finished| {
+        write(builder, flow, &stream, finished, Processing { chain, state, bucket, now });
+    });
+    builder.push_summary(&stream, &mut logical.state);
+    flow.entered(builder.take_summaries(), 0);
+    if !logical.is_open() {
+        holds.into_iter().for_each(|((file, generation), start)| builder.touch(file, generation, start));
     }
 }
 

@@ -6,13 +6,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::dialect::{Dialect, ParsedLine, parse_line};
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use model::{Clock, UnixNano};
 
 use super::identity::Mark;
-use super::tracked::{FileId, Line};
+use super::tracked::FileId;
+use crate::process::limit::Bucket;
+use crate::process::{Chain, State};
+use crate::status::DropReason;
 
 /// Attribute of the pieces of a line that was too long for one record: their number, from 0.
 pub(crate) const PIECE: &str = "silmari.line_piece";
@@ -47,6 +51,30 @@ impl Stream {
             file_path: path.to_string_lossy().into_owned(),
         }
     }
+
+    /// The service of a record: configured, else named by the record, else the fallback.
+    fn service_of<'a>(&'a self, parsed: &'a ParsedLine) -> &'a str {
+        self.service.as_deref().or(parsed.service.as_deref()).unwrap_or(&self.fallback_service)
+    }
+}
+
+/// A record of a file: a line, a piece of one, or several joined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// See [`Line`](super::tracked::Line).
+    pub(crate) piece: Option<u32>,
+}
+
+/// What the processors need for a record.
+#[derive(Debug)]
+pub(crate) struct Processing<'a> {
+    pub(crate) chain: &'a Chain,
+    pub(crate) state: &'a mut State,
+    /// The rate limit of the whole input.
+    pub(crate) bucket: &'a mut Bucket,
+    /// Monotonic.
+    pub(crate) now: Duration,
 }
 
 /// Part of a file whose lines a batch carries: bytes `start..end` of one generation.
@@ -79,6 +107,7 @@ pub(crate) struct BatchBuilder {
     bytes_max: usize,
     parsed: ParsedLine,
     observed: UnixNano,
+    summaries: u64,
 }
 
 impl BatchBuilder {
@@ -94,6 +123,7 @@ impl BatchBuilder {
             bytes_max,
             parsed: ParsedLine::default(),
             observed: UnixNano(0),
+            summaries: 0,
         }
     }
 
@@ -101,8 +131,9 @@ impl BatchBuilder {
         self.bytes >= self.bytes_max
     }
 
-    pub(crate) fn has_ranges(&self) -> bool {
-        !self.touched.is_empty()
+    /// Whether there is anything to hand out: records, or ranges whose lines were all left out.
+    pub(crate) fn has_content(&self) -> bool {
+        self.records > 0 || !self.touched.is_empty()
     }
 
     /// Notes that lines of a file from `start` on are in this batch.
@@ -115,26 +146,61 @@ impl BatchBuilder {
         self.touched.iter().map(|((file, generation), start)| (*file, *generation, *start))
     }
 
-    /// Adds a line; `false` when it has no text.
-    pub(crate) fn push(&mut self, stream: &Stream, line: Line<'_>) -> bool {
-        let bytes = line.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line.bytes);
+    /// Adds a record, unless it is blank or the processors leave it out; why then.
+    pub(crate) fn push(
+        &mut self,
+        stream: &Stream,
+        record: Record<'_>,
+        processing: Processing<'_>,
+    ) -> Result<(), DropReason> {
+        let bytes = record.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record.bytes);
         // A file truncated under a writer that keeps its offset begins with a hole of zeros.
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         let text = String::from_utf8_lossy(&bytes[zeros..]);
         if text.trim_ascii().is_empty() {
-            return false;
+            return Err(DropReason::Blank);
         }
+        let Processing { chain, state, bucket, now } = processing;
+        let text = chain.on_line(text)?;
         if self.records == 0 {
             self.observed = self.clock.now();
         }
-        self.parse(stream, line, &text);
-        self.write(stream, line);
+        self.parse(stream, record.piece, &text);
+        let service = stream.service_of(&self.parsed).to_owned();
+        let verdict = chain.on_record(&text, &mut self.parsed, &service, state, bucket, now);
+        self.push_summary(stream, state);
+        verdict.map(|()| self.write(stream, record.piece))
+    }
+
+    /// Writes the summary of suppressed repetitions that waits in `state`; whether there was one.
+    pub(crate) fn push_summary(&mut self, stream: &Stream, state: &mut State) -> bool {
+        let Some(summary) = state.take_summary() else { return false };
+        if self.records == 0 {
+            self.observed = self.clock.now();
+        }
+        let parsed = std::mem::replace(&mut self.parsed, summary);
+        self.write(stream, None);
+        self.parsed = parsed;
+        self.summaries += 1;
         true
     }
 
-    fn parse(&mut self, stream: &Stream, line: Line<'_>, text: &str) {
-        match line.piece {
-            None => parse_line(stream.dialect, text, &mut self.parsed),
+    /// Summaries written since the last call.
+    pub(crate) const fn take_summaries(&mut self) -> u64 {
+        std::mem::replace(&mut self.summaries, 0)
+    }
+
+    fn parse(&mut self, stream: &Stream, piece: Option<u32>, text: &str) {
+        match piece {
+            // The first of joined lines says when and how grave; the others belong to its message.
+            None => match text.split_once('\n') {
+                None => parse_line(stream.dialect, text, &mut self.parsed),
+                Some((first, rest)) => {
+                    parse_line(stream.dialect, first, &mut self.parsed);
+                    self.parsed.body.push('\n');
+                    self.parsed.body.push_str(rest);
+                }
+            },
             // A piece is no whole line of any dialect; the first one may still show time and level.
             Some(0) => parse_line(Dialect::Plain, text, &mut self.parsed),
             Some(_) => {
@@ -144,10 +210,9 @@ impl BatchBuilder {
         }
     }
 
-    fn write(&mut self, stream: &Stream, line: Line<'_>) {
+    fn write(&mut self, stream: &Stream, piece: Option<u32>) {
         let parsed = &self.parsed;
-        let service =
-            stream.service.as_deref().or(parsed.service.as_deref()).unwrap_or(&stream.fallback_service);
+        let service = stream.service_of(parsed);
         let writer = match self.writers.get_mut(service) {
             Some(writer) => writer,
             None => {
@@ -166,7 +231,7 @@ impl BatchBuilder {
             trace_id: parsed.trace_id,
             span_id: parsed.span_id,
         };
-        let piece = line.piece.map(|piece| piece.to_string());
+        let piece = piece.map(|piece| piece.to_string());
         let file =
             [("log.file.name", stream.file_name.as_str()), ("log.file.path", stream.file_path.as_str())];
         let named =

@@ -139,12 +139,9 @@ mod tests {
         for name in ["x.log", "x.tmp.log", "x.log.gz", "y.txt", "a/z.log", "a/b/deep.log"] {
             std::fs::write(root.join(name), "line\n").expect("file");
         }
-        let settings = |include: &[&str]| FileSettings {
-            include: include.iter().map(|glob| root.join(glob).display().to_string()).collect(),
-            exclude: vec!["*.tmp.log".to_owned()],
-            service: None,
-            dialect: model::dialect::Dialect::Auto,
-            start_at: crate::config::StartAt::Beginning,
+        let settings = |include: &[&str]| -> FileSettings {
+            let include: Vec<_> = include.iter().map(|glob| root.join(glob).display().to_string()).collect();
+            toml::from_str(&format!("include = {include:?}\nexclude = [\"*.tmp.log\"]")).expect("valid")
         };
         let names = |found: &Found| -> Vec<String> {
             found

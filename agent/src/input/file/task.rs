@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two updates of the file list in `/status`.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// How often records that wait for another line are looked at.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// Writes that follow each other this closely are read together.
 const SETTLE: Duration = Duration::from_millis(5);
 
@@ -101,8 +103,8 @@ impl Loop {
         if self.in_flight >= BATCHES_MAX || !(tail.is_full() || is_due) {
             return;
         }
-        let Some(batch) = tail.take_batch() else { return };
         self.batch_since = None;
+        let Some(batch) = tail.take_batch() else { return };
         if batch.records == 0 && self.in_flight == 0 {
             // Blank lines only: there is nothing to send and nothing before them.
             return tail.acknowledge(&batch.ranges);
@@ -132,6 +134,9 @@ impl Loop {
         let mut pause = if self.published == now { LOOK_EVERY } else { PUBLISH_EVERY };
         if tail.has_unsaved() {
             pause = pause.min(SAVE_EVERY);
+        }
+        if tail.has_open() {
+            pause = pause.min(SETTLE_EVERY);
         }
         if self.in_flight < BATCHES_MAX {
             if let Some(since) = self.batch_since {

@@ -1,6 +1,8 @@
 //! The reader alone, on real files and a clock that is driven: every line once, in any order of
 //! writes, rotations and restarts.
 
+mod processed;
+
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -19,6 +21,8 @@ struct World {
     data: TempDir,
     clock: Arc<ManualClock>,
     glob: &'static str,
+    /// Further keys of the table.
+    keys: &'static str,
     tail: FileTail,
 }
 
@@ -27,14 +31,18 @@ type Read = (String, String);
 
 impl World {
     fn new(glob: &'static str) -> Self {
+        Self::with(glob, "")
+    }
+
+    fn with(glob: &'static str, keys: &'static str) -> Self {
         let (folder, data) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
         let clock = ManualClock::at(UnixNano(1_795_000_000 * SECOND));
-        let tail = open(&folder, &data, glob, &clock);
-        Self { folder, data, clock, glob, tail }
+        let tail = open((&folder, &data), glob, keys, &clock);
+        Self { folder, data, clock, glob, keys, tail }
     }
 
     fn restart(&mut self) {
-        self.tail = open(&self.folder, &self.data, self.glob, &self.clock);
+        self.tail = open((&self.folder, &self.data), self.glob, self.keys, &self.clock);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -91,10 +99,10 @@ impl World {
     }
 }
 
-fn open(folder: &TempDir, data: &TempDir, glob: &str, clock: &Arc<ManualClock>) -> FileTail {
+fn open((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
     let include = folder.path().join(glob).display().to_string();
     let text = format!(
-        "[collector]\nbatch = \"1KiB\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n"
+        "[collector]\nbatch = \"1KiB\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
     );
     let config = Config::parse(&text, "test", |_| None).expect("valid");
     let clock: Arc<dyn model::Clock> = Arc::clone(clock) as _;

@@ -68,6 +68,8 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a [u8],
     /// `None` for a whole line; for a split one the number of the piece, from 0.
     pub(crate) piece: Option<u32>,
+    /// Where in the file it begins.
+    pub(crate) offset: u64,
     /// Bytes it takes in the file.
     pub(crate) span: u64,
 }
@@ -206,7 +208,8 @@ impl Tracked {
             };
             let piece = (self.pieces > 0 || !ends).then_some(self.pieces);
             let text = if ends { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
-            let line = Line { bytes: text, piece, span: span as u64 };
+            let offset = self.read.offset + at as u64;
+            let line = Line { bytes: text, piece, offset, span: span as u64 };
             if take(&self.stream, line).is_break() {
                 return (at, true);
             }
