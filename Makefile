@@ -29,7 +29,7 @@ lint:
 
 ## deny: licences, bans and sources of all dependencies
 deny: $(DENY)
-	$(DENY) --locked --offline check licenses bans sources
+	$(DENY) --locked check licenses bans sources
 
 $(DENY):
 	$(CARGO) install --locked --root $(TOOLS) cargo-deny@0.20.2

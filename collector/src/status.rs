@@ -10,7 +10,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use model::wire::{put_bytes, put_message, put_u64};
+use model::otlp::rpc;
+use model::wire::{put_bytes, put_message};
 use serde_json::{Value, json};
 
 /// Why a request was not taken.
@@ -145,16 +146,10 @@ impl Refusal {
 
     /// `google.rpc.Status` as protobuf.
     pub(crate) fn protobuf(&self, retry_after: Duration) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_u64(&mut out, 1, u64::from(self.reason.grpc()));
-        put_bytes(&mut out, 2, self.message.as_bytes());
-        if self.reason.is_retryable() {
-            put_any(&mut out, RETRY_INFO, |info| {
-                put_message(info, 1, |duration| put_u64(duration, 1, whole_seconds(retry_after)));
-            });
-        }
+        let retry_after = self.reason.is_retryable().then(|| whole_seconds(retry_after));
+        let mut out = rpc::status(self.reason.grpc(), &self.message, retry_after);
         if self.reason == Reason::Malformed {
-            put_any(&mut out, BAD_REQUEST, |bad| {
+            rpc::put_detail(&mut out, BAD_REQUEST, |bad| {
                 put_message(bad, 1, |violation| {
                     put_bytes(violation, 1, self.field.as_deref().unwrap_or_default().as_bytes());
                     put_bytes(violation, 2, self.message.as_bytes());
@@ -183,13 +178,6 @@ impl Refusal {
 /// `Retry-After` counts whole seconds; never 0, which would ask for a busy loop.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1_000).clamp(1, 86_400) as u64
-}
-
-fn put_any(out: &mut Vec<u8>, type_url: &str, write: impl FnOnce(&mut Vec<u8>)) {
-    put_message(out, 3, |any| {
-        put_bytes(any, 1, type_url.as_bytes());
-        put_message(any, 2, write);
-    });
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod rpc;
 pub mod traces;
 pub mod value;
 

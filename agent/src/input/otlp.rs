@@ -25,7 +25,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use model::Signal;
-use model::wire::{put_bytes, put_u64};
+use model::otlp::rpc;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -180,21 +180,13 @@ fn refuse(encoding: Encoding, refusal: &Refusal) -> Response {
     let message = refusal.to_string();
     let body = match encoding {
         Encoding::Json => serde_json::json!({ "code": code, "message": message }).to_string().into_bytes(),
-        Encoding::Protobuf => rpc_status(code, &message),
+        Encoding::Protobuf => rpc::status(code, &message, None),
     };
     let mut response = (status, [(CONTENT_TYPE, encoding.content_type())], body).into_response();
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
     }
     response
-}
-
-/// A `google.rpc.Status` without details.
-fn rpc_status(code: u32, message: &str) -> Vec<u8> {
-    let mut status = Vec::new();
-    put_u64(&mut status, 1, u64::from(code));
-    put_bytes(&mut status, 2, message.as_bytes());
-    status
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> &str {

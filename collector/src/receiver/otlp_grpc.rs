@@ -10,7 +10,6 @@
 //!                                                                  grpc-status-details-bin in the headers
 //! ```
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,6 +24,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use model::Signal;
+use model::otlp::rpc::{self, FRAME_HEADER_BYTES};
 use storage::Compression;
 
 use super::body::{BodyReader, too_long};
@@ -42,8 +42,6 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// Flag and length in front of a message.
-const PREFIX_BYTES: usize = 5;
 /// Bytes of `grpc-message` and, in base64, of the details: clients limit headers to 8 KiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
@@ -53,21 +51,13 @@ pub(crate) fn router(pipeline: &Arc<Pipeline>, limits: &Arc<Connections>) -> Rou
     for signal in Signal::ALL {
         let (pipeline, limits) = (Arc::clone(pipeline), Arc::clone(limits));
         let handler = move |request| export(pipeline, limits, signal, request);
-        router = router.route(path(signal), post(handler));
+        router = router.route(rpc::export_path(signal), post(handler));
     }
     let pipeline = Arc::clone(pipeline);
     router.fallback(move |request: Request| async move {
         let refusal = Refusal::new(Reason::NotFound, format!("no method `{}` here", request.uri().path()));
         refused(&pipeline, &refusal)
     })
-}
-
-const fn path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-    }
 }
 
 async fn export(
@@ -104,13 +94,14 @@ async fn receive(
 ) -> Result<Receipt, Refusal> {
     let encoding = encoding(headers)?;
     let mut ticket = pipeline.admission.enter(reader.announced())?;
-    if !reader.at_least(PREFIX_BYTES, &mut ticket).await? {
+    if !reader.at_least(FRAME_HEADER_BYTES, &mut ticket).await? {
         return Err(Refusal::new(
             Reason::Malformed,
             "the body ends within the five bytes in front of a message",
         ));
     }
-    let (is_compressed, length) = prefix(reader.held());
+    let header = reader.held().first_chunk().expect("at least that many bytes are held");
+    let (is_compressed, length) = rpc::frame_header(*header);
     let compression = if is_compressed { encoding } else { Compression::Identity };
     if is_compressed && compression == Compression::Identity {
         return Err(Refusal::new(
@@ -122,19 +113,24 @@ async fn receive(
     if length > bytes_max {
         return Err(too_long(bytes_max));
     }
-    if reader.at_least(PREFIX_BYTES + length + 1, &mut ticket).await? {
+    if reader.at_least(FRAME_HEADER_BYTES + length + 1, &mut ticket).await? {
         return Err(Refusal::new(
             Reason::Malformed,
             "there is more in the body than the one message of a unary call",
         ));
     }
     let bytes = reader.take();
-    if bytes.len() < PREFIX_BYTES + length {
-        let problem = format!("the message has {} bytes, {length} are announced", bytes.len() - PREFIX_BYTES);
+    if bytes.len() < FRAME_HEADER_BYTES + length {
+        let problem =
+            format!("the message has {} bytes, {length} are announced", bytes.len() - FRAME_HEADER_BYTES);
         return Err(Refusal::new(Reason::Malformed, problem));
     }
-    let payload =
-        Payload { signal, encoding: Encoding::Protobuf, compression, bytes: bytes.slice(PREFIX_BYTES..) };
+    let payload = Payload {
+        signal,
+        encoding: Encoding::Protobuf,
+        compression,
+        bytes: bytes.slice(FRAME_HEADER_BYTES..),
+    };
     pipeline.ingest(Source::OtlpGrpc, payload, ticket).await
 }
 
@@ -159,17 +155,8 @@ fn encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
     }
 }
 
-fn prefix(held: &[u8]) -> (bool, usize) {
-    let length = held[1..PREFIX_BYTES].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    (held[0] & 1 == 1, length)
-}
-
 fn success(receipt: &Receipt) -> Response {
-    let message = otlp_response::protobuf(receipt);
-    let mut frame = Vec::with_capacity(PREFIX_BYTES + message.len());
-    frame.push(0);
-    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
-    frame.extend_from_slice(&message);
+    let frame = rpc::frame(&otlp_response::protobuf(receipt));
     let mut trailers = HeaderMap::new();
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
     let body = Full::new(Bytes::from(frame)).with_trailers(async move { Some(Ok(trailers)) });
@@ -188,7 +175,7 @@ fn refused(pipeline: &Pipeline, refusal: &Refusal) -> Response {
     headers.insert(CONTENT_TYPE, GRPC);
     headers.insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
     headers.insert(GRPC_STATUS, HeaderValue::from(refusal.reason.grpc()));
-    for (name, value) in [(GRPC_MESSAGE, percent_encoded(&refusal.message)), (GRPC_DETAILS, details)] {
+    for (name, value) in [(GRPC_MESSAGE, rpc::percent_encoded(&refusal.message)), (GRPC_DETAILS, details)] {
         headers.insert(name, HeaderValue::try_from(value).expect("both are printable ASCII"));
     }
     response
@@ -198,31 +185,4 @@ fn plain(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-/// `grpc-message` holds printable ASCII; `%` and everything else is written as `%XX`.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'%' | 0..0x20 | 0x7f.. => write!(out, "%{byte:02X}").unwrap_or_default(),
-            _ => out.push(char::from(byte)),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_of_any_characters_becomes_a_header_value() {
-        assert_eq!(percent_encoded("100% läuft\n"), "100%25 l%C3%A4uft%0A");
-    }
-
-    #[test]
-    fn the_length_of_a_message_is_big_endian() {
-        assert_eq!(prefix(&[1, 0, 1, 0, 2]), (true, 65_538));
-    }
 }

@@ -18,12 +18,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http_body_util::{BodyExt, Full};
 use model::Signal;
-use model::wire::{put_bytes, put_message, put_u64};
+use model::otlp::rpc::{self, FRAME_HEADER_BYTES};
 
-use super::{RETRY_SECONDS, Receiver, Refusal, header, rpc_status};
+use super::{RETRY_SECONDS, Receiver, Refusal, header};
 use crate::queue::{Encoding, QueueError};
 
-const FRAME_HEADER_BYTES: usize = 5;
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -32,13 +31,9 @@ const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bi
 
 pub(super) fn routes() -> Router<Arc<Receiver>> {
     let mut router = Router::new();
-    for (signal, package, service) in [
-        (Signal::Traces, "trace", "Trace"),
-        (Signal::Logs, "logs", "Logs"),
-        (Signal::Metrics, "metrics", "Metrics"),
-    ] {
+    for signal in Signal::ALL {
         router = router.route(
-            &format!("/opentelemetry.proto.collector.{package}.v1.{service}Service/Export"),
+            rpc::export_path(signal),
             post(async move |State(receiver): State<Arc<Receiver>>, request: Request| {
                 handle(&receiver, signal, request).await
             }),
@@ -63,8 +58,8 @@ fn unframe(body: &Bytes, compression: String) -> Result<(Bytes, String), Refusal
     let Some((frame, message)) = body.split_first_chunk::<FRAME_HEADER_BYTES>() else {
         return Err(malformed("the gRPC frame is incomplete"));
     };
-    let length = u32::from_be_bytes([frame[1], frame[2], frame[3], frame[4]]);
-    if message.len() != length as usize {
+    let (_, length) = rpc::frame_header(*frame);
+    if message.len() != length {
         return Err(malformed("the gRPC frame's length is not that of its message"));
     }
     let message = body.slice(FRAME_HEADER_BYTES..);
@@ -101,40 +96,16 @@ fn failure(refusal: &Refusal) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
     headers.insert(GRPC_STATUS, HeaderValue::from(code));
-    if let Ok(text) = HeaderValue::from_str(&percent_encoded(&message)) {
+    if let Ok(text) = HeaderValue::from_str(&rpc::percent_encoded(&message)) {
         headers.insert(GRPC_MESSAGE, text);
     }
     if is_retryable {
-        let details = STANDARD_NO_PAD.encode(status_with_retry_info(code, &message));
+        let details = STANDARD_NO_PAD.encode(rpc::status(code, &message, Some(RETRY_SECONDS)));
         if let Ok(details) = HeaderValue::from_str(&details) {
             headers.insert(GRPC_DETAILS, details);
         }
     }
     response
-}
-
-/// A `google.rpc.Status` whose details (field 3) hold a `RetryInfo { retry_delay { seconds } }`.
-fn status_with_retry_info(code: u32, message: &str) -> Vec<u8> {
-    let mut status = rpc_status(code, message);
-    put_message(&mut status, 3, |any| {
-        put_bytes(any, 1, b"type.googleapis.com/google.rpc.RetryInfo");
-        put_message(any, 2, |info| put_message(info, 1, |delay| put_u64(delay, 1, RETRY_SECONDS)));
-    });
-    status
-}
-
-/// `grpc-message` as the gRPC specification encodes it.
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => out.push(byte as char),
-            _ => write!(out, "%{byte:02X}").unwrap_or_default(),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -159,10 +130,5 @@ mod tests {
             unframe(&body, "gzip".to_owned()).expect("whole"),
             (Bytes::from_static(b"a"), "gzip".to_owned())
         );
-    }
-
-    #[test]
-    fn messages_survive_a_header() {
-        assert_eq!(percent_encoded("50% …"), "50%25 %E2%80%A6");
     }
 }
