@@ -2,27 +2,25 @@
 //!
 //! Invariant: segments and WAL position change in one transaction, so that a row is never in a
 //! segment and replayed too. SQLite with `synchronous=FULL`; the statements are plain SQL that
-//! PostgreSQL takes as well.
+//! PostgreSQL takes as well. Segments and deletes have files of their own; positions are here.
+
+mod deletes;
+mod segments;
 
 use std::path::Path;
 
-use model::{Signal, TimeRange, UnixNano};
-use sqlx::Row as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::segment::SegmentMeta;
 
 /// Version of the tables below.
 const CATALOG_VERSION: i64 = 1;
 
-const TABLES: [&str; 2] = [
-    "CREATE TABLE IF NOT EXISTS segment (
-        signal TEXT NOT NULL, name TEXT NOT NULL, min_time BIGINT NOT NULL, max_time BIGINT NOT NULL,
-        row_count BIGINT NOT NULL, byte_count BIGINT NOT NULL, format_version BIGINT NOT NULL,
-        PRIMARY KEY (signal, name))",
+const TABLES: [&str; 3] = [
+    segments::TABLE,
+    deletes::TABLE,
     "CREATE TABLE IF NOT EXISTS position (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
 ];
 
@@ -67,49 +65,9 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Live segments, oldest first.
-    pub(crate) async fn segments(&self) -> Result<Vec<SegmentMeta>, Error> {
-        let rows = sqlx::query(
-            "SELECT signal, name, min_time, max_time, row_count, byte_count, format_version FROM segment ORDER BY min_time, name",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .context(ErrorKind::Damaged, || "reading the catalog".to_owned())?;
-        rows.iter().map(segment_of).collect()
-    }
-
     /// The WAL sequence up to which everything is in segments.
     pub(crate) async fn wal_sequence(&self) -> Result<u64, Error> {
         Ok(u64::try_from(self.position(WAL_SEQUENCE).await?.unwrap_or(0)).unwrap_or(0))
-    }
-
-    /// Adds segments and moves the WAL position, or does neither.
-    pub(crate) async fn commit(&self, added: &[SegmentMeta], wal_sequence: u64) -> Result<(), Error> {
-        let doing = || "committing to the catalog".to_owned();
-        let mut transaction = self.pool.begin().await.context(ErrorKind::Retry, doing)?;
-        for segment in added {
-            sqlx::query(
-                "INSERT INTO segment (signal, name, min_time, max_time, row_count, byte_count, format_version)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(segment.signal.name())
-            .bind(&segment.name)
-            .bind(segment.time.from.0)
-            .bind(segment.time.to.0)
-            .bind(segment.rows as i64)
-            .bind(segment.bytes as i64)
-            .bind(i64::from(segment.format_version))
-            .execute(&mut *transaction)
-            .await
-            .context(ErrorKind::Retry, doing)?;
-        }
-        sqlx::query(SET_POSITION)
-            .bind(WAL_SEQUENCE)
-            .bind(wal_sequence as i64)
-            .execute(&mut *transaction)
-            .await
-            .context(ErrorKind::Retry, doing)?;
-        transaction.commit().await.context(ErrorKind::Retry, doing)
     }
 
     /// Waits for running statements and closes the file.
@@ -137,17 +95,3 @@ impl Catalog {
 }
 
 const SET_POSITION: &str = "INSERT INTO position (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-
-fn segment_of(row: &sqlx::sqlite::SqliteRow) -> Result<SegmentMeta, Error> {
-    let signal: String = row.get("signal");
-    let signal: Signal = signal.parse().map_err(|error| Error::damaged(format!("the catalog: {error}")))?;
-    let number = |name: &str| row.get::<i64, _>(name);
-    Ok(SegmentMeta {
-        signal,
-        name: row.get("name"),
-        time: TimeRange { from: UnixNano(number("min_time")), to: UnixNano(number("max_time")) },
-        rows: u64::try_from(number("row_count")).unwrap_or(0),
-        bytes: u64::try_from(number("byte_count")).unwrap_or(0),
-        format_version: u32::try_from(number("format_version")).unwrap_or(u32::MAX),
-    })
-}

@@ -13,8 +13,9 @@ use arrow::compute::filter_record_batch;
 use model::{Signal, TimeRange};
 
 use crate::decode::Batch;
+use crate::deletes::rows_without;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::{TermColumns, each_term, term_hash};
+use crate::rows::{TermColumns, each_term, term_hash, term_hashes, time_range};
 
 /// The rows of one request.
 #[derive(Debug)]
@@ -32,8 +33,24 @@ pub struct HeadBatch {
 
 impl HeadBatch {
     pub(crate) fn new(batch: Batch, rows_before: u64) -> Arc<Self> {
-        let Batch { rows, time, terms, .. } = batch.clone();
-        Arc::new(Self { signal: batch.signal(), rows, rows_before, time, terms })
+        let signal = batch.signal();
+        let Batch { rows, time, terms, .. } = batch;
+        Arc::new(Self { signal, rows, rows_before, time, terms })
+    }
+
+    /// The batch without the rows that carry `term` themselves; `None` when there are no such.
+    pub(crate) fn without(&self, term: &str) -> Result<Option<Arc<Self>>, Error> {
+        if self.terms.binary_search(&term_hash(term)).is_err() {
+            return Ok(None);
+        }
+        let Some(rows) = rows_without(&self.rows, term)? else { return Ok(None) };
+        Ok(Some(Arc::new(Self {
+            signal: self.signal,
+            time: time_range(self.signal, &rows),
+            terms: term_hashes(self.signal, &rows),
+            rows_before: self.rows_before,
+            rows,
+        })))
     }
 
     /// Memory held by the rows, roughly.

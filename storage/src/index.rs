@@ -13,11 +13,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array as _, RecordBatch};
 use model::Signal;
 use tantivy::collector::DocSetCollector;
+use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::query::TermSetQuery;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, TantivyDocument, Term};
@@ -46,59 +47,89 @@ fn fields() -> Fields {
     Fields { schema: builder.build(), id, row, rows }
 }
 
-/// Writes the index of sorted rows into `dir`, which must be empty.
-pub(crate) fn write(dir: &Path, signal: Signal, rows: &RecordBatch) -> Result<(), Error> {
-    let Some(columns) = TermColumns::new(signal, rows) else { return Ok(()) };
-    let doing = || format!("writing the id index `{}`", dir.display());
-    let fields = fields();
-    let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
-    let mut writer = Index::builder()
-        .schema(fields.schema.clone())
-        .settings(IndexSettings::default())
-        .single_segment_index_writer(directory, WRITER_BYTES)
-        .context(ErrorKind::Retry, doing)?;
-    let mut scratch = String::new();
-    for group in groups(&columns, rows.num_rows()) {
-        let mut terms = BTreeSet::new();
-        for row in group.clone() {
-            each_term(
-                &columns,
-                row,
-                &mut |term| {
-                    terms.insert(term.to_owned());
-                },
-                &mut scratch,
-            );
-        }
-        if terms.is_empty() {
-            continue;
-        }
-        let mut document = TantivyDocument::default();
-        for term in &terms {
-            document.add_text(fields.id, term);
-        }
-        document.add_u64(fields.row, group.start as u64);
-        document.add_u64(fields.rows, group.len() as u64);
-        writer.add_document(document).context(ErrorKind::Retry, doing)?;
-    }
-    writer.finalize().context(ErrorKind::Retry, doing)?;
-    Ok(())
+/// Writes the index of sorted rows, batch by batch.
+pub(crate) struct IdIndexWriter {
+    dir: PathBuf,
+    signal: Signal,
+    fields: Fields,
+    tantivy: SingleSegmentIndexWriter,
+    group: Group,
+    /// Rows pushed so far.
+    rows: u64,
+    scratch: String,
 }
 
-/// Runs of rows with one trace id; rows without one stand alone.
-fn groups(columns: &TermColumns<'_>, rows: usize) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    for row in 0..rows {
-        let same = row > 0
-            && columns.trace_id.is_valid(row)
-            && columns.trace_id.is_valid(row - 1)
-            && columns.trace_id.value(row) == columns.trace_id.value(row - 1);
-        match groups.last_mut() {
-            Some(last) if same => last.end = row + 1,
-            _ => groups.push(row..row + 1),
-        }
+/// The group that the last row belongs to.
+#[derive(Default)]
+struct Group {
+    trace: Option<[u8; 16]>,
+    first: u64,
+    terms: BTreeSet<String>,
+}
+
+impl IdIndexWriter {
+    /// Begins an index in the folder `dir`, which is made.
+    pub(crate) fn create(dir: &Path, signal: Signal) -> Result<Self, Error> {
+        let doing = || format!("writing the id index `{}`", dir.display());
+        std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
+        let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
+        let fields = fields();
+        let tantivy = Index::builder()
+            .schema(fields.schema.clone())
+            .settings(IndexSettings::default())
+            .single_segment_index_writer(directory, WRITER_BYTES)
+            .context(ErrorKind::Retry, doing)?;
+        let group = Group::default();
+        Ok(Self { dir: dir.to_owned(), signal, fields, tantivy, group, rows: 0, scratch: String::new() })
     }
-    groups
+
+    /// Adds rows that follow the earlier ones.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let Some(columns) = TermColumns::new(self.signal, rows) else { return Ok(()) };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for row in 0..rows.num_rows() {
+            let trace = columns.trace_id.is_valid(row).then(|| columns.trace_id.value(row));
+            let trace: Option<[u8; 16]> = trace.and_then(|trace| trace.try_into().ok());
+            if trace.is_none() || trace != self.group.trace {
+                self.end_group()?;
+                self.group.trace = trace;
+            }
+            let terms = &mut self.group.terms;
+            let mut add = |term: &str| {
+                if !terms.contains(term) {
+                    terms.insert(term.to_owned());
+                }
+            };
+            each_term(&columns, row, &mut add, &mut scratch);
+            self.rows += 1;
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), Error> {
+        let first = std::mem::replace(&mut self.group.first, self.rows);
+        if self.group.terms.is_empty() {
+            return Ok(());
+        }
+        let mut document = TantivyDocument::default();
+        for term in std::mem::take(&mut self.group.terms) {
+            document.add_text(self.fields.id, term);
+        }
+        document.add_u64(self.fields.row, first);
+        document.add_u64(self.fields.rows, self.rows - first);
+        self.tantivy
+            .add_document(document)
+            .context(ErrorKind::Retry, || format!("writing the id index `{}`", self.dir.display()))
+    }
+
+    /// Writes the index to disk; making it durable is the caller's.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        self.end_group()?;
+        let doing = || format!("writing the id index `{}`", self.dir.display());
+        self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
+        Ok(())
+    }
 }
 
 /// An index that is open for reading.

@@ -7,30 +7,42 @@
 //! Store::append(Frame, Batch) ─► wal (fdatasync) ─► head ─► Durable      what the sender is told
 //!                                                    │
 //! Store::snapshot() ◄── head batches + segments      └─ seal ─► Parquet + ids index ─► catalog ─► wal trimmed
+//!                                  ▲                                 │
+//!                                  └── compaction, retention, deletes ┘    in the background
 //! ```
 //!
 //! Invariants: [`Durable`] exists only after fdatasync; rows are in the next snapshot before their
 //! `Durable` is returned; a segment is immutable; a row is in exactly one of head and segments.
 
 mod catalog;
+mod compaction;
 mod decode;
+mod deletes;
 mod error;
 mod frame;
 mod fs;
 mod head;
 mod index;
+mod maintenance;
+mod order;
+mod retention;
 pub mod rows;
 pub mod schema;
 mod seal;
 mod segment;
 mod snapshot;
 mod store;
+#[cfg(test)]
+mod testing;
 mod wal;
+mod window;
 
 pub use decode::{Batch, DecodeError};
+pub use deletes::{DELETES_PENDING_MAX, DeleteReceipt};
 pub use error::{Error, ErrorKind};
 pub use frame::{Compression, Frame, decompress};
 pub use fs::{DiskFile, Fs, RealFs};
 pub use head::HeadBatch;
+pub use retention::{Keep, Retention};
 pub use snapshot::{LOOKUP_ROWS_MAX, ScanOrder, ScanStats, SegmentFile, Snapshot};
 pub use store::{Durable, Settings, Store, StoreStats};

@@ -8,7 +8,7 @@ use arrow::array::{
     RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
-use model::ids::TRACE_ID;
+use model::ids::{IdTerm, TRACE_ID};
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -442,6 +442,17 @@ pub(crate) fn each_term(
         }
     }
     items(rows.ids, row).for_each(each);
+}
+
+/// For each row, whether it carries `term` itself: its trace, or one of its ids.
+pub(crate) fn carrying(rows: &RecordBatch, term: &str) -> impl Iterator<Item = bool> {
+    let traces = binary(rows, "trace_id");
+    let ids: &ListArray = column(rows, "ids").as_list();
+    let trace = term.parse::<IdTerm>().ok().and_then(|term| term.trace_id());
+    (0..rows.num_rows()).map(move |row| {
+        let is_of_trace = trace.is_some() && trace_at(traces, row) == trace;
+        is_of_trace || items(ids, row).any(|id| id == term)
+    })
 }
 
 /// The columns that carry terms.

@@ -10,6 +10,7 @@ use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampNanosecondType;
 use model::{Signal, TimeRange, UnixNano};
+use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
@@ -98,7 +99,7 @@ impl Snapshot {
         let segments = self.segments.iter().filter(|segment| segment.signal() == signal);
         (
             head.map(|batch| batch.rows.num_rows() as u64).sum(),
-            segments.map(|segment| segment.meta().rows).sum(),
+            segments.map(|segment| segment.meta().rows - segment.hidden().rows() as u64).sum(),
         )
     }
 
@@ -246,7 +247,8 @@ impl Snapshot {
             let path = object_store::path::Path::from_filesystem_path(segment.data_path());
             let path = path.context(ErrorKind::Damaged, doing)?;
             let bytes = std::fs::metadata(segment.data_path()).context(ErrorKind::Damaged, doing)?.len();
-            Ok(SegmentFile { path, bytes, time: segment.meta().time })
+            let visible = (!segment.hidden().is_empty()).then(|| segment.visible());
+            Ok(SegmentFile { path, bytes, time: segment.meta().time, visible })
         })
     }
 
@@ -265,6 +267,10 @@ pub struct SegmentFile {
     pub bytes: u64,
     /// Earliest and latest time of its rows.
     pub time: TimeRange,
+    /// When deletes hide rows of it: for each row group, which rows to read, `None` for all. Whoever reads the file
+    /// has to leave the others out, and to hold the snapshot as long as it reads: compaction removes files
+    /// that no snapshot holds.
+    pub visible: Option<Vec<Option<RowSelection>>>,
 }
 
 /// A segment that went bad while the store is open: its rows are missing from the answer, which says so.

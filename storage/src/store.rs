@@ -10,8 +10,11 @@
 //! Invariants: a batch is in exactly one of `active`, `sealing` and a segment; the three change under
 //! one lock, so that a snapshot sees each row once.
 
+mod sweep;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,16 +24,19 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::decode::{self, Batch, DecodeError};
+use crate::deletes::{DeleteReceipt, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, Frame, decompress};
 use crate::fs::{Fs, RealFs};
 use crate::head::HeadBatch;
+use crate::retention::Retention;
 use crate::schema::FORMAT_VERSION;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
 use crate::wal::{self, Record, ReplayRecord, Wal};
+use crate::{compaction, deletes, maintenance};
 
 /// How the store behaves.
 #[derive(Clone, Debug)]
@@ -50,6 +56,12 @@ pub struct Settings {
     pub records_per_request_max: usize,
     /// Bytes one request may have after decompression.
     pub request_bytes_max: usize,
+    /// How long rows stay.
+    pub retention: Retention,
+    /// Segments of similar size in one hour that make them be merged while the hour lasts.
+    pub compaction_fan_in: usize,
+    /// Whether retention and compaction run by themselves; if not, [`Store::compact`] runs them.
+    pub has_maintenance: bool,
 }
 
 impl Settings {
@@ -63,7 +75,15 @@ impl Settings {
             wal_segment_bytes: 64 << 20,
             records_per_request_max: 200_000,
             request_bytes_max: 64 << 20,
+            retention: Retention::default(),
+            compaction_fan_in: 8,
+            has_maintenance: true,
         }
+    }
+
+    pub(crate) fn compaction(&self) -> compaction::plan::Settings {
+        let fan_in = self.compaction_fan_in.clamp(2, compaction::plan::INPUTS_MAX);
+        compaction::plan::Settings { fan_in, ..compaction::plan::Settings::default() }
     }
 }
 
@@ -90,6 +110,10 @@ pub struct StoreStats {
     pub seals: u64,
     /// Times sealing failed since the store was opened.
     pub seal_failures: u64,
+    /// Merges of segments since the store was opened.
+    pub merges: u64,
+    /// Segments that retention removed or reduced to errors since the store was opened.
+    pub segments_expired: u64,
 }
 
 #[derive(Default)]
@@ -100,7 +124,21 @@ pub(crate) struct State {
     /// Segments the catalog names and that cannot be opened: answers say that their rows are missing.
     pub(crate) unreadable: Arc<[SegmentMeta]>,
     pub(crate) oldest: Option<UnixNano>,
+    /// The WAL sequence up to which everything is in segments.
+    pub(crate) sealed_sequence: u64,
+    /// Deletes whose bytes are not gone, oldest first.
+    pub(crate) tombstones: Arc<[Tombstone]>,
+    /// The last delete there was, 0 before the first.
+    pub(crate) last_delete_id: u64,
     pub(crate) stats: StoreStats,
+}
+
+impl State {
+    /// Brings the numbers up to date after segments have changed.
+    pub(crate) fn count_segments(&mut self) {
+        self.stats.segments = self.segments.len() as u64;
+        self.stats.segment_bytes = self.segments.iter().map(|segment| segment.meta().bytes).sum();
+    }
 }
 
 pub(crate) struct Shared {
@@ -111,6 +149,13 @@ pub(crate) struct Shared {
     tail: broadcast::Sender<Arc<HeadBatch>>,
     pub(crate) seal_wanted: Notify,
     pub(crate) seal_lock: tokio::sync::Mutex<()>,
+    pub(crate) maintenance_wanted: Notify,
+    /// Held by whoever replaces segments.
+    pub(crate) maintenance_lock: tokio::sync::Mutex<()>,
+    /// Deletes that a merge has to give way to.
+    pub(crate) deletes_waiting: AtomicUsize,
+    closing: AtomicBool,
+    number: AtomicU64,
 }
 
 /// Batches a slow subscriber may be behind before it misses some.
@@ -121,6 +166,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A number for a segment's name, used once.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether background work has to end for good.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether background work has to end now.
+    pub(crate) fn must_yield(&self) -> bool {
+        self.is_closing() || self.deletes_waiting.load(Ordering::Acquire) > 0
+    }
+
     /// Makes a durable batch visible. Called in WAL order.
     fn push(&self, sequence: u64, batch: Batch) {
         let signal = batch.signal();
@@ -128,6 +188,8 @@ impl Shared {
             let mut state = self.state();
             let rows_before = state.stats.rows_appended[signal.index()];
             let batch = HeadBatch::new(batch, rows_before);
+            let batch = deletes::replayed(batch, sequence, &state.tombstones)
+                .expect("rows of the schema can be filtered");
             let rows = batch.rows.num_rows() as u64;
             state.stats.wal_sequence = sequence;
             state.stats.rows_appended[signal.index()] += rows;
@@ -153,6 +215,7 @@ pub struct Store {
     ids: Arc<IdRules>,
     wal: Arc<Wal<Batch>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
+    maintenance: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open: one process at a time.
     _lock: File,
 }
@@ -178,13 +241,23 @@ impl Store {
         std::fs::create_dir_all(&data_dir)
             .context(ErrorKind::FixInput, || format!("creating the data folder `{}`", data_dir.display()))?;
         let lock = lock(&data_dir).await?;
-        sweep(&data_dir);
         let catalog = Catalog::open(&data_dir).await?;
         let shared = build_shared(settings, clock, catalog).await?;
         let wal = Arc::new(build_wal(&shared, &ids).await?);
-        let store = Arc::new(Self { shared, ids, wal, sealer: Mutex::new(None), _lock: lock });
+        let store = Arc::new(Self {
+            shared,
+            ids,
+            wal,
+            sealer: Mutex::new(None),
+            maintenance: Mutex::new(None),
+            _lock: lock,
+        });
         let sealer = tokio::spawn(crate::seal::run(Arc::downgrade(&store)));
         *store.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
+        if store.shared.settings.has_maintenance {
+            let maintenance = tokio::spawn(maintenance::run(Arc::downgrade(&store)));
+            *store.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some(maintenance);
+        }
         Ok(store)
     }
 
@@ -244,6 +317,51 @@ impl Store {
         tokio::spawn(seal).await.context(ErrorKind::Internal, || "sealing the head".to_owned())?
     }
 
+    /// Applies retention and merges small segments now; the store does it by itself after seals.
+    ///
+    /// # Errors
+    /// `Retry` when a delete or the store's end came in between or the disk refuses, `Damaged` when a segment cannot
+    /// be read. The store is as it was, or has fewer segments.
+    pub async fn compact(self: &Arc<Self>) -> Result<(), Error> {
+        maintenance::once(self).await
+    }
+
+    /// Deletes every row received so far that carries the id `term` (`kind=value`) itself: spans, log
+    /// records, for `trace_id=…` both of that trace. When this returns no new snapshot shows them; they leave
+    /// the disk with the next compaction, and the receipt of [`Store::deletes`] says when that was.
+    ///
+    /// # Errors
+    /// `FixInput` when `term` names no id kind; `Retry` when the disk refuses or too many deletes are pending. Nothing was
+    /// deleted then.
+    pub async fn delete(&self, term: &str) -> Result<DeleteReceipt, Error> {
+        self.delete_or_count(term, false).await
+    }
+
+    /// What [`Store::delete`] would delete. Nothing changes; the receipt has the number the next delete
+    /// would have.
+    ///
+    /// # Errors
+    /// As [`Store::delete`].
+    pub async fn count_deletable(&self, term: &str) -> Result<DeleteReceipt, Error> {
+        self.delete_or_count(term, true).await
+    }
+
+    async fn delete_or_count(&self, term: &str, is_dry: bool) -> Result<DeleteReceipt, Error> {
+        let term = deletes::check_term(term, &self.ids)?;
+        // A task of its own: a caller that goes away must not leave a delete half done.
+        let delete = deletes::delete(Arc::clone(&self.shared), term, is_dry);
+        tokio::spawn(delete).await.context(ErrorKind::Internal, || "deleting".to_owned())?
+    }
+
+    /// Receipts of all deletes, oldest first.
+    ///
+    /// # Errors
+    /// `Damaged` when the catalog cannot be read.
+    pub async fn deletes(&self) -> Result<Vec<DeleteReceipt>, Error> {
+        let tombstones = self.shared.catalog.deletes().await?;
+        Ok(tombstones.into_iter().map(|tombstone| tombstone.receipt).collect())
+    }
+
     /// Whether requests can be made durable just now: the WAL is not refusing because of its disk.
     pub fn is_ready(&self) -> bool {
         !self.wal.stats().is_refusing
@@ -272,6 +390,13 @@ impl Store {
         if let Some(sealer) = sealer {
             sealer.abort();
         }
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.maintenance_wanted.notify_one();
+        let maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(maintenance) = maintenance {
+            // It ends with the batch of rows it is at. If it panicked, that was logged where it happened.
+            drop(maintenance.await);
+        }
         let sealed = self.seal().await;
         self.wal.close();
         self.shared.catalog.close().await;
@@ -284,30 +409,23 @@ async fn build_shared(
     clock: Arc<dyn Clock>,
     catalog: Catalog,
 ) -> Result<Arc<Shared>, Error> {
-    let mut state = State::default();
-    let mut unreadable = Vec::new();
-    for meta in catalog.segments().await? {
-        if meta.format_version > FORMAT_VERSION {
-            return Err(Error::damaged(format!(
-                "segment `{}` has format {}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
-                meta.path(),
-                meta.format_version
-            )));
-        }
-        match Segment::open(&settings.data_dir, meta.clone()) {
-            Ok(segment) => {
-                state.stats.segments += 1;
-                state.stats.segment_bytes += meta.bytes;
-                state.segments.push(segment);
-            }
-            Err(error) => {
-                tracing::error!("{error}: answers will say that its rows are missing");
-                state.stats.segments_unreadable += 1;
-                unreadable.push(meta);
-            }
-        }
+    let metas = catalog.segments().await?;
+    if let Some(newer) = metas.iter().find(|meta| meta.format_version > FORMAT_VERSION) {
+        return Err(Error::damaged(format!(
+            "segment `{}` has format {}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
+            newer.path(),
+            newer.format_version
+        )));
     }
-    state.unreadable = unreadable.into();
+    let number = sweep::sweep(&settings.data_dir, &metas);
+    let deletes = catalog.deletes().await?;
+    let mut state = State {
+        sealed_sequence: catalog.wal_sequence().await?,
+        last_delete_id: deletes.last().map_or(0, |last| last.receipt.id),
+        tombstones: deletes.into_iter().filter(|delete| delete.receipt.gone_at.is_none()).collect(),
+        ..State::default()
+    };
+    open_segments(&settings, metas, &mut state);
     Ok(Arc::new(Shared {
         settings,
         clock,
@@ -316,7 +434,31 @@ async fn build_shared(
         tail: broadcast::channel(TAIL_BATCHES).0,
         seal_wanted: Notify::new(),
         seal_lock: tokio::sync::Mutex::new(()),
+        maintenance_wanted: Notify::new(),
+        maintenance_lock: tokio::sync::Mutex::new(()),
+        deletes_waiting: AtomicUsize::new(0),
+        closing: AtomicBool::new(false),
+        number: AtomicU64::new(number),
     }))
+}
+
+/// Opens what the catalog names; what cannot be opened is missing from answers, and they say so.
+fn open_segments(settings: &Settings, metas: Vec<SegmentMeta>, state: &mut State) {
+    let mut unreadable = Vec::new();
+    for meta in metas {
+        let opened = Segment::open(&settings.data_dir, meta.clone())
+            .and_then(|segment| deletes::hidden_in(segment, &state.tombstones));
+        match opened {
+            Ok(segment) => state.segments.push(segment),
+            Err(error) => {
+                tracing::error!("{error}: answers will say that its rows are missing");
+                state.stats.segments_unreadable += 1;
+                unreadable.push(meta);
+            }
+        }
+    }
+    state.unreadable = unreadable.into();
+    state.count_segments();
 }
 
 async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch>, Error> {
@@ -396,19 +538,6 @@ async fn lock(data_dir: &Path) -> Result<File, Error> {
 
 const LOCK_TRIES: usize = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-
-/// Removes what a crash left half written: folders that never got their final name.
-fn sweep(data_dir: &Path) {
-    for signal in Signal::ALL {
-        let Ok(entries) = std::fs::read_dir(data_dir.join("segments").join(signal.table())) else { continue };
-        let left = entries.filter_map(Result::ok).map(|entry| entry.path());
-        for path in left.filter(|path| path.extension().is_some_and(|extension| extension == "tmp")) {
-            if let Err(error) = std::fs::remove_dir_all(&path) {
-                tracing::warn!("`{}` could not be removed: {error}", path.display());
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,62 @@
 //! Reading a segment: by row ranges that the index names, or front to back.
 //!
-//! Invariant: footer and page index are parsed once, when the segment is opened, and shared by all
-//! readers.
+//! Invariants: footer and page index are parsed once, when the segment is opened, and shared by all
+//! readers; files stay as long as anyone holds the segment; hidden rows are never given out; a batch is small
+//! enough for Arrow's 32-bit offsets however large a row is.
 
 use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use model::{Signal, TimeRange};
+use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection,
 };
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
-use super::SegmentMeta;
+use super::{RowRanges, SegmentMeta};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndex;
+use crate::rows;
 use crate::schema::{self, time_column};
 
 const BATCH_ROWS: usize = 8_192;
+/// Bytes a batch should stay below.
+const BATCH_BYTES: u64 = 32 << 20;
 
-/// A segment that is open for reading.
-#[derive(Debug)]
+/// A segment that is open for reading. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Segment {
+    files: Arc<Files>,
+    hidden: RowRanges,
+}
+
+/// The files of a segment, deleted with the last reader once they are dead.
+#[derive(Debug)]
+struct Files {
     meta: SegmentMeta,
+    dir: PathBuf,
     data: PathBuf,
     parquet: ArrowReaderMetadata,
-    index: Option<IdIndex>,
+    ids: Option<IdIndex>,
+    batch_rows: usize,
+    is_dead: AtomicBool,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.is_dead.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        {
+            tracing::warn!("`{}` is swept when the store opens: {error}", self.dir.display());
+        }
+    }
 }
 
 impl Segment {
@@ -44,34 +69,80 @@ impl Segment {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         let has_index = schema::group_column(meta.signal).is_some();
-        let index = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
-        Ok(Arc::new(Self { meta, data, parquet, index }))
+        let ids = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
+        let batch_rows = batch_rows(&parquet);
+        let files = Files { meta, dir, data, parquet, ids, batch_rows, is_dead: AtomicBool::new(false) };
+        Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
+    }
+
+    /// The same segment with these rows hidden.
+    pub(crate) fn with_hidden(&self, hidden: RowRanges) -> Arc<Self> {
+        Arc::new(Self { files: Arc::clone(&self.files), hidden })
+    }
+
+    /// The files go when the last reader has gone. For segments that the catalog does not name any more.
+    pub(crate) fn remove_when_unused(&self) {
+        self.files.is_dead.store(true, Ordering::Release);
     }
 
     pub(crate) fn meta(&self) -> &SegmentMeta {
-        &self.meta
+        &self.files.meta
     }
 
     pub(crate) fn signal(&self) -> Signal {
-        self.meta.signal
+        self.files.meta.signal
     }
 
     pub(crate) fn data_path(&self) -> &Path {
-        &self.data
+        &self.files.data
+    }
+
+    /// Rows that reads leave out.
+    pub(crate) fn hidden(&self) -> &RowRanges {
+        &self.hidden
+    }
+
+    /// Compares what the file says of itself with what the catalog is to be told.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        let meta = self.meta();
+        let metadata = self.files.parquet.metadata();
+        let rows = metadata.file_metadata().num_rows().max(0) as u64;
+        let times = self.group_times(0..metadata.num_row_groups());
+        let from = times.iter().flatten().map(|time| time.from).min();
+        let to = times.iter().flatten().map(|time| time.to).max();
+        let time = from.zip(to).map(|(from, to)| TimeRange { from, to });
+        if rows == meta.rows && time.is_none_or(|time| time == meta.time) {
+            return Ok(());
+        }
+        Err(Error::damaged(format!(
+            "`{}` holds {rows} rows within {time:?}, {} within {:?} were written",
+            self.files.data.display(),
+            meta.rows,
+            meta.time
+        )))
+    }
+
+    /// For each row group, which of its rows to read; `None` for all of them.
+    pub(crate) fn visible(&self) -> Vec<Option<RowSelection>> {
+        let metadata = self.files.parquet.metadata();
+        let groups = self.group_rows(0..metadata.num_row_groups());
+        let selection = |group: Range<usize>| {
+            let is_whole = self.hidden.outside(group.clone()) == [group.clone()];
+            (!is_whole).then(|| self.hidden.selection_outside(&[group]))
+        };
+        groups.into_iter().map(selection).collect()
     }
 
     /// The rows of every group that carries one of the terms, empty when none does. Reading ends after
     /// the batch with which there are more than `rows_max`.
     pub(crate) fn lookup(&self, terms: &[String], rows_max: usize) -> Result<Vec<RecordBatch>, Error> {
-        let Some(index) = &self.index else { return Ok(Vec::new()) };
-        let ranges = index.lookup(terms)?;
+        let ranges = self.groups_with(terms)?;
+        let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden.outside(range)).collect();
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
         let (mut found, mut rows) = (Vec::new(), 0);
-        let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), self.meta.rows as usize);
-        let reader = self.builder()?.with_row_selection(selection).build();
-        for batch in reader.context(ErrorKind::Damaged, || self.doing())? {
+        for batch in self.read_ranges(ranges, &[])? {
             let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
             rows += batch.num_rows();
             found.push(batch);
@@ -82,19 +153,49 @@ impl Segment {
         Ok(found)
     }
 
-    /// All rows of the row groups that overlap `range`, with the columns named (all when empty).
+    /// The rows that carry `term` themselves, hidden ones too.
+    pub(crate) fn rows_with(&self, term: &str) -> Result<RowRanges, Error> {
+        let groups = self.groups_with(&[term.to_owned()])?;
+        if groups.is_empty() {
+            return Ok(RowRanges::default());
+        }
+        let mut positions = groups.clone().into_iter().flatten();
+        let mut found = Vec::new();
+        for batch in self.read_ranges(groups, &["trace_id", "ids"])? {
+            let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
+            for is_found in rows::carrying(&batch, term) {
+                let at = positions.next().expect("as many positions as rows are read");
+                if is_found {
+                    found.push(at..at + 1);
+                }
+            }
+        }
+        Ok(RowRanges::new(found))
+    }
+
+    fn groups_with(&self, terms: &[String]) -> Result<Vec<Range<usize>>, Error> {
+        self.files.ids.as_ref().map_or(Ok(Vec::new()), |ids| ids.lookup(terms))
+    }
+
+    fn read_ranges(
+        &self,
+        ranges: Vec<Range<usize>>,
+        columns: &[&str],
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        let rows = self.files.meta.rows as usize;
+        let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), rows);
+        let builder = self.builder(columns)?.with_row_selection(selection);
+        builder.build().context(ErrorKind::Damaged, || self.doing())
+    }
+
+    /// All visible rows of the row groups that overlap `range`, with the columns named (all when empty).
     pub(crate) fn scan(
         &self,
         range: &TimeRange,
         columns: &[&str],
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
-        let mut builder = self.builder()?.with_row_groups(self.row_groups(range));
-        if !columns.is_empty() {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder = builder.with_projection(mask);
-        }
-        for batch in builder.build().context(ErrorKind::Damaged, || self.doing())? {
+        for batch in self.reader(range, columns, BATCH_ROWS)? {
             if visit(batch.context(ErrorKind::Damaged, || self.doing())?)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -102,37 +203,81 @@ impl Segment {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn doing(&self) -> String {
-        format!("reading `{}`", self.data.display())
+    /// The batches that [`Segment::scan`] visits, in the order of the file, of `batch_rows` at most.
+    pub(crate) fn reader(
+        &self,
+        range: &TimeRange,
+        columns: &[&str],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        let groups = self.row_groups(range);
+        let batch_rows = self.files.batch_rows.min(batch_rows);
+        let mut builder = self.builder(columns)?.with_batch_size(batch_rows);
+        if !self.hidden.is_empty() {
+            let rows = self.group_rows(groups.iter().copied());
+            builder = builder.with_row_selection(self.hidden.selection_outside(&rows));
+        }
+        builder.with_row_groups(groups).build().context(ErrorKind::Damaged, || self.doing())
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
-        let file = File::open(&self.data).context(ErrorKind::Damaged, || self.doing())?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.parquet.clone());
-        Ok(builder.with_batch_size(BATCH_ROWS))
+    /// What to say of an error while reading.
+    pub(crate) fn doing(&self) -> String {
+        format!("reading `{}`", self.files.data.display())
     }
 
+    fn builder(&self, columns: &[&str]) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+        let file = File::open(&self.files.data).context(ErrorKind::Damaged, || self.doing())?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.files.parquet.clone())
+            .with_batch_size(self.files.batch_rows);
+        if columns.is_empty() {
+            return Ok(builder);
+        }
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        Ok(builder.with_projection(mask))
+    }
+
+    /// The rows of row groups, counted from the start of the file.
+    fn group_rows(&self, groups: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let metadata = self.files.parquet.metadata();
+        let mut starts = vec![0];
+        for group in metadata.row_groups() {
+            starts.push(starts[starts.len() - 1] + group.num_rows() as usize);
+        }
+        groups.map(|group| starts[group]..starts[group + 1]).collect()
+    }
+
+    /// Row groups that may have rows within `range`.
     fn row_groups(&self, range: &TimeRange) -> Vec<usize> {
-        let schema: &SchemaRef = self.parquet.schema();
-        let name = time_column(self.meta.signal);
-        let metadata = self.parquet.metadata();
-        let leaf = metadata
-            .file_metadata()
-            .schema_descr()
-            .columns()
-            .iter()
-            .position(|column| column.path().string() == name);
-        debug_assert!(schema.index_of(name).is_ok());
-        let overlaps = |group: &usize| {
-            let times = leaf.and_then(|leaf| metadata.row_group(*group).column(leaf).statistics());
-            match times {
-                Some(Statistics::Int64(times)) => match (times.min_opt(), times.max_opt()) {
-                    (Some(min), Some(max)) => *min <= range.to.0 && range.from.0 <= *max,
-                    _ => true,
-                },
-                _ => true,
-            }
-        };
-        Range { start: 0, end: metadata.num_row_groups() }.filter(overlaps).collect()
+        let groups = 0..self.files.parquet.metadata().num_row_groups();
+        let times = self.group_times(groups.clone());
+        groups
+            .zip(times)
+            .filter(|(_, time)| time.is_none_or(|time| time.overlaps(range)))
+            .map(|of| of.0)
+            .collect()
     }
+
+    /// Earliest and latest time of row groups, as far as the file says.
+    fn group_times(&self, groups: Range<usize>) -> Vec<Option<TimeRange>> {
+        let name = time_column(self.files.meta.signal);
+        let metadata = self.files.parquet.metadata();
+        let leaves = metadata.file_metadata().schema_descr().columns();
+        let leaf = leaves.iter().position(|column| column.path().string() == name);
+        let time = |group: usize| match metadata.row_group(group).column(leaf?).statistics()? {
+            Statistics::Int64(times) => {
+                let (from, to) = (*times.min_opt()?, *times.max_opt()?);
+                Some(TimeRange { from: UnixNano(from), to: UnixNano(to) })
+            }
+            _ => None,
+        };
+        groups.map(time).collect()
+    }
+}
+
+/// Rows of a batch that is likely below [`BATCH_BYTES`].
+fn batch_rows(parquet: &ArrowReaderMetadata) -> usize {
+    let groups = parquet.metadata().row_groups().iter().filter(|group| group.num_rows() > 0);
+    let row_bytes = groups.map(|group| group.total_byte_size().max(0) as u64 / group.num_rows() as u64);
+    let row_bytes = row_bytes.max().unwrap_or(0).max(1);
+    usize::try_from(BATCH_BYTES / row_bytes).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }

@@ -1,61 +1,116 @@
-//! From the head's rows to a segment on disk: sort, write Parquet, write the index, make it durable.
+//! From sorted rows to a segment on disk, batch by batch: Parquet, indexes, durability.
+//!
+//! Memory: one Parquet row group, compressed, and the terms of the indexes; never all rows.
 //!
 //! Invariant: a folder under its final name is complete and fsync'd, files and directory entries both;
-//! whatever a crash leaves has the suffix `.tmp` and is swept when the store opens.
+//! whatever a crash leaves has the suffix `.tmp` or is not named by the catalog, and is swept when the
+//! store opens.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
-use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, TimestampNanosecondType};
-use model::Signal;
+use arrow::array::RecordBatch;
+use model::TimeRange;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
-use super::SegmentMeta;
+use super::{SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::schema::{self, FORMAT_VERSION, TIME_BUCKET_NANO, time_column};
-use crate::{index, rows};
+use crate::index::IdIndexWriter;
+use crate::{rows, schema};
 
-const ROWS_PER_GROUP: usize = 65_536;
-const ROWS_PER_PAGE: usize = 8_192;
+/// Writes one segment. Dropping it unfinished removes what it wrote.
+pub(crate) struct SegmentWriter {
+    meta: SegmentMeta,
+    dir: PathBuf,
+    tmp: PathBuf,
+    parts: Option<Parts>,
+}
 
-/// Writes the rows of `batches` as one segment named `name` below `data_dir`.
-pub(crate) fn write(
-    data_dir: &Path,
-    signal: Signal,
-    name: String,
-    batches: &[RecordBatch],
-) -> Result<SegmentMeta, Error> {
-    let rows = sorted(signal, batches)?;
-    let mut meta = SegmentMeta {
-        signal,
-        name,
-        time: rows::time_range(signal, &rows),
-        rows: rows.num_rows() as u64,
-        bytes: 0,
-        format_version: FORMAT_VERSION,
-    };
-    let dir = data_dir.join(meta.path());
-    let tmp = dir.with_extension("tmp");
-    let doing = || format!("writing segment `{}`", dir.display());
-    remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
-    fs::create_dir_all(tmp.join("ids")).context(ErrorKind::Retry, doing)?;
-    write_parquet(&tmp.join("data.parquet"), signal, &rows)?;
-    index::write(&tmp.join("ids"), signal, &rows)?;
-    meta.bytes = sync_tree(&tmp).context(ErrorKind::Retry, doing)?;
-    remove_if_there(&dir).context(ErrorKind::Retry, doing)?;
-    fs::rename(&tmp, &dir).context(ErrorKind::Retry, doing)?;
-    for parent in dir.ancestors().skip(1).take(3) {
-        sync_dir(parent).context(ErrorKind::Retry, doing)?;
+struct Parts {
+    parquet: ArrowWriter<File>,
+    ids: Option<IdIndexWriter>,
+}
+
+impl SegmentWriter {
+    /// Begins the segment that `meta` names below `data_dir`.
+    pub(crate) fn create(data_dir: &Path, meta: SegmentMeta) -> Result<Self, Error> {
+        let dir = data_dir.join(meta.path());
+        let tmp = dir.with_extension("tmp");
+        let doing = || format!("writing segment `{}`", dir.display());
+        remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
+        fs::create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
+        let mut writer = Self { meta, dir: dir.clone(), tmp, parts: None };
+        let signal = writer.meta.signal;
+        let file = File::create(writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
+        let properties = form::properties(signal, writer.meta.level);
+        let parquet = ArrowWriter::try_new(file, schema::schema(signal), Some(properties))
+            .context(ErrorKind::Retry, doing)?;
+        let ids = match schema::group_column(signal) {
+            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), signal)?),
+            None => None,
+        };
+        writer.parts = Some(Parts { parquet, ids });
+        Ok(writer)
     }
-    Ok(meta)
+
+    /// Appends rows that stand after all earlier ones in the order of the format.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
+        parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
+        if let Some(ids) = &mut parts.ids {
+            ids.push(rows)?;
+        }
+        let time = rows::time_range(self.meta.signal, rows);
+        self.meta.time = match self.meta.rows {
+            0 => time,
+            _ => TimeRange { from: self.meta.time.from.min(time.from), to: self.meta.time.to.max(time.to) },
+        };
+        self.meta.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub(crate) const fn rows(&self) -> u64 {
+        self.meta.rows
+    }
+
+    /// Makes the segment durable under its name.
+    pub(crate) fn finish(mut self) -> Result<SegmentMeta, Error> {
+        let doing = || format!("writing segment `{}`", self.dir.display());
+        let parts = self.parts.take().expect("taken here only");
+        parts.parquet.close().context(ErrorKind::Retry, doing)?;
+        if let Some(ids) = parts.ids {
+            ids.finish()?;
+        }
+        self.meta.bytes = sync_tree(&self.tmp).context(ErrorKind::Retry, doing)?;
+        remove_if_there(&self.dir).context(ErrorKind::Retry, doing)?;
+        fs::rename(&self.tmp, &self.dir).context(ErrorKind::Retry, doing)?;
+        for parent in self.dir.ancestors().skip(1).take(3) {
+            sync_dir(parent).context(ErrorKind::Retry, doing)?;
+        }
+        Ok(self.meta.clone())
+    }
+}
+
+impl Drop for SegmentWriter {
+    fn drop(&mut self) {
+        self.parts = None;
+        if let Err(error) = remove_if_there(&self.tmp) {
+            tracing::warn!("`{}` is swept when the store opens: {error}", self.tmp.display());
+        }
+    }
+}
+
+/// Removes a segment's folder that the catalog never named.
+pub(crate) fn discard(data_dir: &Path, meta: &SegmentMeta) {
+    let dir = data_dir.join(meta.path());
+    if let Err(error) = remove_if_there(&dir) {
+        tracing::warn!("`{}` is swept when the store opens: {error}", dir.display());
+    }
 }
 
 fn remove_if_there(dir: &Path) -> io::Result<()> {
@@ -63,67 +118,6 @@ fn remove_if_there(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// One batch in the order of the format: see `docs/formats/segment.md`.
-fn sorted(signal: Signal, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
-    let doing = || format!("sorting {signal}");
-    let rows = concat_batches(&schema::schema(signal), batches).context(ErrorKind::Internal, doing)?;
-    let keys = sort_keys(signal, &rows);
-    let order: UInt32Array = lexsort_to_indices(&keys, None).context(ErrorKind::Internal, doing)?;
-    take_record_batch(&rows, &order).context(ErrorKind::Internal, doing)
-}
-
-fn sort_keys(signal: Signal, rows: &RecordBatch) -> Vec<SortColumn> {
-    let column = |name: &str| Arc::clone(rows.column_by_name(name).expect("a column of the schema"));
-    let time = column(time_column(signal));
-    let keys = match signal {
-        Signal::Metrics => vec![column("name"), column("series_id"), time],
-        Signal::Traces | Signal::Logs => vec![bucket(&time), column("trace_id"), column("service"), time],
-    };
-    let options = Some(SortOptions { descending: false, nulls_first: false });
-    keys.into_iter().map(|values| SortColumn { values, options }).collect()
-}
-
-fn bucket(time: &ArrayRef) -> ArrayRef {
-    let times = time.as_primitive::<TimestampNanosecondType>();
-    Arc::new(Int64Array::from_iter_values(
-        times.values().iter().map(|nanos| nanos.div_euclid(TIME_BUCKET_NANO)),
-    ))
-}
-
-fn write_parquet(path: &Path, signal: Signal, rows: &RecordBatch) -> Result<(), Error> {
-    let doing = || format!("writing `{}`", path.display());
-    let file = File::create(path).context(ErrorKind::Retry, doing)?;
-    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties(signal)))
-        .context(ErrorKind::Retry, doing)?;
-    writer.write(rows).context(ErrorKind::Retry, doing)?;
-    writer.close().context(ErrorKind::Retry, doing)?;
-    Ok(())
-}
-
-fn properties(signal: Signal) -> WriterProperties {
-    let version = KeyValue::new("silmari.format_version".to_owned(), FORMAT_VERSION.to_string());
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-        .set_data_page_row_count_limit(ROWS_PER_PAGE)
-        .set_write_batch_size(ROWS_PER_PAGE)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_key_value_metadata(Some(vec![version]));
-    for field in schema::schema(signal).fields() {
-        let path = ColumnPath::from(field.name().as_str());
-        match field.data_type() {
-            DataType::Timestamp(..) | DataType::Int64 => {
-                builder = builder
-                    .set_column_dictionary_enabled(path.clone(), false)
-                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-            }
-            DataType::FixedSizeBinary(_) => builder = builder.set_column_dictionary_enabled(path, false),
-            _ => {}
-        }
-    }
-    builder.build()
 }
 
 /// Makes every file and folder below `dir` durable; returns the bytes of the files.

@@ -1,0 +1,70 @@
+//! Compaction: small segments into larger ones, deleted rows out of the files.
+//!
+//! ```text
+//! 1 plan     segments, settings, now ─► merges            (pure)
+//! 2 write    inputs ─► one segment of the next level, fsync'd, read back
+//! 3 commit   DELETE inputs, INSERT output in one catalog transaction
+//! 4 swap     the same in memory, under the one lock
+//! 5 remove   the inputs' files, when the last snapshot that reads them is gone
+//! ```
+//!
+//! A crash before 3 leaves a folder that the catalog does not name, a crash after 3 leaves the inputs' folders: both
+//! are swept when the store opens, and at every instant each row is in one live segment.
+//!
+//! One merge runs at a time, on a thread of its own at low priority. It gives way to a delete and to the store's end.
+
+pub(crate) mod merge;
+pub(crate) mod plan;
+pub(crate) mod rewrite;
+
+use std::sync::Arc;
+
+use plan::{Candidate, Merge};
+use rewrite::Rewrite;
+
+use crate::error::Error;
+use crate::maintenance;
+use crate::store::{Shared, Store};
+
+/// Merges until there is nothing to merge. Returns the number of merges.
+pub(crate) async fn run(store: &Arc<Store>) -> Result<usize, Error> {
+    let mut merges = 0;
+    while let Some(merge) = next(store.shared()) {
+        let Some(rewrite) = rewrite_of(store.shared(), &merge) else { continue };
+        maintenance::rewrite(store, rewrite).await?;
+        store.shared().state().stats.merges += 1;
+        merges += 1;
+    }
+    Ok(merges)
+}
+
+fn next(shared: &Shared) -> Option<Merge> {
+    let candidates: Vec<Candidate> = {
+        let state = shared.state();
+        let candidate = |segment: &Arc<crate::segment::reader::Segment>| Candidate {
+            meta: segment.meta().clone(),
+            has_hidden: !segment.hidden().is_empty(),
+        };
+        state.segments.iter().map(candidate).collect()
+    };
+    plan::plan(&candidates, &shared.settings.compaction(), shared.clock.now()).into_iter().next()
+}
+
+/// What the executor needs; `None` when a segment is gone, which nobody but maintenance can bring about.
+pub(crate) fn rewrite_of(shared: &Shared, merge: &Merge) -> Option<Rewrite> {
+    let state = shared.state();
+    let live = |name: &str, signal| {
+        let is_it = |segment: &&Arc<crate::segment::reader::Segment>| {
+            segment.meta().name == name && segment.signal() == signal
+        };
+        state.segments.iter().find(is_it).map(Arc::clone)
+    };
+    let inputs: Option<Vec<_>> = merge.inputs.iter().map(|input| live(&input.name, input.signal)).collect();
+    let delete_id = state.last_delete_id;
+    drop(state);
+    let kept = merge.inputs.first()?.kept;
+    Some(Rewrite { inputs: inputs?, number: shared.next_number(), kept, delete_id, filter: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Planning, as properties that hold for any set of segments.
+
+use std::collections::BTreeSet;
+
+use model::TimeRange;
+use proptest::prelude::*;
+
+use super::*;
+use crate::window::WINDOW_NANO;
+
+const NOW: UnixNano = UnixNano(500_000 * WINDOW_NANO);
+
+fn candidate(number: u64, hour: i64, rows: u64, level: u32) -> Candidate {
+    let mut meta = SegmentMeta::named(Signal::Logs, level, (number, number), number);
+    let from = UnixNano(NOW.0 + hour * WINDOW_NANO);
+    meta.time = TimeRange { from, to: from.plus(60) };
+    (meta.rows, meta.bytes) = (rows, rows * 40);
+    Candidate { meta, has_hidden: false }
+}
+
+fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let one = (-3..2_i64, 1..2_000_000_u64, 0..3_u32, 0..3_usize, prop::bool::weighted(0.05), any::<bool>());
+    prop::collection::vec(one, 0..60).prop_map(|all| {
+        let make = |(at, (hour, rows, level, signal, has_hidden, is_small)): (usize, _)| {
+            let rows: u64 = if is_small { rows / 1_000 + 1 } else { rows };
+            let mut made = candidate(at as u64, hour, rows, level);
+            made.meta.signal = Signal::ALL[signal];
+            made.has_hidden = has_hidden;
+            if at % 7 == 0 {
+                made.meta.kept = Kept::Errors;
+            }
+            if at % 11 == 0 {
+                made.meta.time.to = made.meta.time.from.plus(5 * WINDOW_NANO);
+            }
+            made
+        };
+        all.into_iter().enumerate().map(make).collect()
+    })
+}
+
+/// What the executor makes of a merge: one segment with all rows of its inputs.
+fn output(merge: &Merge, number: u64) -> Candidate {
+    let mut meta = merge.inputs[0].clone();
+    meta.name = format!("merged-{number:06}");
+    meta.level = merge.inputs.iter().map(|input| input.level).max().unwrap_or(0) + 1;
+    meta.rows = merge.inputs.iter().map(|input| input.rows).sum();
+    meta.bytes = merge.inputs.iter().map(|input| input.bytes).sum();
+    Candidate { meta, has_hidden: false }
+}
+
+fn hours_ago() -> i64 {
+    -2
+}
+
+proptest! {
+    #[test]
+    fn every_merge_stays_in_its_place_and_its_bounds_and_takes_each_input_once(all in candidates()) {
+        let settings = Settings::default();
+        let mut seen = BTreeSet::new();
+        for merge in plan(&all, &settings, NOW) {
+            prop_assert!(!merge.inputs.is_empty() && merge.inputs.len() <= INPUTS_MAX);
+            let places: BTreeSet<_> =
+                merge.inputs.iter().map(|input| format!("{:?}", place_of(input))).collect();
+            prop_assert_eq!(places.len(), 1);
+            for input in &merge.inputs {
+                prop_assert!(seen.insert(input.name.clone()), "{} twice", input.name);
+            }
+            if merge.inputs.len() > 1 {
+                prop_assert!(merge.inputs.iter().map(|input| input.rows).sum::<u64>() <= settings.rows_max);
+                prop_assert!(merge.inputs.iter().map(|input| input.bytes).sum::<u64>() <= settings.bytes_max);
+            }
+        }
+    }
+
+    #[test]
+    fn planning_and_merging_ends_and_leaves_nothing_hidden(mut all in candidates()) {
+        let settings = Settings::default();
+        let mut rounds = 0;
+        loop {
+            let merges = plan(&all, &settings, NOW);
+            if merges.is_empty() {
+                break;
+            }
+            for merge in merges {
+                rounds += 1;
+                all.retain(|candidate| !merge.inputs.contains(&candidate.meta));
+                all.push(output(&merge, rounds));
+            }
+            prop_assert!(rounds < 500, "it goes on and on");
+        }
+        prop_assert!(all.iter().all(|candidate| !candidate.has_hidden));
+    }
+}
+
+fn merged_rows(all: &[Candidate]) -> Vec<Vec<u64>> {
+    let merges = plan(all, &Settings::default(), NOW);
+    merges.iter().map(|merge| merge.inputs.iter().map(|input| input.rows).collect()).collect()
+}
+
+#[test]
+fn an_open_window_waits_for_enough_of_a_size_and_a_closed_one_is_tidied() {
+    let few: Vec<_> = (0..7).map(|number| candidate(number, 0, 100, 0)).collect();
+    assert!(merged_rows(&few).is_empty(), "seven of eight");
+    let enough: Vec<_> = (0..8).map(|number| candidate(number, 0, 100, 0)).collect();
+    assert_eq!(merged_rows(&enough), [[100; 8]]);
+    let closed: Vec<_> = (0..3).map(|number| candidate(number, hours_ago(), 100, 0)).collect();
+    assert_eq!(merged_rows(&closed), [[100; 3]]);
+}
+
+#[test]
+fn late_rows_do_not_rewrite_a_large_segment_until_they_weigh_something() {
+    let large = candidate(0, hours_ago(), 500_000, 1);
+    let late = |number, rows| candidate(number, hours_ago(), rows, 0);
+    assert_eq!(merged_rows(&[large.clone(), late(1, 10), late(2, 10)]), [[10, 10]]);
+    assert!(merged_rows(&[large.clone(), late(1, 20)]).is_empty());
+    assert_eq!(merged_rows(&[large, late(1, 130_000)]), [[130_000, 500_000]]);
+}
+
+#[test]
+fn a_segment_with_hidden_rows_is_rewritten_whatever_its_size() {
+    let mut huge = candidate(0, 0, 50_000_000, 3);
+    huge.has_hidden = true;
+    assert_eq!(merged_rows(&[huge]), [[50_000_000]]);
+}

@@ -1,0 +1,92 @@
+//! Writing the segment that takes the place of others.
+//!
+//! Blocking and long: run it through `maintenance::at_low_priority`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::TimeRange;
+
+use super::merge::{Filter, Merger, READ_ROWS, Stream};
+use crate::error::{Error, ErrorKind};
+use crate::segment::reader::Segment;
+use crate::segment::writer::{self, SegmentWriter};
+use crate::segment::{Kept, SegmentMeta};
+
+/// What to write.
+pub(crate) struct Rewrite {
+    /// Segments of one signal, with the rows they hide.
+    pub(crate) inputs: Vec<Arc<Segment>>,
+    /// Number of the output's name.
+    pub(crate) number: u64,
+    /// What the output holds of its inputs.
+    pub(crate) kept: Kept,
+    /// The last delete that the inputs hide the rows of.
+    pub(crate) delete_id: u64,
+    /// Which rows to take; all when there is none.
+    pub(crate) filter: Option<Box<Filter>>,
+}
+
+/// Merges the inputs into one durable segment, reads its footer back and compares. `None` when no row is
+/// left. Nothing refers to the segment yet.
+///
+/// # Errors
+/// `Retry` when `is_stopped` says so or the disk refuses, `Damaged` when an input cannot be read. What was
+/// written is removed.
+pub(crate) fn write(
+    data_dir: &Path,
+    mut rewrite: Rewrite,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Option<Arc<Segment>>, Error> {
+    rewrite.inputs.sort_by_key(|input| (input.meta().sequences.1, input.meta().name.clone()));
+    let mut streams = Vec::with_capacity(rewrite.inputs.len());
+    for input in &rewrite.inputs {
+        let reader = input.reader(&TimeRange::ALL, &[], READ_ROWS)?;
+        streams.push(Stream { reader, doing: input.doing() });
+    }
+    let meta = output_meta(&rewrite);
+    let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref())?;
+    let mut writer = SegmentWriter::create(data_dir, meta)?;
+    while let Some(rows) = merger.next_batch()? {
+        if is_stopped() {
+            return Err(Error::retry("compaction gives way and begins again later"));
+        }
+        writer.push(&rows)?;
+    }
+    let tally = merger.tally();
+    check_rows(&rewrite, tally.rows, writer.rows() + tally.duplicates + tally.filtered)?;
+    if writer.rows() == 0 {
+        return Ok(None);
+    }
+    let meta = writer.finish()?;
+    match Segment::open(data_dir, meta.clone()).and_then(|segment| segment.verify().map(|()| segment)) {
+        Ok(segment) => Ok(Some(segment)),
+        Err(error) => {
+            writer::discard(data_dir, &meta);
+            Err(error)
+        }
+    }
+}
+
+fn output_meta(rewrite: &Rewrite) -> SegmentMeta {
+    let metas = || rewrite.inputs.iter().map(|input| input.meta());
+    let first = metas().next().expect("a rewrite has inputs");
+    let level = metas().map(|meta| meta.level).max().unwrap_or(0) + 1;
+    let sequences = metas()
+        .fold(first.sequences, |(from, to), meta| (from.min(meta.sequences.0), to.max(meta.sequences.1)));
+    let mut meta = SegmentMeta::named(first.signal, level, sequences, rewrite.number);
+    meta.kept = rewrite.kept;
+    meta.delete_id = rewrite.delete_id;
+    meta
+}
+
+/// No row may get lost on the way: what inputs show is written, a duplicate, or filtered.
+fn check_rows(rewrite: &Rewrite, read: u64, accounted: u64) -> Result<(), Error> {
+    let shown = |input: &Arc<Segment>| input.meta().rows - input.hidden().rows() as u64;
+    let expected: u64 = rewrite.inputs.iter().map(shown).sum();
+    if expected == read && read == accounted {
+        return Ok(());
+    }
+    let message = format!("merging: {expected} rows expected, {read} read, {accounted} accounted for");
+    Err(Error::new(ErrorKind::Internal, message))
+}

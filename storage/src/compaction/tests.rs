@@ -1,0 +1,177 @@
+//! Merging segments as the store's callers see it: nothing lost, nothing doubled, at any step.
+
+use model::Signal;
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::*;
+
+/// Two seals of spans, logs and points, some of them twice.
+async fn fill(store: &Arc<Store>) {
+    append_spans(store, vec![span(1, 1, 0, false), span(2, 2, 5, false)]).await;
+    append_logs(store, vec![log("one", 1, "ORD-1", 0), log("alike", 0, "", 7), log("alike", 0, "", 7)]).await;
+    append_points(store, &[("up", 0, 1.0), ("up", 10, 2.0)]).await;
+    store.seal().await.expect("sealed");
+    append_spans(store, vec![span(1, 1, 0, false), span(1, 3, 9, true)]).await;
+    append_logs(store, vec![log("alike", 0, "", 7), log("two", 1, "ORD-2", 3)]).await;
+    append_points(store, &[("up", 10, 3.0), ("up", 20, 4.0)]).await;
+    store.seal().await.expect("sealed");
+}
+
+const SPANS: [&str; 3] = ["01 span 1", "01 span 3", "02 span 2"];
+const LOGS: [&str; 5] = ["alike", "alike", "alike", "one", "two"];
+const POINTS: [&str; 3] = ["up 0 1", "up 10 3", "up 20 4"];
+
+fn check_merged(store: &Store) {
+    let snapshot = store.snapshot();
+    assert_eq!(lines(&snapshot, Signal::Traces), SPANS);
+    assert_eq!(lines(&snapshot, Signal::Logs), LOGS);
+    assert_eq!(lines(&snapshot, Signal::Metrics), POINTS);
+    assert_eq!(found(&snapshot, Signal::Logs, "order_id=ORD-2"), ["one", "two"], "one group now");
+    assert_eq!(found(&snapshot, Signal::Traces, &format!("trace_id={}", "01".repeat(16))), SPANS[..2]);
+}
+
+#[tokio::test]
+async fn a_repeated_span_and_a_repeated_point_become_one_and_log_records_that_look_alike_stay() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    store.compact().await.expect("merged");
+    check_merged(&store);
+    assert_eq!(store.stats().segments, 3);
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 1, "the inputs are gone from the disk");
+    drop(store);
+    check_merged(&*open(dir.path()).await);
+}
+
+#[tokio::test]
+async fn a_snapshot_taken_before_a_merge_reads_its_files_until_it_is_dropped() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let before = store.snapshot();
+    store.compact().await.expect("merged");
+    assert_eq!(lines(&before, Signal::Logs), LOGS);
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 3, "two inputs and the output");
+    drop(before);
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 1);
+}
+
+#[tokio::test]
+async fn rows_of_different_hours_are_never_merged() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    for number in 0..4 {
+        append_logs(&store, vec![log("now", 0, "", number), log("before", 0, "", number - HOUR)]).await;
+        store.seal().await.expect("sealed");
+    }
+    store.compact().await.expect("merged");
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 2);
+    let range = model::TimeRange { from: NOW, to: NOW.plus(10) };
+    let mut stats = crate::ScanStats::default();
+    let mut visit = |_: &arrow::array::RecordBatch| std::ops::ControlFlow::Continue(());
+    store
+        .snapshot()
+        .scan(Signal::Logs, &range, &[], crate::ScanOrder::Any, &mut stats, &mut visit)
+        .expect("readable");
+    assert_eq!((stats.segments_read, stats.segments_pruned), (1, 1));
+}
+
+/// The merge of all log segments, one step after the other.
+async fn written(
+    store: &Arc<Store>,
+) -> (Vec<Arc<crate::segment::reader::Segment>>, Option<Arc<crate::segment::reader::Segment>>) {
+    let merge = next(store.shared()).expect("something to merge");
+    let rewrite = rewrite_of(store.shared(), &merge).expect("live");
+    let inputs = rewrite.inputs.clone();
+    (inputs, maintenance::write(store, rewrite).await.expect("written"))
+}
+
+#[tokio::test]
+async fn a_crash_between_writing_and_committing_a_merge_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append_logs(&store, vec![log("one", 1, "ORD-1", 0)]).await;
+    store.seal().await.expect("sealed");
+    append_logs(&store, vec![log("two", 1, "ORD-1", 1)]).await;
+    store.seal().await.expect("sealed");
+    let (inputs, output) = written(&store).await;
+    assert!(output.is_some());
+    drop((inputs, output, store));
+    let before = folders(dir.path(), Signal::Logs).len();
+    let store = open(dir.path()).await;
+    assert_eq!(lines(&store.snapshot(), Signal::Logs), ["one", "two"]);
+    assert_eq!((before, folders(dir.path(), Signal::Logs).len()), (3, 2), "the output is swept");
+}
+
+#[tokio::test]
+async fn a_crash_between_committing_a_merge_and_removing_its_inputs_doubles_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append_logs(&store, vec![log("one", 1, "ORD-1", 0)]).await;
+    store.seal().await.expect("sealed");
+    append_logs(&store, vec![log("two", 1, "ORD-1", 1)]).await;
+    store.seal().await.expect("sealed");
+    let (inputs, output) = written(&store).await;
+    let metas: Vec<_> = inputs.iter().map(|input| input.meta().clone()).collect();
+    let new = [output.as_ref().expect("rows are left").meta().clone()];
+    store.shared().catalog.replace(&metas, &new).await.expect("committed");
+    drop((inputs, output, store));
+    let store = open(dir.path()).await;
+    assert_eq!(lines(&store.snapshot(), Signal::Logs), ["one", "two"]);
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 1, "the inputs are swept");
+}
+
+#[tokio::test]
+async fn an_input_that_went_bad_stops_its_merge_and_stays() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append_logs(&store, vec![log("one", 1, "ORD-1", 0)]).await;
+    store.seal().await.expect("sealed");
+    append_logs(&store, vec![log("two", 1, "ORD-1", 1)]).await;
+    store.seal().await.expect("sealed");
+    let name = &folders(dir.path(), Signal::Logs)[0];
+    let file = dir.path().join("segments/logs").join(name).join("data.parquet");
+    let mut bytes = std::fs::read(&file).expect("readable");
+    bytes[4..600].fill(0xff);
+    std::fs::write(&file, bytes).expect("written");
+    let error = store.compact().await.expect_err("an input cannot be read");
+    assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error}");
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 2, "nothing half written stays");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Whatever is sent, in whatever order, sealed whenever: merging shows what a naive list shows.
+    #[test]
+    fn merging_is_the_same_as_a_list_without_repeated_spans(
+        seals in prop::collection::vec(
+            prop::collection::vec((1..4_u8, 1..5_u8, 0..3_i64), 1..20),
+            1..6,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().expect("a folder");
+            let store = open(dir.path()).await;
+            let mut expected = std::collections::BTreeSet::new();
+            for spans in &seals {
+                let sent = spans.iter().map(|(trace, id, minute)| span(*trace, *id, minute * 60 * SECOND, false));
+                append_spans(&store, sent.collect()).await;
+                expected.extend(spans.iter().copied());
+                store.seal().await.expect("sealed");
+            }
+            let inputs: Vec<_> =
+                store.shared().state().segments.iter().map(|segment| segment.meta().clone()).collect();
+            let rewrite = rewrite_of(store.shared(), &Merge { inputs }).expect("live");
+            maintenance::rewrite(&store, rewrite).await.expect("merged");
+            assert_eq!(lines(&store.snapshot(), Signal::Traces).len(), expected.len());
+            for trace in 1..4_u8 {
+                let term = format!("trace_id={}", format!("{trace:02x}").repeat(16));
+                let found = found(&store.snapshot(), Signal::Traces, &term);
+                assert_eq!(found.len(), expected.iter().filter(|(of, ..)| *of == trace).count());
+            }
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! How Parquet files are written: encodings, page and row group sizes, compression.
+//!
+//! Invariant: a row group holds at most [`GROUP_BYTES_MAX`] before compression, so that its columns fit
+//! into Arrow's 32-bit offsets however large a row may be.
+
+use arrow::datatypes::DataType;
+use model::Signal;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use crate::schema::{self, FORMAT_VERSION};
+
+const ROWS_PER_GROUP: usize = 65_536;
+const GROUP_BYTES_MAX: usize = 256 << 20;
+const ROWS_PER_PAGE: usize = 8_192;
+/// The key under which a file names its format.
+pub(super) const VERSION_KEY: &str = "silmari.format_version";
+
+/// The writer's properties for a segment of `level`.
+pub(super) fn properties(signal: Signal, level: u32) -> WriterProperties {
+    let version = KeyValue::new(VERSION_KEY.to_owned(), FORMAT_VERSION.to_string());
+    let zstd = ZstdLevel::try_new(if level == 0 { 1 } else { 3 }).expect("zstd has these levels");
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(zstd))
+        .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
+        .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
+        .set_data_page_row_count_limit(ROWS_PER_PAGE)
+        .set_write_batch_size(ROWS_PER_PAGE)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_key_value_metadata(Some(vec![version]));
+    for field in schema::schema(signal).fields() {
+        builder = column(builder, field.name(), field.data_type());
+    }
+    builder.build()
+}
+
+fn column(builder: WriterPropertiesBuilder, name: &str, data_type: &DataType) -> WriterPropertiesBuilder {
+    let path = ColumnPath::from(name);
+    match data_type {
+        DataType::Timestamp(..) | DataType::Int64 => builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+        DataType::FixedSizeBinary(_) => builder.set_column_dictionary_enabled(path, false),
+        _ => builder,
+    }
+}
