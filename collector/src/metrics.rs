@@ -1,15 +1,16 @@
 //! The collector's own counters.
 //!
 //! Invariants, per source and signal: `requests = requests_stored + Σ requests_refused{reason}` once
-//! nothing is in flight, and `records_received = records_stored + records_rejected + records_returned`:
+//! nothing is in flight, and `records_received = records_stored + records_rejected + records_returned + records_known`:
 //! nothing is dropped without being counted. *Returned* records were decoded and then refused as a
-//! whole request; their sender was told.
+//! whole request; their sender was told. *Known* records were stored by an earlier request of their agent or partition.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Signal;
+use storage::Mismatch;
 
 use crate::status::{Reason, Refusal};
 
@@ -58,6 +59,8 @@ struct Counters {
     records_stored: AtomicU64,
     records_rejected: AtomicU64,
     records_returned: AtomicU64,
+    records_known: AtomicU64,
+    positions_refused: [AtomicU64; Mismatch::ALL.len()],
 }
 
 /// The counters of one source and signal at one instant.
@@ -77,6 +80,8 @@ pub struct Counts {
     pub records_rejected: u64,
     /// Records of requests that were refused as a whole after decoding.
     pub records_returned: u64,
+    /// Records that were stored already, by an earlier request for the same positions.
+    pub records_known: u64,
 }
 
 /// The collector's own counters; cheap to read at any time.
@@ -118,6 +123,17 @@ impl Metrics {
         add(&counters.records_returned, records);
     }
 
+    pub(crate) fn known(&self, source: Source, signal: Signal, records: usize) {
+        let counters = self.of(source, signal);
+        add(&counters.records_received, records);
+        add(&counters.records_known, records);
+    }
+
+    /// Requests of one source and signal whose positions did not fit.
+    pub fn positions_refused(&self, source: Source, signal: Signal, mismatch: Mismatch) -> u64 {
+        get(&self.of(source, signal).positions_refused[mismatch as usize])
+    }
+
     /// The counts of one source and signal.
     pub fn counts(&self, source: Source, signal: Signal) -> Counts {
         let counters = self.of(source, signal);
@@ -129,6 +145,7 @@ impl Metrics {
             records_stored: get(&counters.records_stored),
             records_rejected: get(&counters.records_rejected),
             records_returned: get(&counters.records_returned),
+            records_known: get(&counters.records_known),
         }
     }
 
@@ -140,7 +157,7 @@ impl Metrics {
     /// Appends all counters in Prometheus' text format. Series that never counted are left out.
     pub fn write_prometheus(&self, out: &mut String) {
         type Pick = fn(&Counts) -> u64;
-        let families: [(&str, Pick); 7] = [
+        let families: [(&str, Pick); 8] = [
             ("requests", |counts| counts.requests),
             ("requests_stored", |counts| counts.requests_stored),
             ("bytes_received", |counts| counts.bytes_received),
@@ -148,11 +165,20 @@ impl Metrics {
             ("records_stored", |counts| counts.records_stored),
             ("records_rejected", |counts| counts.records_rejected),
             ("records_returned", |counts| counts.records_returned),
+            ("records_known", |counts| counts.records_known),
         ];
         for (family, pick) in families {
             type_line(out, family);
             for (source, signal) in series() {
                 sample(out, family, source, signal, "", pick(&self.counts(source, signal)));
+            }
+        }
+        type_line(out, "positions_refused");
+        for (source, signal) in series() {
+            for mismatch in Mismatch::ALL {
+                let label = format!(",mismatch=\"{}\"", mismatch.name());
+                let value = self.positions_refused(source, signal, mismatch);
+                sample(out, "positions_refused", source, signal, &label, value);
             }
         }
         type_line(out, "requests_refused");
@@ -192,7 +218,13 @@ impl Began {
         self.has_ended = true;
         let Self { source, signal, .. } = self;
         let count = self.metrics.refuse(source, signal, refusal.reason);
-        let is_ours = matches!(refusal.reason, Reason::Overload | Reason::Storage | Reason::Internal);
+        if let Some(refusal) = &refusal.position {
+            add(&self.metrics.of(source, signal).positions_refused[refusal.mismatch as usize], 1);
+        }
+        let is_ours = matches!(
+            refusal.reason,
+            Reason::Overload | Reason::Storage | Reason::Position | Reason::Internal
+        );
         // The first, second, fourth, eighth …: enough to be seen, too few to fill a disk.
         if is_ours && count.is_power_of_two() {
             tracing::warn!(count, "{source} {signal}: {}", refusal.message);

@@ -14,8 +14,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::positions::{self, AgentId, StreamId};
 use model::{Clock, Signal, UnixNano};
-use storage::{Batch, Compression, DecodeError, ErrorKind, Frame, Store};
+use storage::{Batch, Compression, DecodeError, Error, ErrorKind, Frame, Hello, Origin, Store};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,8 @@ pub(crate) struct Payload {
     pub(crate) encoding: Encoding,
     pub(crate) compression: Compression,
     pub(crate) bytes: Bytes,
+    /// Where the records came from, when that is known.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// What the uncompressed bytes are.
@@ -88,6 +91,8 @@ pub(crate) struct Receipt {
     pub(crate) accepted: usize,
     pub(crate) rejected: usize,
     pub(crate) errors: Vec<String>,
+    /// Where the streams of the request stand now.
+    pub(crate) committed: Vec<(StreamId, Option<u64>)>,
 }
 
 impl Receipt {
@@ -100,11 +105,12 @@ impl Receipt {
 }
 
 /// Rows that wait to be made durable.
-struct Prepared {
+pub(crate) struct Prepared {
     frame: Frame,
     batch: Batch,
     rejected: usize,
     errors: Vec<String>,
+    origin: Option<Origin>,
     ticket: Ticket,
 }
 
@@ -148,44 +154,76 @@ impl Pipeline {
         payload: Payload,
         ticket: Ticket,
     ) -> Result<Receipt, Refusal> {
-        let signal = payload.signal;
-        self.metrics.bytes(source, signal, payload.bytes.len());
+        let prepared = self.decoded(source, payload, ticket).await?;
+        self.append(source, prepared).await
+    }
+
+    /// Decodes a payload, off the async threads.
+    pub(crate) async fn decoded(
+        self: &Arc<Self>,
+        source: Source,
+        payload: Payload,
+        ticket: Ticket,
+    ) -> Result<Prepared, Refusal> {
+        self.metrics.bytes(source, payload.signal, payload.bytes.len());
         let slot = self.admission.decoder().await;
-        let me = Arc::clone(&self);
+        let me = Arc::clone(self);
         let preparing = tokio::task::spawn_blocking(move || {
             let prepared = me.prepare(source, payload, ticket);
             drop(slot);
             prepared
         });
-        let prepared = preparing.await.map_err(|error| defect(source, &error))??;
-        self.append(source, prepared).await
+        preparing.await.map_err(|error| defect(source, &error))?
     }
 
-    async fn append(&self, source: Source, prepared: Prepared) -> Result<Receipt, Refusal> {
-        let Prepared { frame, batch, rejected, errors, ticket } = prepared;
+    /// Makes rows durable. The first poll gives them their place in the order of all appends.
+    pub(crate) async fn append(&self, source: Source, prepared: Prepared) -> Result<Receipt, Refusal> {
+        let Prepared { frame, batch, rejected, errors, origin, ticket } = prepared;
         let (signal, accepted, has_rows) = (batch.signal(), batch.accepted, batch.rows() > 0);
-        if has_rows {
-            let durable = self.store.append(frame, batch).await;
-            durable.map_err(|error| {
-                self.metrics.returned(source, signal, accepted + rejected);
-                match error.kind() {
-                    ErrorKind::FixInput => Refusal::new(Reason::Malformed, error.to_string()),
-                    // The sender has the data still, and a restart or a free disk can mend the rest.
-                    _ => Refusal::new(Reason::Storage, format!("the store cannot write now: {error}")),
-                }
-            })?;
+        let refused = |error: Error| {
+            self.metrics.returned(source, signal, accepted + rejected);
+            refusal_of(&error)
+        };
+        let mut receipt = Receipt { accepted, rejected, errors, committed: Vec::new() };
+        match origin {
+            Some(origin) => {
+                let placed = self.store.append_from(frame, batch, origin).await.map_err(refused)?;
+                self.metrics.known(source, signal, placed.dropped);
+                // What was there already was accepted, or rejected, when it came first.
+                let new = (accepted + rejected).saturating_sub(placed.dropped);
+                receipt.rejected = rejected.min(new);
+                receipt.accepted = new - receipt.rejected;
+                receipt.committed = placed.committed;
+            }
+            None if has_rows => {
+                self.store.append(frame, batch).await.map_err(refused)?;
+            }
+            None => {}
         }
         drop(ticket);
-        self.metrics.stored(source, signal, accepted, rejected);
-        Ok(Receipt { accepted, rejected, errors })
+        self.metrics.stored(source, signal, receipt.accepted, receipt.rejected);
+        Ok(receipt)
+    }
+
+    /// Where the store wants to go on reading Kafka partitions.
+    pub(crate) fn kafka_offsets(&self) -> Vec<(String, u32, u64)> {
+        self.store.kafka_offsets()
+    }
+
+    /// Opens a session for an agent.
+    pub(crate) async fn hello(&self, agent: AgentId, forget: Vec<StreamId>) -> Result<Hello, Refusal> {
+        self.store.hello(agent, forget).await.map_err(|error| refusal_of(&error))
     }
 
     /// All that needs the processor.
     fn prepare(&self, source: Source, payload: Payload, mut ticket: Ticket) -> Result<Prepared, Refusal> {
         let received_at = self.clock.now();
-        let Payload { signal, encoding, compression, bytes } = payload;
+        let Payload { signal, encoding, compression, bytes, origin } = payload;
+        // Nothing is nothing in every compression.
+        let compression = if bytes.is_empty() { Compression::Identity } else { compression };
         ticket.grow_to(bytes.len())?;
         let plain = decompress(compression, &bytes, self.limits.request_bytes_max, &mut ticket)?;
+        check_positions(origin.as_ref(), &encoding, &plain)?;
         let transcoded = self.transcode(signal, &encoding, &plain, received_at)?;
         let request = transcoded.as_ref().map_or(&*plain, |made| &made.request);
         let held = bytes.len() + plain.len();
@@ -201,7 +239,7 @@ impl Pipeline {
             Some(made) => zstd_frame(signal, received_at, &made.request)?,
         };
         ticket.shrink_to(frame.payload.len() + weight.bytes);
-        Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, ticket })
+        Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, origin, ticket })
     }
 
     /// Protobuf of what is none; `None` when it is already.
@@ -252,6 +290,27 @@ impl Pipeline {
             };
             Refusal::new(reason, error.to_string())
         })
+    }
+}
+
+/// Whether the ranges of a request describe its records.
+fn check_positions(origin: Option<&Origin>, encoding: &Encoding, request: &[u8]) -> Result<(), Refusal> {
+    let Some(Origin::Agent(agent)) = origin else { return Ok(()) };
+    if !matches!(encoding, Encoding::Protobuf) {
+        return Err(Refusal::new(Reason::Malformed, "a request with positions has to be protobuf"));
+    }
+    let records = model::otlp::count_items(request) as u64;
+    positions::check(&agent.ranges, records)
+        .map_err(|error| Refusal::new(Reason::Malformed, format!("positions: {error}")))
+}
+
+/// What a sender is told when the store refuses.
+fn refusal_of(error: &Error) -> Refusal {
+    match (error.position_refusal(), error.kind()) {
+        (Some(refusal), _) => Refusal::position(refusal.clone()),
+        (None, ErrorKind::FixInput) => Refusal::new(Reason::Malformed, error.to_string()),
+        // The sender has the data still, and a restart or a free disk can mend the rest.
+        (None, _) => Refusal::new(Reason::Storage, format!("the store cannot write now: {error}")),
     }
 }
 

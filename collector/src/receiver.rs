@@ -4,6 +4,7 @@
 
 mod body;
 mod cors;
+mod hello;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod log;
@@ -11,3 +12,4 @@ pub(crate) mod otlp_grpc;
 mod otlp_http;
 pub(crate) mod otlp_json;
 mod otlp_response;
+pub(crate) mod positions;

@@ -28,8 +28,8 @@ use crate::shutdown::Shutdown;
 
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
-/// Bytes of them together.
-const HEADER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of them together: room for the positions of a large batch.
+const HEADER_BYTES_MAX: usize = 64 << 10;
 /// How long a client may take to answer an HTTP/2 ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after an accept error, which is mostly "too many open files".

@@ -13,6 +13,7 @@ use http::StatusCode;
 use model::otlp::rpc;
 use model::wire::{put_bytes, put_message};
 use serde_json::{Value, json};
+use storage::PositionRefusal;
 
 /// Why a request was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,13 +38,15 @@ pub enum Reason {
     SlowBody,
     /// The client went away before its body was complete.
     Aborted,
+    /// The positions of the request do not fit what is committed.
+    Position,
     /// A defect of ours.
     Internal,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::TooLarge,
         Self::Encoding,
@@ -54,6 +57,7 @@ impl Reason {
         Self::Storage,
         Self::SlowBody,
         Self::Aborted,
+        Self::Position,
         Self::Internal,
     ];
 
@@ -70,6 +74,7 @@ impl Reason {
             Self::Storage => "storage",
             Self::SlowBody => "slow_body",
             Self::Aborted => "aborted",
+            Self::Position => "position",
             Self::Internal => "internal",
         }
     }
@@ -89,6 +94,8 @@ impl Reason {
             Self::Overload => StatusCode::TOO_MANY_REQUESTS,
             // 408 would tell OTLP clients to drop the data.
             Self::Storage | Self::SlowBody | Self::Aborted => StatusCode::SERVICE_UNAVAILABLE,
+            // Final for a plain sender; an agent knows where to go on.
+            Self::Position => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -102,6 +109,7 @@ impl Reason {
             Self::Overload | Self::Storage => UNAVAILABLE,
             Self::SlowBody => DEADLINE_EXCEEDED,
             Self::Aborted => CANCELLED,
+            Self::Position => FAILED_PRECONDITION,
             Self::Internal => INTERNAL,
         }
     }
@@ -111,6 +119,7 @@ const CANCELLED: u32 = 1;
 const INVALID_ARGUMENT: u32 = 3;
 const DEADLINE_EXCEEDED: u32 = 4;
 const RESOURCE_EXHAUSTED: u32 = 8;
+const FAILED_PRECONDITION: u32 = 9;
 const UNIMPLEMENTED: u32 = 12;
 const INTERNAL: u32 = 13;
 const UNAVAILABLE: u32 = 14;
@@ -125,11 +134,18 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// The field of the request that is wrong, where one is to blame.
     field: Option<String>,
+    /// Where an agent should go on.
+    pub(crate) position: Option<PositionRefusal>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None }
+        Self { reason, message: message.into(), field: None, position: None }
+    }
+
+    pub(crate) fn position(refusal: PositionRefusal) -> Self {
+        let message = refusal.to_string();
+        Self { position: Some(refusal), ..Self::new(Reason::Position, message) }
     }
 
     pub(crate) fn too_large(bytes_max: usize) -> Self {

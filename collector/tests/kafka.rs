@@ -1,9 +1,10 @@
 //! OTLP from Kafka, over the real protocol: librdkafka's mock cluster listens on a port.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use collector::settings::{Kafka, Topics};
-use collector::{Drained, Reason, Source};
+use collector::{Collector, Drained, Reason, Source};
 use model::Signal;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -11,7 +12,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::support::{Server, protobuf, until};
+use crate::support::{Server, clock, open, protobuf, stored, until};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -128,4 +129,56 @@ async fn messages_wait_while_the_store_cannot_write_and_none_is_lost() {
     until("all of them", || async { server.stored(Signal::Traces).await == ["first", "second", "third"] })
         .await;
     until("the offset", || async { committed(&cluster, 0).await == Some(3) }).await;
+}
+
+#[tokio::test]
+async fn messages_that_are_stored_are_not_read_again_even_when_the_group_has_forgotten_them() {
+    let cluster = cluster();
+    let names = ["m0", "m1", "m2"];
+    for name in names {
+        send(&cluster, "otlp-traces", 0, Some(&protobuf(Signal::Traces, &[name]))).await;
+    }
+    let server = Server::with(|settings| settings.kafka = Some(kafka(&cluster))).await;
+    until("all of them", || async { server.stored(Signal::Traces).await == names }).await;
+    server.collector.shutdown(Duration::from_secs(20)).await;
+    let Server { collector, store, dir } = server;
+    drop((collector, store));
+
+    // A group without any offset is what a crash before the first commit leaves.
+    let store = open(storage::Settings::new(dir.path())).await;
+    let mut settings = collector::Settings::on_free_ports();
+    settings.kafka = Some(Kafka { group_id: "new".to_owned(), ..kafka(&cluster) });
+    let collector = Collector::start(settings, Arc::clone(&store), clock()).await.expect("starts");
+    send(&cluster, "otlp-traces", 0, Some(&protobuf(Signal::Traces, &["m3"]))).await;
+    until("the new one", || async { stored(&store, Signal::Traces).await.contains(&"m3".to_owned()) }).await;
+    assert_eq!(stored(&store, Signal::Traces).await, ["m0", "m1", "m2", "m3"]);
+    assert_eq!(
+        collector.metrics().counts(Source::Kafka, Signal::Traces).requests,
+        1,
+        "the others are not even read"
+    );
+    assert_eq!(store.kafka_offsets(), [("otlp-traces".to_owned(), 0, 4)]);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_created_anew_is_read_from_its_beginning() {
+    let cluster = cluster();
+    for name in ["m0", "m1", "m2"] {
+        send(&cluster, "otlp-traces", 0, Some(&protobuf(Signal::Traces, &[name]))).await;
+    }
+    let server = Server::with(|settings| settings.kafka = Some(kafka(&cluster))).await;
+    until("all of them", || async { server.stored(Signal::Traces).await.len() == 3 }).await;
+    server.collector.shutdown(Duration::from_secs(20)).await;
+    let Server { collector, store, dir } = server;
+    drop((collector, store));
+
+    let anew = self::cluster();
+    send(&anew, "otlp-traces", 0, Some(&protobuf(Signal::Traces, &["n0"]))).await;
+    let store = open(storage::Settings::new(dir.path())).await;
+    let mut settings = collector::Settings::on_free_ports();
+    settings.kafka = Some(kafka(&anew));
+    let _collector = Collector::start(settings, Arc::clone(&store), clock()).await.expect("starts");
+    until("the new one", || async { stored(&store, Signal::Traces).await.contains(&"n0".to_owned()) }).await;
+    assert_eq!(stored(&store, Signal::Traces).await, ["m0", "m1", "m2", "n0"]);
+    assert_eq!(store.kafka_offsets(), [("otlp-traces".to_owned(), 0, 1)]);
 }

@@ -7,5 +7,6 @@ mod http;
 mod kafka;
 mod limits;
 mod log;
+mod positions;
 mod restart;
 mod support;

@@ -2,9 +2,11 @@
 //!
 //! Invariant: segments and WAL position change in one transaction, so that a row is never in a
 //! segment and replayed too. SQLite with `synchronous=FULL`; the statements are plain SQL that
-//! PostgreSQL takes as well. Segments and deletes have files of their own; positions are here.
+//! PostgreSQL takes as well. Segments, deletes and senders' positions have files of
+//! their own; the log's position is here.
 
 mod deletes;
+mod positions;
 mod segments;
 
 use std::path::Path;
@@ -49,7 +51,7 @@ impl Catalog {
             .await
             .context(ErrorKind::Damaged, doing)?;
         let catalog = Self { pool };
-        for table in TABLES {
+        for table in TABLES.into_iter().chain(positions::TABLES) {
             sqlx::query(table).execute(&catalog.pool).await.context(ErrorKind::Damaged, doing)?;
         }
         match catalog.position(VERSION).await? {

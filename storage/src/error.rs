@@ -2,6 +2,8 @@
 
 use thiserror::Error as ThisError;
 
+use crate::positions::PositionRefusal;
+
 /// What a caller should do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -9,6 +11,8 @@ pub enum ErrorKind {
     Retry,
     /// The input is wrong; the same input will fail again.
     FixInput,
+    /// The sender's positions do not fit what is committed: see [`Error::position_refusal`].
+    Position,
     /// Files on disk are damaged or newer than this program; a person has to look.
     Damaged,
     /// A defect of ours.
@@ -29,6 +33,16 @@ impl Error {
     /// What to do now.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Why the positions of an append did not fit, when that is the error.
+    pub fn position_refusal(&self) -> Option<&PositionRefusal> {
+        self.source_ref()
+    }
+
+    /// The source, when it is of this type.
+    pub(crate) fn source_ref<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        self.source.as_deref()?.downcast_ref()
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

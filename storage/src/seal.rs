@@ -3,7 +3,7 @@
 //! ```text
 //! 1 take    active ─► sealing, at WAL sequence S      (one lock, still visible)
 //! 2 write   a segment for each signal and hour, sorted, fsync'd, a few thousand rows at a time
-//! 3 commit  segments + S in one catalog transaction
+//! 3 commit  segments + positions up to S + S in one catalog transaction
 //! 4 swap    sealing ─► segments                       (one lock)
 //! 5 trim    WAL files that end at or before S
 //! ```
@@ -23,13 +23,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use model::Signal;
 
-use crate::decode::Batch;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
+use crate::positions::{Entry, Key};
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
-use crate::store::{Shared, Store};
+use crate::store::{Arrived, Shared, Store};
 use crate::wal::Wal;
 use parts::{Placed, parts};
 
@@ -59,15 +59,12 @@ fn is_old(shared: &Shared) -> bool {
 }
 
 /// Moves all of the head into segments.
-pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Batch>>) -> Result<(), Error> {
+pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Arrived>>) -> Result<(), Error> {
     let shared = &shared;
     let _one_at_a_time = shared.seal_lock.lock().await;
-    let taken = take(shared);
-    if taken.batches.is_empty() {
-        return Ok(());
-    }
-    let sequence = taken.sequences.1;
-    match write_and_commit(shared, taken).await {
+    let Some(mut taken) = take(shared) else { return Ok(()) };
+    let (sequence, moved) = (taken.sequences.1, std::mem::take(&mut taken.moved));
+    match write_and_commit(shared, taken, &moved).await {
         Ok(segments) => {
             swap(shared, segments, sequence);
             shared.maintenance_wanted.notify_one();
@@ -77,7 +74,7 @@ pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Batch>>) -> Result<()
             Ok(())
         }
         Err(error) => {
-            give_back(shared);
+            give_back(shared, moved);
             Err(error)
         }
     }
@@ -86,29 +83,39 @@ pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Batch>>) -> Result<()
 /// What a seal moves.
 struct Taken {
     batches: Vec<Arc<HeadBatch>>,
+    /// Positions that changed since the last seal.
+    moved: Vec<(Key, Option<Entry>)>,
     /// WAL sequences its rows come from.
     sequences: (u64, u64),
     /// The last delete: its rows are not in the batches any more.
     delete_id: u64,
 }
 
-fn take(shared: &Shared) -> Taken {
+/// `None` when there is nothing to move.
+fn take(shared: &Shared) -> Option<Taken> {
     let mut state = shared.state();
     assert!(state.sealing.is_empty(), "one seal at a time, and each gives back or swaps what it took");
+    if state.active.is_empty() && !state.positions.is_dirty() {
+        return None;
+    }
     state.sealing = std::mem::take(&mut state.active);
     state.oldest = None;
-    Taken {
+    state.positions.forget_idle(shared.clock.now());
+    let moved = state.positions.take_dirty();
+    Some(Taken {
         batches: state.sealing.clone(),
+        moved,
         sequences: (state.sealed_sequence + 1, state.stats.wal_sequence),
         delete_id: state.last_delete_id,
-    }
+    })
 }
 
-fn give_back(shared: &Shared) {
+fn give_back(shared: &Shared, moved: Vec<(Key, Option<Entry>)>) {
     let mut state = shared.state();
     let newer = std::mem::take(&mut state.active);
     state.active = std::mem::take(&mut state.sealing);
     state.active.extend(newer);
+    state.positions.give_back(moved);
     state.oldest = Some(shared.clock.now());
     state.stats.seal_failures += 1;
 }
@@ -125,14 +132,18 @@ fn swap(shared: &Shared, segments: Vec<Arc<Segment>>, sequence: u64) {
     state.count_segments();
 }
 
-async fn write_and_commit(shared: &Arc<Shared>, taken: Taken) -> Result<Vec<Arc<Segment>>, Error> {
+async fn write_and_commit(
+    shared: &Arc<Shared>,
+    taken: Taken,
+    moved: &[(Key, Option<Entry>)],
+) -> Result<Vec<Arc<Segment>>, Error> {
     let sequence = taken.sequences.1;
     let writing = Arc::clone(shared);
     let segments = tokio::task::spawn_blocking(move || write(&writing, &taken))
         .await
         .context(ErrorKind::Internal, || "writing segments".to_owned())??;
     let metas: Vec<SegmentMeta> = segments.iter().map(|segment| segment.meta().clone()).collect();
-    if let Err(error) = shared.catalog.commit(&metas, sequence).await {
+    if let Err(error) = shared.catalog.commit(&metas, moved, sequence).await {
         // The answer may have been lost after the commit was done.
         return match shared.catalog.wal_sequence().await {
             Ok(committed) if committed >= sequence => Ok(segments),

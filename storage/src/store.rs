@@ -12,12 +12,14 @@
 
 mod sweep;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use model::positions::{AgentId, StreamId};
 use model::{Clock, IdRules, Signal, UnixNano};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -29,13 +31,14 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, Frame, decompress};
 use crate::fs::{Fs, RealFs};
 use crate::head::HeadBatch;
+use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
 use crate::schema::FORMAT_VERSION;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
-use crate::wal::{self, Record, ReplayRecord, Wal};
+use crate::wal::{self, Admission, Record, ReplayRecord, Sink, Wal};
 use crate::{compaction, deletes, maintenance};
 
 /// How the store behaves.
@@ -123,6 +126,8 @@ pub(crate) struct State {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Segments the catalog names and that cannot be opened: answers say that their rows are missing.
     pub(crate) unreadable: Arc<[SegmentMeta]>,
+    /// What the store has of its senders' sources.
+    pub(crate) positions: Positions,
     pub(crate) oldest: Option<UnixNano>,
     /// The WAL sequence up to which everything is in segments.
     pub(crate) sealed_sequence: u64,
@@ -156,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) deletes_waiting: AtomicUsize,
     closing: AtomicBool,
     number: AtomicU64,
+    identity: String,
 }
 
 /// Batches a slow subscriber may be behind before it misses some.
@@ -181,21 +187,26 @@ impl Shared {
         self.is_closing() || self.deletes_waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Makes a durable batch visible. Called in WAL order.
-    fn push(&self, sequence: u64, batch: Batch) {
+    /// Makes a durable batch visible, and the positions that came with it. Called in WAL order.
+    fn push(&self, sequence: u64, batch: Batch, move_positions: impl FnOnce(&mut Positions, UnixNano)) {
         let signal = batch.signal();
         let batch = {
             let mut state = self.state();
+            let now = self.clock.now();
+            move_positions(&mut state.positions, now);
+            state.stats.wal_sequence = sequence;
+            state.oldest.get_or_insert(now);
+            if batch.rows() == 0 {
+                return;
+            }
             let rows_before = state.stats.rows_appended[signal.index()];
             let batch = HeadBatch::new(batch, rows_before);
             let batch = deletes::replayed(batch, sequence, &state.tombstones)
                 .expect("rows of the schema can be filtered");
             let rows = batch.rows.num_rows() as u64;
-            state.stats.wal_sequence = sequence;
             state.stats.rows_appended[signal.index()] += rows;
             state.stats.head_rows += rows;
             state.stats.head_bytes += batch.bytes() as u64;
-            state.oldest.get_or_insert(self.clock.now());
             state.active.push(Arc::clone(&batch));
             let is_full = state.stats.head_rows as usize >= self.settings.seal_rows
                 || state.stats.head_bytes as usize >= self.settings.head_bytes_max / 2;
@@ -209,11 +220,75 @@ impl Shared {
     }
 }
 
+/// What waits in the log for its record to become durable.
+pub(crate) struct Arrived {
+    batch: Batch,
+    extension: Extension,
+}
+
+/// Judges appends in WAL order, and makes them visible when they are durable.
+struct Gate {
+    shared: Arc<Shared>,
+    /// Positions of the group that is being written.
+    admitted: Admitted,
+    /// Changes of its records that are still to become durable, in order.
+    waiting: VecDeque<Vec<Change>>,
+}
+
+impl Sink<Arrived> for Gate {
+    fn admit(&mut self, arrived: &Arrived) -> Admission {
+        let verdict = judge(&arrived.extension, &self.admitted.over(&self.shared.state().positions));
+        match verdict {
+            Verdict::Write(changes) => {
+                self.admitted.extend(&changes);
+                self.waiting.push_back(changes);
+                Admission::Write
+            }
+            Verdict::Known => Admission::Known,
+            Verdict::Trim(committed) => Admission::Refuse(misfit(Trim(committed))),
+            Verdict::Refuse(refusal) => Admission::Refuse(misfit(refusal)),
+        }
+    }
+
+    fn durable(&mut self, sequence: u64, arrived: Arrived) {
+        let changes = self.waiting.pop_front().unwrap_or_default();
+        self.shared.push(sequence, arrived.batch, |positions, now| positions.apply(changes, now));
+    }
+
+    fn settled(&mut self) {
+        self.admitted.clear();
+        self.waiting.clear();
+    }
+}
+
+/// A part of the append is there already: up to here, a range each.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the records is there already")]
+struct Trim(Vec<Option<u64>>);
+
+fn misfit(reason: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Position, reason.to_string()).with_source(reason)
+}
+
+/// How often an append is cut to committed positions that move meanwhile.
+const TRIM_TRIES: usize = 8;
+
+/// Records that are durable, and where their source stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Proof that they are on the disk.
+    pub durable: Durable,
+    /// The streams of the append and their committed positions.
+    pub committed: Vec<(StreamId, Option<u64>)>,
+    /// Records of the frame that were there already and were not stored again.
+    pub dropped: usize,
+}
+
 /// A store that is open. Dropping it without [`Store::close`] is safe: the WAL holds everything.
 pub struct Store {
     shared: Arc<Shared>,
     ids: Arc<IdRules>,
-    wal: Arc<Wal<Batch>>,
+    wal: Arc<Wal<Arrived>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
     maintenance: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open: one process at a time.
@@ -280,18 +355,125 @@ impl Store {
     /// # Errors
     /// `Retry` when the head is full or the disk refuses; nothing was acknowledged then.
     pub async fn append(&self, frame: Frame, batch: Batch) -> Result<Durable, Error> {
+        self.check_room()?;
+        self.log(&frame, batch, Extension::default()).await
+    }
+
+    /// As [`Store::append`], for records whose place in their source is known: together with the records
+    /// the source's position becomes durable, and records that are there already are not stored again.
+    /// Appends of one source are stored in the order of their first polls, or refused. A frame
+    /// without records only moves positions.
+    ///
+    /// # Errors
+    /// `Position` when the positions do not fit; nothing was stored then. As [`Store::append`].
+    pub async fn append_from(&self, frame: Frame, batch: Batch, origin: Origin) -> Result<Placed, Error> {
+        self.check_room()?;
+        let mut extension = Extension::from(origin);
+        let mut batch = batch;
+        let mut dropped = 0;
+        for _ in 0..TRIM_TRIES {
+            let records = batch.accepted + batch.rejected;
+            match self.log(&frame, batch, extension.clone()).await {
+                Ok(durable) => {
+                    let dropped = dropped + if durable.is_new { 0 } else { records };
+                    return Ok(self.placed(durable, &extension, dropped));
+                }
+                Err(error) => {
+                    let Some(Trim(committed)) = error.source_ref::<Trim>() else { return Err(error) };
+                    for ((_, kept_from), committed) in extension.ranges.iter_mut().zip(committed) {
+                        *kept_from = *committed;
+                    }
+                    batch = self.decode_rest(&frame, &extension).await?;
+                    dropped += records.saturating_sub(batch.accepted + batch.rejected);
+                }
+            }
+        }
+        Err(Error::retry("the committed positions move faster than the request can be cut to them"))
+    }
+
+    /// Opens a session for an agent: from now on only it may write the agent's streams. Returns when the
+    /// session is durable and all that was appended before it is settled.
+    ///
+    /// # Errors
+    /// `Retry` when the disk refuses.
+    pub async fn hello(&self, agent: AgentId, forget: Vec<StreamId>) -> Result<Hello, Error> {
+        self.check_room()?;
+        for _ in 0..TRIM_TRIES {
+            let session = self.shared.state().positions.session(agent) + 1;
+            let received_at = self.shared.clock.now();
+            let (signal, compression) = (Signal::Logs, Compression::Identity);
+            let frame = Frame { signal, compression, received_at, payload: bytes::Bytes::new() };
+            let batch = decode::decode(signal, &[], &self.ids, received_at, 0);
+            let batch = batch.context(ErrorKind::Internal, || "an empty request".to_owned())?;
+            let extension = Extension::hello(agent, session, forget.clone());
+            match self.log(&frame, batch, extension).await {
+                Ok(_) => {
+                    let streams = self.shared.state().positions.streams_of(agent);
+                    return Ok(Hello { store: self.shared.identity.clone(), session, streams });
+                }
+                // Another hello of this agent was faster.
+                Err(error) if error.kind() == ErrorKind::Position => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::retry("the agent says hello more often than it can be answered"))
+    }
+
+    /// The next offset of every Kafka partition that was read: topic, partition, offset.
+    pub fn kafka_offsets(&self) -> Vec<(String, u32, u64)> {
+        self.shared.state().positions.kafka()
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
         if self.shared.state().stats.head_bytes as usize > self.shared.settings.head_bytes_max {
             self.shared.seal_wanted.notify_one();
             return Err(Error::retry("the head is full: sealing has to catch up first"));
         }
+        Ok(())
+    }
+
+    fn log(
+        &self,
+        frame: &Frame,
+        batch: Batch,
+        extension: Extension,
+    ) -> impl Future<Output = Result<Durable, Error>> + Send + use<> {
         let record = Record {
             signal: frame.signal.code(),
             compression: frame.compression.code(),
             received_at: frame.received_at,
-            extension: bytes::Bytes::new(),
-            payload: frame.payload,
+            extension: extension.encode(),
+            payload: frame.payload.clone(),
         };
-        self.wal.append(record, batch).await
+        self.wal.append(record, Arrived { batch, extension })
+    }
+
+    /// What the appended records have become.
+    fn placed(&self, durable: Durable, extension: &Extension, dropped: usize) -> Placed {
+        let state = self.shared.state();
+        let agent = extension.agent.map(|(agent, _)| agent);
+        let committed = match agent {
+            Some(agent) => committed_of(extension, |stream| state.positions.stream(agent, stream)),
+            None => Vec::new(),
+        };
+        Placed { durable, committed, dropped }
+    }
+
+    /// The rows of the records that are not there yet.
+    async fn decode_rest(&self, frame: &Frame, extension: &Extension) -> Result<Batch, Error> {
+        let (ids, extension) = (Arc::clone(&self.ids), extension.clone());
+        let record = ReplayRecord {
+            sequence: 0,
+            signal: frame.signal.code(),
+            compression: frame.compression.code(),
+            received_at: frame.received_at,
+            extension: bytes::Bytes::new(),
+            payload: frame.payload.clone(),
+        };
+        tokio::task::spawn_blocking(move || replayed(&ids, &record, &extension))
+            .await
+            .context(ErrorKind::Internal, || "decoding".to_owned())?
+            .map_err(|problem| Error::new(ErrorKind::FixInput, problem))
     }
 
     /// Head and segments as they are now.
@@ -423,9 +605,11 @@ async fn build_shared(
         sealed_sequence: catalog.wal_sequence().await?,
         last_delete_id: deletes.last().map_or(0, |last| last.receipt.id),
         tombstones: deletes.into_iter().filter(|delete| delete.receipt.gone_at.is_none()).collect(),
+        positions: Positions::from_catalog(catalog.positions().await?),
         ..State::default()
     };
     open_segments(&settings, metas, &mut state);
+    let identity = catalog.identity(&uuid::Uuid::new_v4().to_string()).await?;
     Ok(Arc::new(Shared {
         settings,
         clock,
@@ -439,6 +623,7 @@ async fn build_shared(
         deletes_waiting: AtomicUsize::new(0),
         closing: AtomicBool::new(false),
         number: AtomicU64::new(number),
+        identity,
     }))
 }
 
@@ -461,7 +646,7 @@ fn open_segments(settings: &Settings, metas: Vec<SegmentMeta>, state: &mut State
     state.count_segments();
 }
 
-async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch>, Error> {
+async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Arrived>, Error> {
     let from_sequence = shared.catalog.wal_sequence().await?;
     let (shared, ids) = (Arc::clone(shared), Arc::clone(ids));
     let open = move || {
@@ -471,21 +656,30 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
             wal::Settings { segment_bytes: shared.settings.wal_segment_bytes, ..wal::Settings::default() };
         let mut undecodable = 0;
         let mut replay = |record: ReplayRecord| -> Result<(), Error> {
-            match replayed(&ids, &record) {
-                Ok(batch) => shared.push(record.sequence, batch),
-                Err(problem) => {
-                    undecodable += 1;
-                    quarantine(&shared.settings.data_dir, &record, &problem);
-                }
+            // The checksum held: what cannot be read was written by a newer version.
+            let extension = Extension::decode(&record.extension).unwrap_or_default();
+            let batch = replayed(&ids, &record, &extension).or_else(|problem| {
+                undecodable += 1;
+                quarantine(&shared.settings.data_dir, &record, &problem);
+                // Its positions were acknowledged: its sender will not send it again.
+                replayed(&ids, &record.empty(), &Extension::default())
+            });
+            if let Ok(batch) = batch {
+                shared.push(record.sequence, batch, |positions, now| positions.replay(&extension, now));
             }
             Ok(())
         };
-        let on_durable = {
-            let shared = Arc::clone(&shared);
-            Box::new(move |sequence, batch| shared.push(sequence, batch))
-        };
-        let (wal, report) =
-            Wal::open(fs, &dir, settings, Arc::clone(&shared.clock), from_sequence, on_durable, &mut replay)?;
+        let gate =
+            Gate { shared: Arc::clone(&shared), admitted: Admitted::default(), waiting: VecDeque::new() };
+        let (wal, report) = Wal::open(
+            fs,
+            &dir,
+            settings,
+            Arc::clone(&shared.clock),
+            from_sequence,
+            Box::new(gate),
+            &mut replay,
+        )?;
         shared.state().stats.wal_records_lost = report.lost_records + undecodable;
         Ok(wal)
     };
@@ -496,14 +690,16 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Batch
 /// to come back.
 const REPLAY_BYTES_MAX: usize = 1 << 30;
 
-fn replayed(ids: &IdRules, record: &ReplayRecord) -> Result<Batch, String> {
+fn replayed(ids: &IdRules, record: &ReplayRecord, extension: &Extension) -> Result<Batch, String> {
     let signal =
         Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
     let compression = Compression::from_code(record.compression)
         .ok_or_else(|| format!("unknown compression {}", record.compression))?;
     let request =
         decompress(compression, &record.payload, REPLAY_BYTES_MAX).map_err(|error| error.to_string())?;
-    decode::decode(signal, &request, ids, record.received_at, usize::MAX).map_err(|error| error.to_string())
+    let rest = extension.without_dropped(&request);
+    let request = rest.as_deref().unwrap_or(&request);
+    decode::decode(signal, request, ids, record.received_at, usize::MAX).map_err(|error| error.to_string())
 }
 
 /// Keeps a payload that cannot be replayed where the WAL's trimming does not reach it.

@@ -44,9 +44,46 @@ use crate::fs::{Fs, create_dir_durable};
 use queue::{Bound, Pending, Queue, Trim};
 use writer::{Place, Writer};
 
-/// Called on the writer thread for each record that became durable, in sequence order, before its
-/// [`Durable`] is given out. It must not block on the log, and should not own it.
-pub(crate) type OnDurable<T> = Box<dyn FnMut(u64, T) + Send>;
+/// What becomes of records, on the writer thread. It must not block on the log, and should not own it.
+///
+/// ```text
+/// group ─► admit, each in order ─► write, fdatasync ─► durable, each in order ─► settled ─► Durable
+///                                        └ failed ─────────────────────────────► settled
+/// ```
+pub(crate) trait Sink<T>: Send {
+    /// Whether a record may be written, given all that was admitted before it. Asked once, right before
+    /// its group is written; refused groups are not asked again.
+    fn admit(&mut self, _attachment: &T) -> Admission {
+        Admission::Write
+    }
+
+    /// A record became durable; called before its [`Durable`] is given out.
+    fn durable(&mut self, sequence: u64, attachment: T);
+
+    /// What was admitted since the last call is durable, or was refused.
+    fn settled(&mut self) {}
+}
+
+impl<T, F: FnMut(u64, T) + Send> Sink<T> for F {
+    fn durable(&mut self, sequence: u64, attachment: T) {
+        self(sequence, attachment);
+    }
+}
+
+/// Whether a record may be written.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// It is written.
+    Write,
+    /// It says nothing new: it is acknowledged, without being written, when all that was admitted before
+    /// it is durable.
+    Known,
+    /// It is refused.
+    Refuse(Error),
+}
+
+/// What becomes of records.
+pub(crate) type OnDurable<T> = Box<dyn Sink<T>>;
 
 /// Limits of the log.
 #[derive(Clone, Debug)]
@@ -91,7 +128,7 @@ pub(crate) struct Record {
     pub(crate) compression: u8,
     /// When the request arrived.
     pub(crate) received_at: UnixNano,
-    /// Room for senders' positions and Kafka offsets; empty today.
+    /// Senders' positions and Kafka offsets.
     pub(crate) extension: Bytes,
     /// The request as it was sent.
     pub(crate) payload: Bytes,
@@ -114,6 +151,8 @@ pub(crate) struct Stats {
     pub(crate) group_records_max: usize,
     /// `fdatasync` calls.
     pub(crate) syncs: u64,
+    /// Records that were acknowledged without being written, because they were there already.
+    pub(crate) known: u64,
     /// Groups that were refused because of the disk.
     pub(crate) failures: u64,
     /// The same since the last group that was written.

@@ -3,6 +3,7 @@
 //! ```text
 //! POST /v1/traces  /v1/logs  /v1/metrics   otlp_http
 //! POST /log                                log
+//! POST /v1/agent/hello                     hello
 //! OPTIONS on any of them                   cors
 //! ```
 
@@ -21,7 +22,7 @@ use storage::Compression;
 
 use super::body::{BodyReader, too_long};
 use super::cors::{self, Origins};
-use super::{log, otlp_http};
+use super::{hello, log, otlp_http, positions};
 use crate::admission::Ticket;
 use crate::pipeline::Pipeline;
 use crate::settings::Connections;
@@ -47,10 +48,11 @@ pub(crate) fn router(
         let handler = move |request| otlp_http::export(shared, signal, request);
         router = router.route(&format!("/v1/{signal}"), post(handler));
     }
-    let to_log = Arc::clone(&shared);
+    let (to_log, to_hello) = (Arc::clone(&shared), Arc::clone(&shared));
     let (unknown_path, other_method) = (Arc::clone(&shared), shared);
     router
         .route("/log", post(move |request| log::receive(to_log, request)))
+        .route("/v1/agent/hello", post(move |request| hello::receive(to_hello, request)))
         .method_not_allowed_fallback(move |request| refuse(other_method, Reason::Method, request))
         .fallback(move |request| refuse(unknown_path, Reason::NotFound, request))
         .layer(middleware::from_fn_with_state(Arc::new(Origins::new(cors_origins)), cors::apply))
@@ -103,6 +105,9 @@ pub(super) fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
 pub(super) fn refusal_headers(refusal: &Refusal, retry_after: Duration, headers: &mut HeaderMap) {
     if refusal.reason.is_retryable() {
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+    }
+    if let Some(refusal) = &refusal.position {
+        positions::put_refusal(refusal, headers);
     }
     match refusal.reason {
         Reason::Encoding => {

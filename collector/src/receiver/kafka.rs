@@ -3,21 +3,24 @@
 //! Owns: one consumer, its batches and its offsets. Does not own: decoding (`pipeline`).
 //!
 //! ```text
-//! poll ─► batch of messages ─► decode and append together ─► all durable ─► commit offsets
-//!             │                       │ store cannot write now: wait, same message again
-//!             │                       └ message cannot be decoded: count, log, pass over
+//! poll ─► batch of messages ─► decode together ─► append in order ─► all durable ─► commit offsets
+//!             │                       │ store cannot write now: wait, one message after the other
+//!             │                       └ message cannot be decoded: count, log, store its offset alone
 //!             └ bytes in flight used up: no further poll
 //! ```
 //!
-//! Invariants: an offset is committed only after every message before it, of its partition, is durable or
-//! was passed over; a message that nobody can decode never blocks a partition. After a crash messages may
-//! be read again: at least once.
+//! Invariants: where a partition goes on is read from the store, which made offsets durable with the
+//! records (`offsets`): a message is stored once, whatever breaks. The group's offsets follow behind. A
+//! message that nobody can decode never blocks a partition.
 
-use std::collections::HashMap;
+mod offsets;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use model::Signal;
 use rdkafka::config::ClientConfig;
@@ -25,15 +28,17 @@ use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use storage::Compression;
+use storage::{Compression, KafkaRange, Origin};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Ticket;
 use crate::error::Error;
-use crate::metrics::Source;
-use crate::pipeline::{Encoding, Payload, Pipeline};
+use crate::metrics::{Began, Source};
+use crate::pipeline::{Encoding, Payload, Pipeline, Prepared};
 use crate::settings::Kafka;
 use crate::shutdown::Shutdown;
 use crate::status::Refusal;
+use offsets::Offsets;
 
 /// How long a batch waits for more messages once it has one.
 const GATHER_TIME: Duration = Duration::from_millis(20);
@@ -44,7 +49,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 struct Reader {
-    consumer: StreamConsumer,
+    consumer: StreamConsumer<Offsets>,
     pipeline: Arc<Pipeline>,
     signals: HashMap<String, Signal>,
     batch_messages_max: usize,
@@ -52,16 +57,20 @@ struct Reader {
 }
 
 struct Message {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    payload: Option<Bytes>,
+    signal: Signal,
+    /// The message's place, and what was read before it.
+    range: KafkaRange,
+    /// A tombstone carries nothing and is an empty request.
+    payload: Bytes,
+    began: Option<Began>,
+    is_done: bool,
 }
 
 /// Subscribes and reads until shutdown.
 pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutdown) -> Result<(), Error> {
     let failed = |source| Error::Kafka { brokers: settings.brokers.clone(), source };
-    let consumer: StreamConsumer = config(settings).create().map_err(failed)?;
+    let offsets = Offsets::new(Arc::clone(pipeline));
+    let consumer: StreamConsumer<Offsets> = config(settings).create_with_context(offsets).map_err(failed)?;
     let topics: Vec<&str> = settings.topics.by_signal().map(|(_, topic)| topic).collect();
     if topics.is_empty() {
         return Err(Error::Limits("`kafka.topics` names no topic: set traces, logs or metrics".to_owned()));
@@ -142,75 +151,127 @@ impl Reader {
 
     /// One message, and those that are there already or come at once.
     async fn gather(&self) -> Result<Vec<Message>, KafkaError> {
-        let first = Message::new(&self.consumer.recv().await?);
-        let mut bytes = first.bytes();
-        let mut batch = vec![first];
+        let first = self.consumer.recv().await?;
+        let mut bytes = first.payload_len();
+        let mut batch: Vec<Message> = self.read(&first).into_iter().collect();
+        drop(first);
         let deadline = tokio::time::Instant::now() + GATHER_TIME;
         while batch.len() < self.batch_messages_max && bytes < BATCH_BYTES_MAX {
             let Ok(next) = tokio::time::timeout_at(deadline, self.consumer.recv()).await else { break };
             // An error here comes again with the next batch; the messages read so far are kept.
             let Ok(next) = next else { break };
-            let message = Message::new(&next);
-            bytes += message.bytes();
-            batch.push(message);
+            bytes += next.payload_len();
+            batch.extend(self.read(&next));
         }
         Ok(batch)
     }
 
+    /// `None` for a topic that nobody asked for.
+    fn read(&self, message: &BorrowedMessage<'_>) -> Option<Message> {
+        let signal = self.signals.get(message.topic()).copied()?;
+        let range = self.consumer.context().read(message.topic(), message.partition(), message.offset());
+        Some(Message {
+            signal,
+            range,
+            payload: message.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
+            began: Some(self.pipeline.metrics.begin(Source::Kafka, signal)),
+            is_done: false,
+        })
+    }
+
     /// Makes a batch durable and commits its offsets, up to the first message that was not finished.
-    async fn store(&self, batch: Vec<Message>) {
-        let is_done = join_all(batch.iter().map(|message| self.store_one(message))).await;
-        let mut next: HashMap<(&str, i32), (i64, bool)> = HashMap::new();
-        for (message, is_done) in batch.iter().zip(is_done) {
-            let (offset, is_blocked) =
-                next.entry((&message.topic, message.partition)).or_insert((message.offset, false));
-            *is_blocked |= !is_done;
-            if !*is_blocked {
-                *offset = message.offset + 1;
+    async fn store(&self, mut batch: Vec<Message>) {
+        self.store_together(&mut batch).await;
+        for message in batch.iter_mut().filter(|message| !message.is_done) {
+            self.store_one(message).await;
+            if !message.is_done {
+                break;
             }
         }
+        let mut next: HashMap<(&str, u32), u64> = HashMap::new();
+        for message in batch.iter().take_while(|message| message.is_done) {
+            next.insert((&message.range.topic, message.range.partition), message.range.end);
+        }
         if let Err(error) = self.commit(next) {
-            // The next commit covers these offsets too; after a crash the messages are read again.
+            // The store's own offsets are what counts; the next commit covers these too.
             tracing::warn!("committing Kafka offsets: {error}");
         }
     }
 
-    fn commit(&self, next: HashMap<(&str, i32), (i64, bool)>) -> Result<(), KafkaError> {
+    fn commit(&self, next: HashMap<(&str, u32), u64>) -> Result<(), KafkaError> {
+        if next.is_empty() {
+            return Ok(());
+        }
         let mut offsets = TopicPartitionList::with_capacity(next.len());
-        for ((topic, partition), (offset, _)) in next {
-            offsets.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        for ((topic, partition), offset) in next {
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            offsets.add_partition_offset(topic, partition as i32, Offset::Offset(offset))?;
         }
         self.consumer.commit(&offsets, CommitMode::Async)
     }
 
-    /// Whether the message is done with: durable, or passed over.
-    async fn store_one(&self, message: &Message) -> bool {
-        let Some(signal) = self.signals.get(&message.topic).copied() else { return true };
-        let began = self.pipeline.metrics.begin(Source::Kafka, signal);
-        // A tombstone carries nothing and is an empty request.
-        let bytes = message.payload.clone().unwrap_or_default();
-        let mut pause = PAUSE_MIN;
-        loop {
-            let ticket = self.pipeline.admission.wait(bytes.len()).await;
-            let (encoding, compression) = (Encoding::Protobuf, Compression::Identity);
-            let payload = Payload { signal, encoding, compression, bytes: bytes.clone() };
-            let refusal = match self.pipeline.ingest(Source::Kafka, payload, ticket).await {
-                Ok(_) => {
-                    began.stored();
-                    return true;
+    /// Decodes all at once and appends them in order. What does not work now is left for later.
+    async fn store_together(&self, batch: &mut [Message]) {
+        let decoded = join_all(batch.iter_mut().map(|message| async {
+            let ticket = self.pipeline.admission.enter(Some(message.payload.len() as u64)).ok()?;
+            self.decode(message, ticket).await.ok()
+        }));
+        let decoded = decoded.await;
+        let mut blocked = HashSet::new();
+        let mut waiting = Vec::new();
+        for (message, prepared) in batch.iter_mut().zip(decoded) {
+            let partition = (message.range.topic.clone(), message.range.partition);
+            match prepared {
+                Some(prepared) if !blocked.contains(&partition) => {
+                    let mut append = Box::pin(self.pipeline.append(Source::Kafka, prepared));
+                    // Polled once, it has its place in the order of the partition.
+                    let answer = (&mut append).now_or_never();
+                    waiting.push((message, append, answer));
                 }
-                Err(refusal) => refusal,
-            };
-            if !refusal.reason.is_retryable() {
-                pass_over(message, &refusal, began.refused(&refusal));
-                return true;
-            }
-            self.wait(&mut pause).await;
-            if self.stop.is_cancelled() {
-                began.refused(&refusal);
-                return false;
+                _ => drop(blocked.insert(partition)),
             }
         }
+        for (message, append, answer) in waiting {
+            let answer = match answer {
+                Some(answer) => answer,
+                None => append.await,
+            };
+            if answer.is_ok() {
+                message.stored();
+            }
+        }
+    }
+
+    /// Tries until the message is done with, or the collector stops.
+    async fn store_one(&self, message: &mut Message) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let ticket = self.pipeline.admission.wait(message.payload.len()).await;
+            let stored = match self.decode(message, ticket).await {
+                Ok(prepared) => self.pipeline.append(Source::Kafka, prepared).await,
+                Err(refusal) => Err(refusal),
+            };
+            let Err(refusal) = stored else { return message.stored() };
+            tracing::debug!("Kafka message {message}: {}", refusal.message);
+            self.wait(&mut pause).await;
+            if self.stop.is_cancelled() {
+                message.refused(&refusal);
+                return;
+            }
+        }
+    }
+
+    /// The rows of a message; of one that cannot be decoded its offset alone.
+    async fn decode(&self, message: &mut Message, ticket: Ticket) -> Result<Prepared, Refusal> {
+        let refusal = match self.pipeline.decoded(Source::Kafka, message.as_payload(), ticket).await {
+            Ok(prepared) => return Ok(prepared),
+            Err(refusal) if refusal.reason.is_retryable() => return Err(refusal),
+            Err(refusal) => refusal,
+        };
+        pass_over(message, &refusal);
+        message.payload = Bytes::new();
+        let ticket = self.pipeline.admission.wait(0).await;
+        self.pipeline.decoded(Source::Kafka, message.as_payload(), ticket).await
     }
 
     async fn wait(&self, pause: &mut Duration) {
@@ -223,28 +284,40 @@ impl Reader {
 }
 
 /// Logged at the first, second, fourth, eighth … message that cannot be decoded.
-fn pass_over(message: &Message, refusal: &Refusal, count: u64) {
+fn pass_over(message: &mut Message, refusal: &Refusal) {
+    let count = message.refused(refusal);
     if count.is_power_of_two() {
-        let Message { topic, partition, offset, .. } = message;
-        tracing::warn!(
-            count,
-            "Kafka message {topic}/{partition}@{offset} is passed over: {}",
-            refusal.message
-        );
+        tracing::warn!(count, "Kafka message {message} is passed over: {}", refusal.message);
     }
 }
 
 impl Message {
-    fn new(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            payload: message.payload().map(Bytes::copy_from_slice),
+    fn as_payload(&self) -> Payload {
+        Payload {
+            signal: self.signal,
+            encoding: Encoding::Protobuf,
+            compression: Compression::Identity,
+            bytes: self.payload.clone(),
+            origin: Some(Origin::Kafka(self.range.clone())),
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.payload.as_ref().map_or(0, Bytes::len)
+    fn stored(&mut self) {
+        self.is_done = true;
+        if let Some(began) = self.began.take() {
+            began.stored();
+        }
+    }
+
+    /// How many messages were refused for this reason; 0 when this one was counted before.
+    fn refused(&mut self, refusal: &Refusal) -> u64 {
+        self.began.take().map_or(0, |began| began.refused(refusal))
+    }
+}
+
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let KafkaRange { topic, partition, end, .. } = &self.range;
+        write!(f, "{topic}/{partition}@{}", end.saturating_sub(1))
     }
 }

@@ -66,7 +66,7 @@ async fn ingest(shared: &Shared, parts: &Parts, reader: &mut BodyReader) -> Resu
     let compression = compression(&parts.headers)?;
     let (bytes, ticket) = shared.read(reader, compression).await?;
     let encoding = Encoding::Objects { service: service(parts) };
-    let payload = Payload { signal: Signal::Logs, encoding, compression, bytes };
+    let payload = Payload { signal: Signal::Logs, encoding, compression, bytes, origin: None };
     shared.pipeline.ingest(Source::Log, payload, ticket).await
 }
 

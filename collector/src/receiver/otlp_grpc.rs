@@ -25,10 +25,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use model::Signal;
 use model::otlp::rpc::{self, FRAME_HEADER_BYTES};
-use storage::Compression;
+use storage::{Compression, Origin};
 
 use super::body::{BodyReader, too_long};
-use super::otlp_response;
+use super::{otlp_response, positions};
 use crate::metrics::Source;
 use crate::pipeline::{Encoding, Payload, Pipeline, Receipt};
 use crate::settings::Connections;
@@ -93,6 +93,7 @@ async fn receive(
     reader: &mut BodyReader,
 ) -> Result<Receipt, Refusal> {
     let encoding = encoding(headers)?;
+    let origin = positions::origin(headers)?.map(Origin::Agent);
     let mut ticket = pipeline.admission.enter(reader.announced())?;
     if !reader.at_least(FRAME_HEADER_BYTES, &mut ticket).await? {
         return Err(Refusal::new(
@@ -125,12 +126,8 @@ async fn receive(
             format!("the message has {} bytes, {length} are announced", bytes.len() - FRAME_HEADER_BYTES);
         return Err(Refusal::new(Reason::Malformed, problem));
     }
-    let payload = Payload {
-        signal,
-        encoding: Encoding::Protobuf,
-        compression,
-        bytes: bytes.slice(FRAME_HEADER_BYTES..),
-    };
+    let (encoding, bytes) = (Encoding::Protobuf, bytes.slice(FRAME_HEADER_BYTES..));
+    let payload = Payload { signal, encoding, compression, bytes, origin };
     pipeline.ingest(Source::OtlpGrpc, payload, ticket).await
 }
 
@@ -163,6 +160,7 @@ fn success(receipt: &Receipt) -> Response {
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
+    positions::put_committed(&receipt.committed, response.headers_mut());
     response
 }
 
@@ -175,6 +173,9 @@ fn refused(pipeline: &Pipeline, refusal: &Refusal) -> Response {
     headers.insert(CONTENT_TYPE, GRPC);
     headers.insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
     headers.insert(GRPC_STATUS, HeaderValue::from(refusal.reason.grpc()));
+    if let Some(refusal) = &refusal.position {
+        positions::put_refusal(refusal, headers);
+    }
     for (name, value) in [(GRPC_MESSAGE, rpc::percent_encoded(&refusal.message)), (GRPC_DETAILS, details)] {
         headers.insert(name, HeaderValue::try_from(value).expect("both are printable ASCII"));
     }

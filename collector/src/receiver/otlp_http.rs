@@ -10,10 +10,11 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use model::Signal;
+use storage::Origin;
 
 use super::body::BodyReader;
 use super::http::{Shared, compression, refusal_headers};
-use super::otlp_response;
+use super::{otlp_response, positions};
 use crate::metrics::Source;
 use crate::pipeline::{Encoding, Payload, Receipt};
 use crate::status::{Reason, Refusal};
@@ -70,8 +71,9 @@ async fn receive(
         Media::Json => Encoding::Json,
     };
     let compression = compression(headers)?;
+    let origin = positions::origin(headers)?.map(Origin::Agent);
     let (bytes, ticket) = shared.read(reader, compression).await?;
-    let payload = Payload { signal, encoding, compression, bytes };
+    let payload = Payload { signal, encoding, compression, bytes, origin };
     shared.pipeline.ingest(Source::OtlpHttp, payload, ticket).await
 }
 
@@ -85,12 +87,14 @@ pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
 }
 
 fn success(signal: Signal, media: Media, receipt: &Receipt) -> Response {
-    match media {
+    let mut response = match media {
         Media::Protobuf => ([(CONTENT_TYPE, PROTOBUF)], otlp_response::protobuf(receipt)).into_response(),
         Media::Json => {
             ([(CONTENT_TYPE, JSON)], otlp_response::json(signal, receipt).to_string()).into_response()
         }
-    }
+    };
+    positions::put_committed(&receipt.committed, response.headers_mut());
+    response
 }
 
 /// A refusal as a `google.rpc.Status`.

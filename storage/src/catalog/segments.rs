@@ -4,8 +4,9 @@ use model::{Signal, TimeRange, UnixNano};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Catalog, SET_POSITION, WAL_SEQUENCE};
+use super::{Catalog, SET_POSITION, WAL_SEQUENCE, positions};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::positions::{Entry, Key};
 use crate::segment::{Kept, SegmentMeta};
 
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS segment (
@@ -31,12 +32,18 @@ impl Catalog {
         rows.iter().map(segment_of).collect()
     }
 
-    /// Adds the segments of a seal and moves the WAL position, or does neither.
-    pub(crate) async fn commit(&self, added: &[SegmentMeta], wal_sequence: u64) -> Result<(), Error> {
+    /// Adds the segments of a seal, moves the senders' positions and the WAL position, or does nothing of it.
+    pub(crate) async fn commit(
+        &self,
+        added: &[SegmentMeta],
+        moved: &[(Key, Option<Entry>)],
+        wal_sequence: u64,
+    ) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await.context(ErrorKind::Retry, committing)?;
         for segment in added {
             insert(&mut transaction, segment).await?;
         }
+        positions::write(&mut transaction, moved).await?;
         sqlx::query(SET_POSITION)
             .bind(WAL_SEQUENCE)
             .bind(wal_sequence as i64)

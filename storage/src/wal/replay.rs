@@ -48,6 +48,13 @@ pub(crate) struct ReplayRecord {
     pub(crate) payload: Bytes,
 }
 
+impl ReplayRecord {
+    /// The same without its payload.
+    pub(crate) fn empty(&self) -> Self {
+        Self { compression: 0, payload: Bytes::new(), signal: 2, ..self.clone() }
+    }
+}
+
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReplayReport {

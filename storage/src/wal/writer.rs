@@ -4,7 +4,7 @@
 //! or what an attachment means.
 //!
 //! ```text
-//! group ─► encode ─► write ─► fdatasync ─► (new file: fsync folder) ─► on_durable, in order ─► Durable
+//! group ─► admit ─► encode ─► write ─► fdatasync ─► (new file: fsync folder) ─► durable, in order ─► Durable
 //!              └── any error: refuse the group, seal the file at its durable length, go on in a new file
 //! ```
 //!
@@ -22,7 +22,7 @@ use model::Clock;
 use super::format::{FILE_HEADER_BYTES, FLAG_GROUP_START, FileHeader, encode_record, encoded_bytes};
 use super::queue::{Pending, Trim, Work};
 use super::replay::Recovered;
-use super::{OnDurable, Settings, Stats};
+use super::{Admission, OnDurable, Settings, Stats};
 use crate::error::Error;
 use crate::fs::{DiskFile, Fs};
 
@@ -35,8 +35,11 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 #[expect(clippy::manual_non_exhaustive, reason = "not even this crate may construct it elsewhere")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
-    /// The record's place in the order of all records.
+    /// The record's place in the order of all records. Of a record that was there already: the last that
+    /// was durable when that was found out.
     pub sequence: u64,
+    /// Whether this append wrote it, and it was not there already.
+    pub is_new: bool,
     _synced: (),
 }
 
@@ -81,6 +84,8 @@ pub(super) struct Place {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: Settings,
 }
+
+type Answer = tokio::sync::oneshot::Sender<Result<Durable, Error>>;
 
 pub(super) struct Writer<T> {
     place: Place,
@@ -145,6 +150,12 @@ impl<T> Writer<T> {
             refuse(group, &format!("the write-ahead log refuses records after {failures} failures in a row"));
             return;
         }
+        let (group, known) = self.admit(group);
+        if group.is_empty() {
+            self.on_durable.settled();
+            self.acknowledge_known(known);
+            return;
+        }
         let first = self.next_sequence;
         let result = self.write(&group, first);
         self.next_sequence = first + group.len() as u64;
@@ -152,19 +163,51 @@ impl<T> Writer<T> {
             Ok(()) => {
                 self.failures_in_row = 0;
                 self.acknowledge(group, first);
+                self.acknowledge_known(known);
             }
             Err(message) => {
                 #[cfg(test)]
                 if self.has_plant(Plant::ReuseSequences) {
                     self.next_sequence = first;
                 }
+                self.on_durable.settled();
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.retry_at = now.saturating_add(self.place.settings.retry_interval);
                 let failures = self.failures_in_row;
                 tracing::warn!(failures, records = group.len(), "{message}");
                 self.publish(|stats| stats.failures += 1);
                 refuse(group, &message);
+                for done in known {
+                    // As in `acknowledge`.
+                    let _ = done.send(Err(Error::retry(message.as_str())));
+                }
             }
+        }
+    }
+
+    /// Asks for each record whether it may be written; those that are known already wait for the others.
+    fn admit(&mut self, group: Vec<Pending<T>>) -> (Vec<Pending<T>>, Vec<Answer>) {
+        let mut written = Vec::with_capacity(group.len());
+        let mut known = Vec::new();
+        for pending in group {
+            match self.on_durable.admit(&pending.attachment) {
+                Admission::Write => written.push(pending),
+                Admission::Known => known.push(pending.done),
+                // As in `acknowledge`.
+                Admission::Refuse(error) => drop(pending.done.send(Err(error))),
+            }
+        }
+        (written, known)
+    }
+
+    fn acknowledge_known(&self, known: Vec<Answer>) {
+        if known.is_empty() {
+            return;
+        }
+        self.publish(|stats| stats.known += known.len() as u64);
+        for done in known {
+            // As in `acknowledge`.
+            let _ = done.send(Ok(Durable { sequence: self.durable_sequence, is_new: false, _synced: () }));
         }
     }
 
@@ -224,9 +267,10 @@ impl<T> Writer<T> {
         });
         let mut waiting = Vec::with_capacity(group.len());
         for (pending, sequence) in group.into_iter().zip(first..) {
-            (self.on_durable)(sequence, pending.attachment);
-            waiting.push((pending.done, Durable { sequence, _synced: () }));
+            self.on_durable.durable(sequence, pending.attachment);
+            waiting.push((pending.done, Durable { sequence, is_new: true, _synced: () }));
         }
+        self.on_durable.settled();
         for (done, durable) in waiting {
             // The one who appended may have gone away; the record is durable all the same.
             let _ = done.send(Ok(durable));
