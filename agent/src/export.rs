@@ -6,6 +6,7 @@
 //! | answer | meaning |
 //! |---|---|
 //! | 2xx | taken; `partial_success` counts what was rejected, and is never sent again |
+//! | 409 with `silmari-refused` | positions: hello again, or the source is read again (`session`) |
 //! | 408 429 502 503 504, no connection, timeout | again, after `Retry-After` or a back-off 250 ms → 30 s with jitter |
 //! | 3xx 401 403 404 405 | again likewise: the fault lies in an address or a credential, not in the data |
 //! | everything else | refused for good: counted, logged, left out |
@@ -13,6 +14,7 @@
 mod answer;
 mod backoff;
 pub(crate) mod files;
+pub(crate) mod session;
 pub(crate) mod spool;
 
 use std::sync::Arc;
@@ -27,17 +29,26 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::Signal;
+use model::positions::{AGENT_HEADER, BATCH_HEADER, POSITIONS_HEADER, Range, SESSION_HEADER};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
+use self::session::{Committed, Heads, PositionRefusal, Sessions, Told};
 use crate::config::{CollectorSettings, Compression};
 use crate::queue::Encoding;
 use crate::status::Shared;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer to hello: room for as many streams as an agent may have.
+const WELCOME_BYTES_MAX: usize = 8 << 20;
 /// Idle connections are dropped after this, before most servers and proxies do.
 const IDLE: Duration = Duration::from_secs(30);
+/// Pause before a source is read again.
+const GAP_PAUSE: Duration = Duration::from_millis(20);
+/// Pause before an agent that was fenced says hello again.
+const FENCED_PAUSE: Duration = Duration::from_secs(2);
 
 /// One request, ready to send.
 #[derive(Clone, Debug)]
@@ -46,6 +57,8 @@ pub(crate) struct Outgoing {
     pub(crate) encoding: Encoding,
     /// Compressed as the configuration says.
     pub(crate) body: Bytes,
+    /// Where the records stood, in their order; empty for what cannot be positioned.
+    pub(crate) ranges: Vec<Range>,
 }
 
 /// What became of a request.
@@ -55,6 +68,8 @@ pub(crate) enum Delivery {
     Accepted { rejected: u64 },
     /// Refused for good.
     Refused,
+    /// Streams of the request have to be read again from these positions.
+    Gap(Told),
     /// Shutdown came first.
     GivenUp,
 }
@@ -63,6 +78,7 @@ enum Attempt {
     Accepted { rejected: u64, message: String },
     Refused(String),
     Again { reason: String, after: Option<Duration> },
+    Gap(Told),
 }
 
 /// When to stop.
@@ -82,6 +98,10 @@ pub(crate) struct Exporter {
     current: AtomicUsize,
     compression: Compression,
     timeout: Duration,
+    sessions: Sessions,
+    /// What was committed at the first hello of this run.
+    first_hello: OnceCell<Committed>,
+    hello_turn: tokio::sync::Mutex<()>,
     shared: Arc<Shared>,
     stop: Stop,
 }
@@ -101,6 +121,9 @@ impl Exporter {
             current: AtomicUsize::new(0),
             compression: settings.compression,
             timeout: settings.timeout,
+            sessions: Sessions::new(settings.endpoints.len()),
+            first_hello: OnceCell::new(),
+            hello_turn: tokio::sync::Mutex::new(()),
             shared,
             stop,
         })
@@ -120,6 +143,42 @@ impl Exporter {
             biased;
             () = self.stop.shutdown.cancelled() => false,
             () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    /// Streams that the store may forget at the next hello.
+    pub(crate) const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Whether the endpoint in use keeps positions.
+    pub(crate) fn keeps_positions(&self) -> bool {
+        matches!(self.sessions.heads(self.current(), &[]), Heads::Positioned { .. })
+    }
+
+    /// What the store had committed when this run first said hello; empty where no positions are kept.
+    /// Asks until it is answered; `None` when shutdown came first.
+    pub(crate) async fn greeted(&self) -> Option<&Committed> {
+        self.first_hello.get_or_try_init(|| self.greet()).await.ok()
+    }
+
+    async fn greet(&self) -> Result<Committed, ()> {
+        let mut backoff = Backoff::default();
+        loop {
+            let at = self.current();
+            let hello = tokio::select! {
+                hello = self.say_hello(at) => hello,
+                () = self.stop.deadline.cancelled() => return Err(()),
+            };
+            match hello {
+                Ok(committed) => return Ok(committed),
+                Err((reason, after)) => {
+                    self.rotate(at);
+                    if !self.retry(&reason, after, &mut backoff).await {
+                        return Err(());
+                    }
+                }
+            }
         }
     }
 
@@ -144,53 +203,195 @@ impl Exporter {
                     tracing::error!(%reason, signal = %request.signal, "the collector refused a request for good");
                     return Delivery::Refused;
                 }
+                Attempt::Gap(told) => {
+                    // A store that answers so again and again is not asked in a tight loop.
+                    tokio::time::sleep(GAP_PAUSE).await;
+                    return Delivery::Gap(told);
+                }
                 Attempt::Again { reason, after } => (reason, after),
             };
-            if self.stop.shutdown.is_cancelled() {
+            if !self.retry(&reason, after, &mut backoff).await {
                 return Delivery::GivenUp;
-            }
-            let wait = backoff.next(after);
-            if self.shared.collector_failed(&reason) == 1 {
-                tracing::warn!(%reason, ?wait, "the collector does not take data; trying on");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.stop.shutdown.cancelled() => return Delivery::GivenUp,
             }
         }
     }
 
+    /// Notes a failure and waits; `false` at shutdown, which does not wait for a collector that is away.
+    async fn retry(&self, reason: &str, after: Option<Duration>, backoff: &mut Backoff) -> bool {
+        let wait = backoff.next(after);
+        if self.shared.collector_failed(reason) == 1 {
+            tracing::warn!(%reason, ?wait, "the collector does not take data; trying on");
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.shutdown.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    fn current(&self) -> usize {
+        self.current.load(Relaxed) % self.endpoints.len()
+    }
+
+    /// The next endpoint is to be tried after a failure of this one.
+    fn rotate(&self, at: usize) {
+        self.current.store((at + 1) % self.endpoints.len(), Relaxed);
+    }
+
     async fn attempt(&self, request: &Outgoing) -> Attempt {
-        let current = self.current.load(Relaxed);
-        let endpoint = &self.endpoints[current % self.endpoints.len()];
-        let attempt = match tokio::time::timeout(self.timeout, self.send(endpoint, request)).await {
-            Ok(Ok(response)) => answer::judge(endpoint, request.encoding, response),
-            Ok(Err(reason)) => Attempt::Again { reason: format!("{endpoint}: {reason}"), after: None },
-            Err(_) => Attempt::Again {
-                reason: format!("{endpoint}: no answer within {:?}", self.timeout),
-                after: None,
-            },
+        let at = self.current();
+        let mut heads = Heads::Plain;
+        if !request.ranges.is_empty() {
+            heads = self.sessions.heads(at, &request.ranges);
+            if heads == Heads::HelloFirst {
+                if let Err((reason, after)) = self.hello_again(at).await {
+                    self.rotate(at);
+                    return Attempt::Again { reason, after };
+                }
+                heads = self.sessions.heads(at, &request.ranges);
+            }
+        }
+        let attempt = match self.send(at, request, &heads).await {
+            Ok(response) => self.judge(at, request, &heads, response),
+            Err(reason) => Attempt::Again { reason, after: None },
         };
         if matches!(attempt, Attempt::Again { .. }) {
-            self.current.store(current.wrapping_add(1), Relaxed);
+            self.rotate(at);
         }
         attempt
     }
 
-    async fn send(&self, endpoint: &str, request: &Outgoing) -> Result<Response<Bytes>, String> {
+    fn judge(&self, at: usize, request: &Outgoing, heads: &Heads, response: Response<Bytes>) -> Attempt {
+        let endpoint = &self.endpoints[at];
+        if response.status() == StatusCode::CONFLICT
+            && let Heads::Positioned { session, .. } = heads
+            && let Some(refusal) = self.sessions.refused(at, *session, &response)
+        {
+            return self.position_refused(endpoint, refusal);
+        }
+        if response.status().is_success()
+            && matches!(heads, Heads::Positioned { .. })
+            && !self.sessions.answered(at, &response)
+        {
+            let why = format!("{endpoint} took a positioned request and said nothing of its positions");
+            self.shared.delivers_at_least_once(&why);
+        }
+        answer::judge(endpoint, request.encoding, response)
+    }
+
+    fn position_refused(&self, endpoint: &str, refusal: PositionRefusal) -> Attempt {
+        match refusal {
+            PositionRefusal::Gap(told) => {
+                self.shared.gap_detected();
+                Attempt::Gap(told)
+            }
+            PositionRefusal::Fenced => {
+                let reason = format!(
+                    "{endpoint}: another agent uses the identity {}: give each its own data directory",
+                    self.shared.agent_id
+                );
+                self.shared.fenced();
+                tracing::error!(%reason, "this agent was fenced");
+                Attempt::Again { reason, after: Some(FENCED_PAUSE) }
+            }
+            PositionRefusal::SessionUnknown => {
+                Attempt::Again { reason: format!("{endpoint}: the session is not known there"), after: None }
+            }
+            PositionRefusal::Streams => {
+                let reason = format!("{endpoint}: too many streams; those of closed files are to be forgotten");
+                Attempt::Again { reason, after: None }
+            }
+        }
+    }
+
+    /// Hello, unless another part of the agent said it meanwhile.
+    async fn hello_again(&self, at: usize) -> Result<(), (String, Option<Duration>)> {
+        let _turn = self.hello_turn.lock().await;
+        match self.sessions.heads(at, &[]) {
+            Heads::HelloFirst => self.say_hello(at).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a session at an endpoint, or learns that it does not know positions.
+    async fn say_hello(&self, at: usize) -> Result<Committed, (String, Option<Duration>)> {
+        let endpoint = &self.endpoints[at];
+        let hello = self.sessions.hello(&self.shared.agent_id, &self.shared.instance);
+        let body = serde_json::to_vec(&hello).map_err(|error| (error.to_string(), None))?;
+        let request = Request::post(format!("{endpoint}/v1/agent/hello"))
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json");
+        let answer = self.exchange(endpoint, request, body.into(), WELCOME_BYTES_MAX).await;
+        let answer = answer.map_err(|reason| (reason, None))?;
+        match answer.status().as_u16() {
+            200..=299 => match self.sessions.welcome(at, answer.body()) {
+                Some((session, committed)) => {
+                    tracing::info!(endpoint, session, streams = committed.len(), "the collector keeps positions");
+                    self.shared.delivers_exactly_once(session);
+                    return Ok(committed);
+                }
+                None => self.is_plain(at),
+            },
+            300..=399 | 401 | 403 | 408 | 429 | 500 | 502 | 503 | 504 => {
+                let reason = format!("{endpoint}: hello: {}", answer.status());
+                return Err((reason, answer::retry_after(&answer)));
+            }
+            _ => self.is_plain(at),
+        }
+        Ok(Committed::new())
+    }
+
+    fn is_plain(&self, at: usize) {
+        self.sessions.is_plain(at);
+        let why = format!("{} does not know positions", self.endpoints[at]);
+        tracing::warn!(%why, "delivering at least once");
+        self.shared.delivers_at_least_once(&why);
+    }
+
+    async fn send(&self, at: usize, request: &Outgoing, heads: &Heads) -> Result<Response<Bytes>, String> {
+        let endpoint = &self.endpoints[at];
         let mut builder = Request::post(format!("{endpoint}/v1/{}", request.signal))
             .header(CONTENT_TYPE, request.encoding.content_type())
-            .header(ACCEPT, request.encoding.content_type())
-            .header(USER_AGENT, concat!("silmari-agent/", env!("CARGO_PKG_VERSION")))
-            .header("silmari-agent", &self.shared.agent_id);
+            .header(ACCEPT, request.encoding.content_type());
         if let Some(name) = content_encoding(self.compression) {
             builder = builder.header(CONTENT_ENCODING, name);
         }
-        let body = Full::new(request.body.clone());
-        let outgoing = builder.body(body).map_err(|error| error.to_string())?;
+        if let Heads::Positioned { session, batch, positions } = heads {
+            builder = builder
+                .header(SESSION_HEADER, *session)
+                .header(BATCH_HEADER, *batch)
+                .header(POSITIONS_HEADER, positions);
+        }
+        self.exchange(endpoint, builder, request.body.clone(), ANSWER_BYTES_MAX).await
+    }
+
+    /// One request and its answer, within the time a request may take.
+    async fn exchange(
+        &self,
+        endpoint: &str,
+        builder: http::request::Builder,
+        body: Bytes,
+        answer_bytes_max: usize,
+    ) -> Result<Response<Bytes>, String> {
+        let outgoing = builder
+            .header(USER_AGENT, concat!("silmari-agent/", env!("CARGO_PKG_VERSION")))
+            .header(AGENT_HEADER, &self.shared.agent_id)
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        match tokio::time::timeout(self.timeout, self.round_trip(outgoing, answer_bytes_max)).await {
+            Ok(answer) => answer.map_err(|reason| format!("{endpoint}: {reason}")),
+            Err(_) => Err(format!("{endpoint}: no answer within {:?}", self.timeout)),
+        }
+    }
+
+    async fn round_trip(
+        &self,
+        outgoing: Request<Full<Bytes>>,
+        answer_bytes_max: usize,
+    ) -> Result<Response<Bytes>, String> {
         let response = self.client.request(outgoing).await.map_err(|error| whole_text(&error))?;
         let (parts, body) = response.into_parts();
-        let bytes = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        let bytes = match Limited::new(body, answer_bytes_max).collect().await {
             Ok(body) => body.to_bytes(),
             // The status counts; the text was only for people.
             Err(_) if parts.status != StatusCode::OK => Bytes::new(),

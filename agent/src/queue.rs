@@ -11,6 +11,8 @@
 //!
 //! Invariants
 //! - [`Queue::append`] returns after the bytes are in the file: they survive the process, not the power.
+//! - Every run writes segments of its own stream, so that a number that a power failure took is never
+//!   given to another request of that stream (`docs/formats/positions.md`).
 //! - Requests leave in the order they came; a segment is deleted when all of it is acknowledged and the
 //!   cursor that says so is synced.
 //! - A torn end is cut off; bad bytes in the middle cost the requests they hit, which are counted.
@@ -27,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use model::positions::StreamId;
 use model::{Signal, UnixNano};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -129,6 +132,8 @@ struct Inner {
     folder: PathBuf,
     bytes_max: u64,
     segment_bytes_max: u64,
+    /// The stream of this run.
+    stream: StreamId,
     segments: VecDeque<Segment>,
     next_number: u64,
     acknowledged: u64,
@@ -160,6 +165,7 @@ impl Queue {
             folder: folder.to_path_buf(),
             bytes_max,
             segment_bytes_max: SEGMENT_BYTES_MAX.min(bytes_max / 8),
+            stream: StreamId(*uuid::Uuid::now_v7().as_bytes()),
             segments: VecDeque::new(),
             next_number: acknowledged + 1,
             acknowledged,
@@ -206,6 +212,12 @@ impl Queue {
         let taken = inner.take(bytes_max);
         inner.read_error = taken.as_ref().err().map(ToString::to_string);
         taken
+    }
+
+    /// The stream that a request is numbered in; `None` when it is no longer there.
+    pub fn stream_of(&self, number: u64) -> Option<StreamId> {
+        let inner = lock(&self.inner);
+        inner.segments.iter().rev().find(|segment| segment.first <= number).map(|segment| segment.stream)
     }
 
     /// Records found damaged since the last call.
@@ -309,7 +321,10 @@ impl Inner {
         if self.bytes() + needed > self.bytes_max {
             return Ok(None);
         }
-        if self.segments.back().is_none_or(|active| active.len + needed > self.segment_bytes_max) {
+        let is_room = |active: &Segment| {
+            active.stream == self.stream && active.len + needed <= self.segment_bytes_max
+        };
+        if !self.segments.back().is_some_and(is_room) {
             self.start_segment()?;
         }
         let number = self.next_number;
@@ -321,9 +336,12 @@ impl Inner {
     }
 
     fn start_segment(&mut self) -> io::Result<()> {
-        let is_unused = self.segments.back().is_some_and(|active| active.first == self.next_number);
-        if !is_unused {
-            let segment = Segment::create(&self.folder, self.next_number)?;
+        let unused = self.segments.back().filter(|active| active.first == self.next_number);
+        if unused.is_none_or(|unused| unused.stream != self.stream) {
+            if unused.is_some() {
+                self.segments.pop_back();
+            }
+            let segment = Segment::create(&self.folder, self.next_number, self.stream)?;
             if self.segments.is_empty() || self.read_number + 1 == self.next_number {
                 self.read_at = (segment.first, HEADER_BYTES);
             }
@@ -334,9 +352,10 @@ impl Inner {
 
     fn take(&mut self, bytes_max: usize) -> io::Result<Vec<Spooled>> {
         let mut group: Vec<Spooled> = Vec::new();
+        let mut group_stream = None;
         let mut bytes = 0;
         loop {
-            let before = (self.read_at, self.read_number);
+            let before = (self.read_at, self.read_number, self.lost.len());
             let next = match self.read_next() {
                 Ok(Some(next)) => next,
                 Ok(None) => break,
@@ -345,19 +364,29 @@ impl Inner {
                 Err(_) => break,
             };
             bytes += next.raw_bytes;
+            // What the reader stands in now is the segment it was read from.
+            let stream = self.stream_at(self.read_at.0);
             let joins = group.first().is_none_or(|first| {
                 first.signal == next.signal
+                    && group_stream == stream
                     && first.encoding == Encoding::Protobuf
                     && next.encoding == Encoding::Protobuf
                     && bytes <= bytes_max
             });
             if !joins {
-                (self.read_at, self.read_number) = before;
+                (self.read_at, self.read_number) = (before.0, before.1);
+                self.lost.truncate(before.2);
                 break;
             }
+            group_stream = stream;
             group.push(next);
         }
         Ok(group)
+    }
+
+    /// The stream of the segment whose first number is `first`.
+    fn stream_at(&self, first: u64) -> Option<StreamId> {
+        self.segments.iter().find(|segment| segment.first == first).map(|segment| segment.stream)
     }
 
     fn read_next(&mut self) -> io::Result<Option<Spooled>> {

@@ -174,18 +174,18 @@ impl Agent {
         let tail =
             FileTail::new(&self.config, self.resource.clone(), positions, saved, Arc::clone(&self.shared))
                 .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
-        let (batch_sender, batches) = mpsc::channel(BATCHES_MAX);
-        let (acknowledged_sender, acknowledged) = mpsc::channel(BATCHES_MAX);
+        let (batch_sender, batches) = mpsc::channel(2 * BATCHES_MAX);
+        let (event_sender, events) = mpsc::channel(BATCHES_MAX);
         let link = Link {
             batches: batch_sender,
-            acknowledged,
+            events,
             shutdown: stop.shutdown.clone(),
             deadline: stop.deadline.clone(),
             flush: self.config.collector.flush,
         };
         let exporter = Arc::clone(exporter);
         parts.spawn(async move {
-            export::files::ship(exporter, batches, acknowledged_sender).await;
+            export::files::ship(exporter, batches, event_sender).await;
             Ok("the sender of file batches")
         });
         let (ended, reader) = tokio::sync::oneshot::channel();

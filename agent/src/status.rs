@@ -180,6 +180,21 @@ pub struct CollectorStatus {
     pub last_error: Option<String>,
     /// When a request was last acknowledged.
     pub last_success: Option<UnixNano>,
+    /// `exactly once`, `at least once: WHY`, or that no collector answered yet.
+    #[serde(default)]
+    pub delivery: String,
+    /// The session the collector handed out.
+    #[serde(default)]
+    pub session: Option<u64>,
+    /// Times the collector missed something before a request; the source was read again.
+    #[serde(default)]
+    pub gaps: u64,
+    /// Bytes of files that a gap asked for and that could not be read any more.
+    #[serde(default)]
+    pub gap_lost_bytes: u64,
+    /// Times another agent with the same identity took over.
+    #[serde(default)]
+    pub fenced: u64,
 }
 
 /// One matching file.
@@ -278,7 +293,11 @@ impl Shared {
             otlp: Default::default(),
             truncations: AtomicU64::new(0),
             files_missing: AtomicU64::new(0),
-            collector: Mutex::new(CollectorStatus { endpoints, ..CollectorStatus::default() }),
+            collector: Mutex::new(CollectorStatus {
+                endpoints,
+                delivery: "not known yet: no collector has answered".to_owned(),
+                ..CollectorStatus::default()
+            }),
             file_list: Mutex::default(),
             spool: Mutex::default(),
         })
@@ -309,6 +328,30 @@ impl Shared {
         collector.consecutive_failures += 1;
         collector.last_error = Some(reason.to_owned());
         collector.consecutive_failures
+    }
+
+    pub(crate) fn delivers_exactly_once(&self, session: u64) {
+        let mut collector = lock(&self.collector);
+        "exactly once".clone_into(&mut collector.delivery);
+        collector.session = Some(session);
+    }
+
+    pub(crate) fn delivers_at_least_once(&self, why: &str) {
+        let mut collector = lock(&self.collector);
+        collector.delivery = format!("at least once: {why}");
+        collector.session = None;
+    }
+
+    pub(crate) fn gap_detected(&self) {
+        lock(&self.collector).gaps += 1;
+    }
+
+    pub(crate) fn gap_lost(&self, bytes: u64) {
+        lock(&self.collector).gap_lost_bytes += bytes;
+    }
+
+    pub(crate) fn fenced(&self) {
+        lock(&self.collector).fenced += 1;
     }
 
     /// Everything at this moment.

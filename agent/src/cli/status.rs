@@ -63,6 +63,7 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
         (error, failures) => format!("{failures} failures: {}", shown(error.as_deref().unwrap_or_default())),
     };
     writeln!(out, "collector {}: {health}", collector.endpoints.join(", "))?;
+    writeln!(out, "delivery {}", shown(&collector.delivery))?;
     writeln!(
         out,
         "spool {} of {} bytes, {} requests",

@@ -28,7 +28,7 @@ pub(super) fn judge(endpoint: &str, encoding: Encoding, response: Response<Bytes
     }
 }
 
-fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

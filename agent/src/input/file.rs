@@ -13,8 +13,10 @@
 //!   no longer found ─► rotated away: read on; closed after `Grace` without growth, once acknowledged
 //! ```
 //!
-//! Invariant: a position is saved only when the collector acknowledged everything before it; the
-//! acknowledgements of an older generation never move the position of a newer one.
+//! Invariants: nothing is read before [`FileTail::place`] said what the collector has already; a position
+//! is saved only when the collector acknowledged everything before it; the acknowledgements of an older
+//! generation never move the position of a newer one; a file is known on disk, with its fingerprints,
+//! before the first of its lines leaves, so that after a crash the collector's position finds it again.
 
 pub(crate) mod batch;
 mod copies;
@@ -38,6 +40,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::UnixNano;
+use model::positions::StreamId;
 use model::time::SECOND;
 
 use self::batch::{Batch, BatchBuilder, Processing, Range, Record, Stream};
@@ -48,6 +51,7 @@ use self::positions::{Positions, Saved, SavedFile};
 use self::streams::{Finished, LogicalStream, Streams};
 use self::tracked::{FileId, LINE_BYTES_MAX, Outcome, Tracked};
 use crate::config::{Config, FileSettings, StartAt};
+use crate::export::session::{Committed, Told};
 use crate::input::Matching;
 use crate::process::Chain;
 use crate::process::limit::Bucket;
@@ -106,7 +110,15 @@ pub(crate) struct FileTail {
     fallback_service: Option<String>,
     grace: Grace,
     next_id: FileId,
+    /// What the collector had when this run began; `None` until it is known.
+    committed: Option<Committed>,
+    /// Counts how often reading began anew because the collector missed something.
+    turn: u64,
+    /// Streams that will never be read again.
+    forget: Vec<StreamId>,
     has_unsaved: bool,
+    /// Whether a file is to be read whose fingerprints are not on disk yet.
+    has_unsaved_stream: bool,
     is_first_look: bool,
     folders: BTreeSet<PathBuf>,
     left_out: Vec<FileStatus>,
@@ -146,7 +158,11 @@ impl FileTail {
             fallback_service,
             grace: Grace::default(),
             next_id: 0,
+            committed: None,
+            turn: 0,
+            forget: Vec::new(),
             has_unsaved: true,
+            has_unsaved_stream: false,
             is_first_look: true,
             folders: BTreeSet::new(),
             left_out: Vec::new(),
@@ -188,10 +204,49 @@ impl FileTail {
         }
         if std::mem::take(&mut self.is_first_look) {
             self.find_missing(now);
-            self.inputs.iter_mut().for_each(|input| input.is_first_start = false);
+            if self.committed.is_some() {
+                self.first_start_is_over();
+            }
         }
         self.settle_copies(now);
         self.close_finished(now);
+    }
+
+    /// What the collector has committed: reading may begin, behind it.
+    pub(crate) fn place(&mut self, committed: Committed) {
+        for old in &mut self.remembered {
+            let at = committed.get(&stream_id(&old.key, old.generation)).copied().unwrap_or_default();
+            old.resume = old.resume.max(at);
+        }
+        self.committed = Some(committed);
+        if self.is_first_look {
+            // Files that were there all the time, and not those that come meanwhile.
+            return;
+        }
+        let ids: Vec<FileId> = self.files.keys().copied().collect();
+        for id in ids {
+            self.place_file(id);
+        }
+        self.first_start_is_over();
+    }
+
+    fn first_start_is_over(&mut self) {
+        self.inputs.iter_mut().for_each(|input| input.is_first_start = false);
+    }
+
+    /// Chooses where an open file is read from.
+    fn place_file(&mut self, id: FileId) {
+        let Some(mut file) = self.files.remove(&id) else { return };
+        let placed = FileStat::of(&file.file).and_then(|stat| self.choose_start(&mut file, &stat));
+        match placed {
+            Ok(()) => {
+                file.is_placed = true;
+                tracing::info!(path = %file.path.display(), offset = file.read.offset, "reading file");
+            }
+            Err(error) => file.problem = Some(format!("cannot read: {error}")),
+        }
+        self.files.insert(id, file);
+        self.has_unsaved = true;
     }
 
     fn look_at(
@@ -257,37 +312,55 @@ impl FileTail {
             Stream::new(path, settings.dialect, settings.service.clone(), self.fallback_service.as_deref());
         self.next_id += 1;
         let mut file = Tracked::new(self.next_id, &stat, at, path.to_path_buf(), stream, opened, now);
-        self.choose_start(&mut file, &stat)?;
-        tracing::info!(path = %path.display(), offset = file.read.offset, "reading file");
-        self.by_key.insert(file.key, file.id);
-        self.files.insert(file.id, file);
+        file.first_size = self.is_first_look.then_some(stat.size);
+        let id = file.id;
+        self.by_key.insert(file.key, id);
+        self.files.insert(id, file);
         self.has_unsaved = true;
+        if self.committed.is_some() {
+            self.place_file(id);
+        }
         Ok(())
     }
 
     fn choose_start(&mut self, file: &mut Tracked, stat: &FileStat) -> io::Result<()> {
         if let Some(known) = self.recall(&stat.key) {
             file.generation = known.generation;
-            if known.acked.holds_in(&file.file)? {
-                return file.start_at(known.acked.offset);
+            if known.is_begun_in(&file.file, stat.size)? {
+                file.continues = known.continues;
+                return file.start_at(self.resume(&known));
             }
-            self.note_truncation(&file.path, stat.size, known.acked.offset);
+            self.note_truncation(&file.path, stat.size, known.resume);
             file.restart();
             self.remember(known);
             return Ok(());
         }
         let input = &self.inputs[file.input];
         let is_old = self.shared.clock.now().since(UnixNano(stat.born())) > YOUNG;
-        match input.settings.start_at {
-            StartAt::End if input.is_first_start => file.start_at(last_line_end(&file.file, stat.size)?),
-            StartAt::Auto if input.is_first_start && is_old => {
-                file.start_at(last_line_end(&file.file, stat.size)?)
-            }
-            _ => {
+        let skips = match input.settings.start_at {
+            StartAt::Beginning => false,
+            StartAt::End => true,
+            StartAt::Auto => is_old,
+        };
+        // Only what was there when an input is used for the very first time.
+        match file.first_size.filter(|_| skips && input.is_first_start) {
+            Some(size) => file.start_at(last_line_end(&file.file, size.min(stat.size))?),
+            None => {
                 file.copy_of = self.possible_copy(file, stat)?;
                 Ok(())
             }
         }
+    }
+
+    /// Where a file of an earlier run goes on. A copy that went on where its original was left begins
+    /// earlier when the last lines of the original never arrived.
+    fn resume(&self, known: &Remembered) -> u64 {
+        let Some((key, generation, began)) = known.continues.filter(|(_, _, began)| *began == known.resume)
+        else {
+            return known.resume;
+        };
+        let original = self.remembered.iter().find(|old| old.key == key && old.generation == generation);
+        original.map_or(began, |original| original.resume.min(began))
     }
 
     /// Looks beside their old places for files that were renamed out of the globs while no agent ran.
@@ -368,14 +441,14 @@ impl FileTail {
     }
 
     fn read_block(&mut self, id: FileId) -> Outcome {
-        let Some(file) = self.files.get_mut(&id).filter(|file| file.copy_of.is_none()) else {
+        let Some(file) = self.files.get_mut(&id).filter(|file| file.is_placed && file.copy_of.is_none())
+        else {
             return Outcome::Idle;
         };
         if self.builder.is_full() {
             return Outcome::Full;
         }
         let (before, generation) = (file.read.offset, file.generation);
-        let start = self.streams.held(id, generation).unwrap_or(before);
         let now = self.shared.clock.monotonic();
         let Input { chain, bucket, .. } = &mut self.inputs[file.input];
         let logical = self.streams.of(file.input, &file.stream, chain);
@@ -391,8 +464,12 @@ impl FileTail {
             ControlFlow::Continue(())
         };
         let outcome = file.read_lines(&mut self.block, now, &mut take);
+        for (file, generation) in logical.take_released() {
+            self.builder.touch(file, generation);
+        }
         if file.read.offset > before {
-            self.builder.touch(id, generation, start);
+            self.has_unsaved_stream |= !file.is_saved;
+            self.builder.touch(id, generation);
         }
         match outcome {
             Ok(Outcome::Truncated) => {
@@ -454,7 +531,12 @@ impl FileTail {
 
     /// Whether lines wait in the batch under way, blank ones included.
     pub(crate) fn has_batch(&self) -> bool {
-        self.builder.has_content()
+        self.builder.has_ranges()
+    }
+
+    /// Whether records wait in the batch under way.
+    pub(crate) const fn has_records(&self) -> bool {
+        self.builder.has_records()
     }
 
     /// Whether the batch under way should leave at once.
@@ -467,26 +549,30 @@ impl FileTail {
         if !self.has_batch() {
             return None;
         }
-        let ranges: Vec<Range> = self
-            .builder
-            .touched()
-            .filter_map(|(file, generation, start)| {
-                let end = self.finished_mark(file, generation)?;
-                (end.offset > start).then_some(Range { file, generation, start, end })
-            })
+        if self.has_unsaved_stream {
+            self.has_unsaved = true;
+            if let Err(error) = self.save() {
+                tracing::error!(%error, "cannot save positions; after a crash now, lines may be sent again");
+            }
+        }
+        let sections: Vec<_> = self.builder.sections().collect();
+        let ranges = sections
+            .into_iter()
+            .map(|(file, generation, records)| self.range(file, generation, records))
             .collect();
-        let batch = self.builder.finish(ranges);
+        let batch = self.builder.finish(ranges, self.turn, std::mem::take(&mut self.forget));
         (batch.records > 0 || !batch.ranges.is_empty()).then_some(batch)
     }
 
     /// How far the records of a generation are finished: where it was read to, or where an open record
     /// begins.
     fn finished_mark(&self, id: FileId, generation: u32) -> Option<Mark> {
-        let read = self.read_mark(id, generation)?;
-        let Some(held) = self.streams.held(id, generation).filter(|held| *held < read.offset) else {
-            return Some(read);
+        let Some(file) = self.files.get(&id).filter(|file| file.generation == generation) else {
+            return self.remembered.iter().find(|old| old.is(id, generation)).map(|old| old.read);
         };
-        let file = self.files.get(&id)?;
+        let Some(held) = self.streams.held(id, generation).filter(|held| *held < file.read.offset) else {
+            return Some(file.read);
+        };
         match Mark::at(&file.file, held) {
             Ok((mark, _)) => Some(mark),
             Err(error) => {
@@ -496,10 +582,53 @@ impl FileTail {
         }
     }
 
-    /// How far a generation of a file was read.
-    fn read_mark(&self, id: FileId, generation: u32) -> Option<Mark> {
-        let live = self.files.get(&id).filter(|file| file.generation == generation).map(|file| file.read);
-        live.or_else(|| self.remembered.iter().find(|old| old.is(id, generation)).map(|old| old.read))
+    /// What is finished of a file since its last range; `None` when nothing is.
+    fn range(&mut self, file: FileId, generation: u32, records: u64) -> Option<Range> {
+        let end = self.finished_mark(file, generation)?;
+        let (key, sent) = match self.files.get_mut(&file).filter(|file| file.generation == generation) {
+            Some(live) => (live.key, &mut live.sent),
+            None => {
+                let old = self.remembered.iter_mut().find(|old| old.is(file, generation))?;
+                (old.key, &mut old.sent)
+            }
+        };
+        if end.offset <= *sent {
+            return None;
+        }
+        let start = std::mem::replace(sent, end.offset);
+        Some(Range { file, generation, stream: stream_id(&key, generation), start, end, records })
+    }
+
+    /// Reads again what the collector missed; `false` when bytes of it are gone, and nothing changed.
+    pub(crate) fn read_again(&mut self, told: &Told) -> bool {
+        if self.remembered.iter().any(Remembered::is_unacknowledged) {
+            return false;
+        }
+        let told: HashMap<StreamId, Option<u64>> = told.iter().copied().collect();
+        let wanted = |file: &Tracked| {
+            let asked = told.get(&stream_id(&file.key, file.generation)).copied().flatten();
+            asked.unwrap_or(file.acked.offset)
+        };
+        let placed = |file: &&Tracked| file.is_placed && file.copy_of.is_none();
+        if self.files.values().filter(placed).any(|file| wanted(file) > file.size_now()) {
+            return false;
+        }
+        for file in self.files.values_mut().filter(|file| file.is_placed && file.copy_of.is_none()) {
+            let at = wanted(file);
+            if at == file.read.offset && at == file.acked.offset {
+                continue;
+            }
+            tracing::warn!(path = %file.path.display(), from = file.read.offset, to = at, "reading from where the collector stands");
+            if let Err(error) = file.start_at(at) {
+                file.problem = Some(format!("cannot read: {error}"));
+            }
+        }
+        let (records, bytes) = self.builder.content();
+        self.shared.files.withdrawn(records + self.streams.forget_open(), bytes);
+        self.builder.clear();
+        self.turn += 1;
+        self.has_unsaved = true;
+        true
     }
 
     /// Moves positions over ranges that the collector acknowledged, or refused for good.
@@ -525,17 +654,22 @@ impl FileTail {
             return Ok(());
         }
         let inputs = self.inputs.iter().map(|input| input.name.clone()).collect();
-        let open = self.files.values().filter(|file| file.copy_of.is_none()).map(|file| SavedFile {
+        // A file that has no place yet stands as the last run left it.
+        let placed = |file: &&Tracked| file.is_placed && file.copy_of.is_none();
+        let open = self.files.values().filter(placed).map(|file| SavedFile {
             key: file.key,
             generation: file.generation,
             path: file.path.clone(),
             input: self.inputs[file.input].name.clone(),
             is_closed: false,
             acked: file.acked,
+            seen: file.read,
+            continues: file.continues,
         });
         let files = open.chain(self.remembered.iter().map(Remembered::saved)).collect();
         self.positions.save(inputs, files)?;
-        self.has_unsaved = false;
+        self.files.values_mut().filter(|file| file.read.offset > 0).for_each(|file| file.is_saved = true);
+        (self.has_unsaved, self.has_unsaved_stream) = (false, false);
         Ok(())
     }
 
@@ -548,6 +682,11 @@ impl FileTail {
     pub(crate) fn status(&self) -> Vec<FileStatus> {
         let open = self.files.values().map(|file| {
             let waits = file.copy_of.map(|_| "may be a copy of a file that is read".to_owned());
+            let waits = if file.is_placed {
+                waits
+            } else {
+                Some("the collector has not said yet what it has".to_owned())
+            };
             let state = match (&waits, file.gone_since) {
                 (Some(_), _) => "waiting",
                 (None, Some(_)) => "rotated",
@@ -581,6 +720,8 @@ fn write(
     if finished.lines > 1 {
         flow.dropped(DropReason::Joined, finished.lines - 1);
     }
+    let (file, generation) = finished.place;
+    builder.turn_to(file, generation);
     let record = Record { bytes: finished.bytes, piece: finished.piece };
     if let Err(reason) = builder.push(stream, record, processing) {
         flow.dropped(reason, 1);
@@ -598,15 +739,29 @@ fn settle_stream(
     until: Option<Duration>,
 ) {
     let stream = logical.stream.clone();
-    let holds = logical.holds();
     logical.settle(chain.repeat_window(), until, &mut |state, finished| {
         write(builder, flow, &stream, finished, Processing { chain, state, bucket, now });
     });
+    let (file, generation) = logical.place;
+    builder.turn_to(file, generation);
     builder.push_summary(&stream, &mut logical.state);
     flow.entered(builder.take_summaries(), 0);
-    if !logical.is_open() {
-        holds.into_iter().for_each(|((file, generation), start)| builder.touch(file, generation, start));
+    for (file, generation) in logical.take_released() {
+        builder.touch(file, generation);
     }
+}
+
+/// The name of a generation of a file in the position protocol.
+pub(crate) fn stream_id(key: &FileKey, generation: u32) -> StreamId {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend_from_slice(b"file");
+    bytes.extend_from_slice(&key.inode.to_le_bytes());
+    bytes.extend_from_slice(&key.birth_time_unix_nano.unwrap_or(i64::MIN).to_le_bytes());
+    let (major, minor) = key.device.unwrap_or_default();
+    for number in [major, minor, generation] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    StreamId(xxhash_rust::xxh3::xxh3_128(&bytes).to_le_bytes())
 }
 
 /// The files that match now, and why some are left out.

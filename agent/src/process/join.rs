@@ -131,6 +131,12 @@ impl<T> Joiner<T> {
         }
     }
 
+    /// Forgets the open record; how many lines it had.
+    pub(crate) fn clear(&mut self) -> u64 {
+        self.bytes.clear();
+        self.open.take().map_or(0, |open| open.lines)
+    }
+
     /// Where the open record began.
     pub(crate) fn open(&self) -> Option<&T> {
         self.open.as_ref().map(|open| &open.origin)

@@ -1,7 +1,8 @@
 //! One file of the spool. Little endian:
 //!
 //! ```text
-//! file   "SILSPOOL" | version u16 | header bytes u16 | 0 u32 | first number u64 | crc32c u32 | 0 u32      32 bytes
+//! file   "SILSPOOL" | version u16 | header bytes u16 | 0 u32 | first number u64 | stream 16 bytes
+//!        | crc32c u32 (of all before) | 0 u32                                                             48 bytes
 //! record sync u32 | length u32 | crc32c u32 | number u64 | signal u8 | encoding u8 | 0 u16 | items u32
 //!        | raw bytes u32 | 0 u32 | time i64 | payload (zstd)                  length and crc: all after crc32c
 //! ```
@@ -12,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use model::positions::StreamId;
 use model::{Signal, UnixNano};
 
 use super::{Encoding, Spooled};
@@ -20,7 +22,9 @@ const MAGIC: &[u8; 8] = b"SILSPOOL";
 const VERSION: u16 = 1;
 const SYNC: u32 = 0x7A5B_0C1D;
 /// Bytes before the first record.
-pub(super) const HEADER_BYTES: u64 = 32;
+pub(super) const HEADER_BYTES: u64 = 48;
+/// Where the checksum of the header stands.
+const CHECKSUM_AT: usize = 40;
 /// Bytes of a record before its payload.
 pub(super) const RECORD_HEADER_BYTES: usize = 12 + FIXED_BYTES;
 const FIXED_BYTES: usize = 32;
@@ -30,6 +34,8 @@ const FIXED_BYTES: usize = 32;
 pub(super) struct Segment {
     /// Number of its first record.
     pub(super) first: u64,
+    /// The run of the agent that wrote it, as the position protocol names it.
+    pub(super) stream: StreamId,
     pub(super) path: PathBuf,
     pub(super) len: u64,
     file: File,
@@ -48,7 +54,7 @@ pub(super) fn is_name(path: &Path) -> bool {
 }
 
 impl Segment {
-    pub(super) fn create(folder: &Path, first: u64) -> io::Result<Self> {
+    pub(super) fn create(folder: &Path, first: u64, stream: StreamId) -> io::Result<Self> {
         let path = folder.join(format!("{first:016x}.seg"));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         let mut header = Vec::with_capacity(HEADER_BYTES as usize);
@@ -57,10 +63,11 @@ impl Segment {
         header.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
         header.extend_from_slice(&[0; 4]);
         header.extend_from_slice(&first.to_le_bytes());
+        header.extend_from_slice(&stream.0);
         header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
         header.resize(HEADER_BYTES as usize, 0);
         file.write_all_at(&header, 0)?;
-        Ok(Self { first, path, len: HEADER_BYTES, file })
+        Ok(Self { first, stream, path, len: HEADER_BYTES, file })
     }
 
     /// Opens a segment; `None` when its header was never completed.
@@ -72,16 +79,18 @@ impl Segment {
         }
         let mut header = [0; HEADER_BYTES as usize];
         file.read_exact_at(&mut header, 0)?;
-        let checksum = u32::from_le_bytes(header[24..28].try_into().unwrap_or_default());
+        let checksum =
+            u32::from_le_bytes(header[CHECKSUM_AT..CHECKSUM_AT + 4].try_into().unwrap_or_default());
         if &header[..8] != MAGIC
             || header[8..10] != VERSION.to_le_bytes()
-            || checksum != crc32c::crc32c(&header[..24])
+            || checksum != crc32c::crc32c(&header[..CHECKSUM_AT])
         {
             let problem = format!("`{}` is no segment of version {VERSION}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         let first = u64::from_le_bytes(header[16..24].try_into().unwrap_or_default());
-        Ok(Some(Self { first, path: path.to_path_buf(), len, file }))
+        let stream = StreamId(header[24..CHECKSUM_AT].try_into().unwrap_or_default());
+        Ok(Some(Self { first, stream, path: path.to_path_buf(), len, file }))
     }
 
     /// Everything from `offset` on.

@@ -105,7 +105,10 @@ fn a_torn_end_is_cut_off_and_numbers_go_on() {
     OpenOptions::new().write(true).open(&path).expect("open").set_len(len - 3).expect("tear");
     let queue = Queue::open(folder.path(), 1 << 20).expect("open again");
     queue.append(&request(Signal::Logs, 1, "next")).expect("room");
-    assert_eq!(texts(&queue.take(100).expect("read")), ["whole", "next"]);
+    assert_eq!(texts(&queue.take(100).expect("read")), ["whole"]);
+    assert_eq!(texts(&queue.take(100).expect("read")), ["next"], "another run, another stream");
+    let stream = |number| queue.stream_of(number).expect("there");
+    assert!(stream(1) != stream(2), "the number that was torn off was another request's");
 }
 
 #[test]

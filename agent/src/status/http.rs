@@ -36,6 +36,9 @@ fn exposition(status: &Status) -> String {
         ("agent_spool_bytes", "gauge", status.spool.bytes),
         ("agent_spool_records", "gauge", status.spool.requests),
         ("agent_collector_consecutive_failures", "gauge", status.collector.consecutive_failures),
+        ("agent_gap_detected_total", "counter", status.collector.gaps),
+        ("agent_gap_lost_bytes_total", "counter", status.collector.gap_lost_bytes),
+        ("agent_fenced_total", "counter", status.collector.fenced),
     ] {
         writeln!(out, "# TYPE {name} {kind}\n{name} {value}").unwrap_or_default();
     }

@@ -1,15 +1,23 @@
 //! From lines to one export request, and the ranges of files it covers.
 //!
-//! Records of one service share a resource; several services make several `ResourceLogs` of one
-//! request. Every record carries `log.file.name` and `log.file.path`.
+//! A request has one section a file, in the order of its ranges, so that the store can tell which record
+//! stood where. Within a section, records of one service share a resource; where the service changes, a
+//! new `ResourceLogs` begins. Every record carries `log.file.name` and `log.file.path`.
+//!
+//! ```text
+//! request = section of file 3: [ResourceLogs cart: r r r] [ResourceLogs bank: r]   ranges[0]: 4 records
+//!           section of file 7: [ResourceLogs cart: r r]                            ranges[1]: 2 records
+//! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::dialect::{Dialect, ParsedLine, parse_line};
 use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::positions::{self, StreamId};
 use model::{Clock, UnixNano};
 
 use super::identity::Mark;
@@ -77,22 +85,65 @@ pub(crate) struct Processing<'a> {
     pub(crate) now: Duration,
 }
 
+/// Files of one batch: well below [`positions::RANGES_MAX`], and their message below its limit.
+pub(crate) const RANGES_MAX: usize = 400;
+
 /// Part of a file whose lines a batch carries: bytes `start..end` of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) file: FileId,
     pub(crate) generation: u32,
+    pub(crate) stream: StreamId,
     pub(crate) start: u64,
     pub(crate) end: Mark,
+    /// Records of the request that stood in it.
+    pub(crate) records: u64,
 }
 
 /// A finished request and what it covers.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// An `ExportLogsServiceRequest`.
-    pub(crate) request: Vec<u8>,
+    pub(crate) request: Bytes,
     pub(crate) records: u64,
+    /// Bytes that its records took in the files.
+    pub(crate) input_bytes: u64,
+    /// In the order of the request's sections.
     pub(crate) ranges: Vec<Range>,
+    /// Which reading it comes from: the reader begins a new one when it has to read again.
+    pub(crate) turn: u64,
+    /// Streams that will never be read again.
+    pub(crate) forget: Vec<StreamId>,
+}
+
+impl Batch {
+    /// The ranges as they travel. Without the end of each record: a batch is repeated as it is, or made
+    /// anew from what is committed, so the store never has to cut one.
+    pub(crate) fn positions(&self) -> Vec<positions::Range> {
+        let ranges = self.ranges.iter();
+        ranges.map(|one| positions::Range::new(one.stream, one.start, one.end.offset, one.records)).collect()
+    }
+}
+
+/// The records of one file in the batch under way.
+#[derive(Debug)]
+struct Section {
+    file: FileId,
+    generation: u32,
+    records: u64,
+    /// Finished `ResourceLogs`.
+    request: Vec<u8>,
+    service: String,
+    writer: Option<LogsWriter>,
+}
+
+impl Section {
+    /// Ends the `ResourceLogs` under way.
+    fn close(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            self.request.extend_from_slice(&writer.finish());
+        }
+    }
 }
 
 /// Collects lines. It is empty after [`BatchBuilder::finish`].
@@ -100,9 +151,12 @@ pub(crate) struct Batch {
 pub(crate) struct BatchBuilder {
     resource: Vec<(String, String)>,
     clock: Arc<dyn Clock>,
-    writers: HashMap<String, LogsWriter>,
-    touched: BTreeMap<(FileId, u32), u64>,
+    sections: Vec<Section>,
+    /// Place of a file's section in `sections`.
+    by_file: HashMap<(FileId, u32), usize>,
+    current: (FileId, u32),
     records: u64,
+    input_bytes: u64,
     bytes: usize,
     bytes_max: usize,
     parsed: ParsedLine,
@@ -116,9 +170,11 @@ impl BatchBuilder {
         Self {
             resource,
             clock,
-            writers: HashMap::new(),
-            touched: BTreeMap::new(),
+            sections: Vec::new(),
+            by_file: HashMap::new(),
+            current: (0, 0),
             records: 0,
+            input_bytes: 0,
             bytes: 0,
             bytes_max,
             parsed: ParsedLine::default(),
@@ -128,22 +184,45 @@ impl BatchBuilder {
     }
 
     pub(crate) const fn is_full(&self) -> bool {
-        self.bytes >= self.bytes_max
+        self.bytes >= self.bytes_max || self.sections.len() >= RANGES_MAX
     }
 
-    /// Whether there is anything to hand out: records, or ranges whose lines were all left out.
-    pub(crate) fn has_content(&self) -> bool {
-        self.records > 0 || !self.touched.is_empty()
+    pub(crate) const fn has_records(&self) -> bool {
+        self.records > 0
     }
 
-    /// Notes that lines of a file from `start` on are in this batch.
-    pub(crate) fn touch(&mut self, file: FileId, generation: u32, start: u64) {
-        self.touched.entry((file, generation)).or_insert(start);
+    pub(crate) const fn has_ranges(&self) -> bool {
+        !self.sections.is_empty()
     }
 
-    /// The files in this batch, with the offsets their parts begin at.
-    pub(crate) fn touched(&self) -> impl Iterator<Item = (FileId, u32, u64)> + '_ {
-        self.touched.iter().map(|((file, generation), start)| (*file, *generation, *start))
+    /// The file whose records come next.
+    pub(crate) const fn turn_to(&mut self, file: FileId, generation: u32) {
+        self.current = (file, generation);
+    }
+
+    /// Notes that the position of a file may move with this batch.
+    pub(crate) fn touch(&mut self, file: FileId, generation: u32) {
+        self.section_of((file, generation));
+    }
+
+    /// The files in this batch with their records, in the order of the request.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (FileId, u32, u64)> + '_ {
+        self.sections.iter().map(|section| (section.file, section.generation, section.records))
+    }
+
+    fn section_of(&mut self, key: (FileId, u32)) -> usize {
+        *self.by_file.entry(key).or_insert_with(|| {
+            let (file, generation) = key;
+            self.sections.push(Section {
+                file,
+                generation,
+                records: 0,
+                request: Vec::new(),
+                service: String::new(),
+                writer: None,
+            });
+            self.sections.len() - 1
+        })
     }
 
     /// Adds a record, unless it is blank or the processors leave it out; why then.
@@ -169,7 +248,10 @@ impl BatchBuilder {
         let service = stream.service_of(&self.parsed).to_owned();
         let verdict = chain.on_record(&text, &mut self.parsed, &service, state, bucket, now);
         self.push_summary(stream, state);
-        verdict.map(|()| self.write(stream, record.piece))
+        verdict.map(|()| {
+            self.write(stream, record.piece);
+            self.input_bytes += record.bytes.len() as u64 + 1;
+        })
     }
 
     /// Writes the summary of suppressed repetitions that waits in `state`; whether there was one.
@@ -211,17 +293,21 @@ impl BatchBuilder {
     }
 
     fn write(&mut self, stream: &Stream, piece: Option<u32>) {
+        let section = self.section_of(self.current);
         let parsed = &self.parsed;
         let service = stream.service_of(parsed);
-        let writer = match self.writers.get_mut(service) {
-            Some(writer) => writer,
-            None => {
-                let others = self.resource.iter().filter(|(key, _)| key != "service.name");
-                let others = others.map(|(key, value)| (key.as_str(), value.as_str()));
-                let writer = LogsWriter::new([("service.name", service)].into_iter().chain(others));
-                self.writers.entry(service.to_owned()).or_insert(writer)
-            }
-        };
+        let section = &mut self.sections[section];
+        if section.service != service {
+            section.close();
+            section.service.clear();
+            section.service.push_str(service);
+        }
+        let writer = section.writer.get_or_insert_with(|| {
+            let others = self.resource.iter().filter(|(key, _)| key != "service.name");
+            let others = others.map(|(key, value)| (key.as_str(), value.as_str()));
+            LogsWriter::new([("service.name", service)].into_iter().chain(others))
+        });
+        section.records += 1;
         let parts = LogRecordParts {
             time: parsed.time.unwrap_or(UnixNano(0)),
             observed_time: self.observed,
@@ -249,16 +335,39 @@ impl BatchBuilder {
         self.records += 1;
     }
 
-    /// The request, with `ranges` that the caller made of [`BatchBuilder::touched`].
-    pub(crate) fn finish(&mut self, ranges: Vec<Range>) -> Batch {
+    /// The request, with a range for each of [`BatchBuilder::sections`] whose position moves. Records of
+    /// another one, as is a summary of repetitions, travel with a range beside it.
+    pub(crate) fn finish(&mut self, ranges: Vec<Option<Range>>, turn: u64, forget: Vec<StreamId>) -> Batch {
         let mut request = Vec::with_capacity(self.bytes + 256);
-        for writer in self.writers.values_mut() {
-            request.extend_from_slice(&writer.finish());
+        let mut kept: Vec<Range> = Vec::with_capacity(ranges.len());
+        let mut homeless = 0;
+        for (section, range) in self.sections.iter_mut().zip(ranges) {
+            section.close();
+            request.extend_from_slice(&section.request);
+            match (range, kept.last_mut()) {
+                (Some(range), _) => {
+                    let records = range.records + std::mem::take(&mut homeless);
+                    kept.push(Range { records, ..range });
+                }
+                (None, Some(last)) => last.records += section.records,
+                (None, None) => homeless += section.records,
+            }
         }
-        // Services come and go; keeping their writers would let lines decide how much memory is used.
-        self.writers.clear();
-        self.touched.clear();
-        self.bytes = 0;
-        Batch { request, records: std::mem::take(&mut self.records), ranges }
+        let (records, input_bytes) = (self.records, self.input_bytes);
+        self.clear();
+        Batch { request: request.into(), records, input_bytes, ranges: kept, turn, forget }
+    }
+
+    /// Drops what was collected. Services come and go; keeping their writers would let lines decide how
+    /// much memory is used.
+    pub(crate) fn clear(&mut self) {
+        self.sections.clear();
+        self.by_file.clear();
+        (self.bytes, self.records, self.input_bytes) = (0, 0, 0);
+    }
+
+    /// Records and the bytes they took in their files.
+    pub(crate) const fn content(&self) -> (u64, u64) {
+        (self.records, self.input_bytes)
     }
 }

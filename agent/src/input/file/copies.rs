@@ -15,6 +15,7 @@
 //!
 //! When in doubt a line is sent twice, never lost.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark, TAIL_BYTES, read_range};
 use super::positions::SavedFile;
 use super::tracked::{CopyOf, FileId, Tracked};
-use super::{FileTail, REMEMBERED_MAX};
+use super::{FileTail, REMEMBERED_MAX, stream_id};
 
 /// A generation of a file that is no longer read.
 #[derive(Clone, Debug)]
@@ -35,6 +36,12 @@ pub(super) struct Remembered {
     pub(super) input: String,
     pub(super) read: Mark,
     pub(super) acked: Mark,
+    /// Where reading goes on: what is acknowledged, by what is saved or by what the collector says.
+    pub(super) resume: u64,
+    /// How far it went into batches of this run.
+    pub(super) sent: u64,
+    /// See [`SavedFile::continues`].
+    pub(super) continues: Option<(FileKey, u32, u64)>,
     /// Nothing of it is left to be read. `false` for an open file of an earlier run.
     pub(super) is_closed: bool,
 }
@@ -47,8 +54,11 @@ impl From<SavedFile> for Remembered {
             generation: saved.generation,
             path: saved.path,
             input: saved.input,
-            read: saved.acked,
+            read: saved.seen,
             acked: saved.acked,
+            resume: saved.acked.offset,
+            sent: saved.acked.offset,
+            continues: saved.continues,
             is_closed: saved.is_closed,
         }
     }
@@ -65,6 +75,9 @@ impl Remembered {
             input,
             read: file.read,
             acked: file.acked,
+            resume: file.read.offset,
+            sent: file.sent,
+            continues: file.continues,
             is_closed: true,
         }
     }
@@ -83,7 +96,25 @@ impl Remembered {
             input: self.input.clone(),
             is_closed: self.is_closed,
             acked: self.acked,
+            seen: self.read,
+            continues: self.continues,
         }
+    }
+
+    /// Whether `file`, of `size` bytes, is the file this was and not another content in its place: the
+    /// bytes before how far it was read are the same. Bytes that a power failure took are forgiven when
+    /// there is enough evidence before them.
+    pub(super) fn is_begun_in(&self, file: &File, size: u64) -> io::Result<bool> {
+        if size < self.resume {
+            return Ok(false);
+        }
+        Ok(self.read.holds_in(file)?
+            || self.acked.offset >= HEAD_BYTES as u64 && self.acked.holds_in(file)?)
+    }
+
+    /// Whether lines of this run were read that the collector has not acknowledged.
+    pub(super) fn is_unacknowledged(&self) -> bool {
+        self.id.is_some() && self.acked.offset < self.read.offset
     }
 }
 
@@ -94,8 +125,9 @@ enum Verdict {
     Wait(bool),
     /// Read from the beginning: a file of its own.
     Own,
-    /// Go on at this offset: the bytes before it were read in the original.
-    GoOn(u64),
+    /// Go on at this offset: the bytes before it were read in the original, which is named when they may
+    /// not have arrived yet.
+    GoOn(u64, Option<(FileKey, u32, u64)>),
 }
 
 impl FileTail {
@@ -110,7 +142,9 @@ impl FileTail {
     pub(super) fn remember(&mut self, old: Remembered) {
         self.remembered.push_back(Remembered { is_closed: true, ..old });
         while self.remembered.len() > REMEMBERED_MAX {
-            self.remembered.pop_front();
+            if let Some(oldest) = self.remembered.pop_front() {
+                self.forget.push(stream_id(&oldest.key, oldest.generation));
+            }
         }
     }
 
@@ -144,7 +178,7 @@ impl FileTail {
         let mut waits = None;
         for old in self.remembered.iter().filter(|old| is_kin(&old.path, &file.path) && old.read.offset > 0) {
             match judge_gone(file, size, old, copy, is_over)? {
-                Verdict::GoOn(offset) => return Ok(Verdict::GoOn(offset)),
+                found @ Verdict::GoOn(..) => return Ok(found),
                 Verdict::Wait(is_same) => waits = Some(waits.unwrap_or(false) | is_same),
                 Verdict::Own => {}
             }
@@ -168,8 +202,9 @@ fn apply(verdict: io::Result<Verdict>, file: &mut Tracked, copy: CopyOf) {
             return;
         }
         Ok(Verdict::Own) => Ok(()),
-        Ok(Verdict::GoOn(offset)) => {
+        Ok(Verdict::GoOn(offset, original)) => {
             tracing::info!(path = %file.path.display(), offset, "file is a copy; going on where its original was left");
+            file.continues = original;
             file.start_at(offset)
         }
         Err(error) => Err(error),
@@ -219,14 +254,15 @@ fn judge_gone(
 ) -> io::Result<Verdict> {
     if size >= old.read.offset {
         return Ok(if old.read.holds_in(&file.file)? {
-            Verdict::GoOn(old.read.offset)
+            let at = old.resume.min(size);
+            Verdict::GoOn(at, Some((old.key, old.generation, at)))
         } else {
             Verdict::Own
         });
     }
     if size > 0 && size == copy.verified_size {
         // The original went on after the copy was made, and was read further than the copy reaches.
-        return Ok(Verdict::GoOn(size));
+        return Ok(Verdict::GoOn(size, None));
     }
     let first = read_range(&file.file, 0, (size as usize).min(HEAD_BYTES))?;
     let may_become_same = first.len() < old.read.head.len as usize || old.read.head.begins(&first);

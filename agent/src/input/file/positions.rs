@@ -31,6 +31,12 @@ pub(crate) struct SavedFile {
     pub(crate) is_closed: bool,
     #[serde(flatten)]
     pub(crate) acked: Mark,
+    /// How far it was read: evidence that it is still the same file where the collector has more than
+    /// was acknowledged here.
+    pub(crate) seen: Mark,
+    /// For a copy: the file and generation that has the bytes before the offset.
+    #[serde(default)]
+    pub(crate) continues: Option<(FileKey, u32, u64)>,
 }
 
 /// The content of the file.
@@ -100,6 +106,8 @@ mod tests {
             input: "shop".to_owned(),
             is_closed: false,
             acked: Mark { offset: u64::MAX, ..Mark::default() },
+            seen: Mark { offset: 3, ..Mark::default() },
+            continues: Some((FileKey { inode: 8, birth_time_unix_nano: None, device: Some((1, 2)) }, 3, 4)),
         };
         positions.save(vec!["shop".to_owned()], vec![file.clone()]).expect("saved");
         assert_eq!(positions.load().expect("there").files, [file]);

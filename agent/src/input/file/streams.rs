@@ -21,6 +21,10 @@ pub(crate) struct LogicalStream {
     joiner: Option<Joiner<()>>,
     /// Where the open record begins in every file it has lines in.
     holds: BTreeMap<(FileId, u32), u64>,
+    /// Files that no open record holds any more.
+    released: Vec<(FileId, u32)>,
+    /// The file that the last line came from.
+    pub(crate) place: (FileId, u32),
     pub(crate) state: State,
     /// What the records of the stream share; of the file read last.
     pub(crate) stream: Stream,
@@ -33,6 +37,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) piece: Option<u32>,
     /// Lines it is made of.
     pub(crate) lines: u64,
+    /// The file its last line stood in.
+    pub(crate) place: (FileId, u32),
 }
 
 impl LogicalStream {
@@ -40,6 +46,8 @@ impl LogicalStream {
         Self {
             joiner: Joiner::new(&chain.settings().multiline),
             holds: BTreeMap::new(),
+            released: Vec::new(),
+            place: (0, 0),
             state: State::default(),
             stream: stream.clone(),
             input,
@@ -54,26 +62,28 @@ impl LogicalStream {
         now: Duration,
         write: &mut dyn FnMut(&mut State, Finished<'_>),
     ) {
-        let Self { joiner, holds, state, .. } = self;
+        let place = (file, generation);
+        let Self { joiner, holds, released, state, .. } = self;
+        let before = std::mem::replace(&mut self.place, place);
         let Some(joiner) = joiner else {
-            return write(state, Finished { bytes: line.bytes, piece: line.piece, lines: 1 });
+            return write(state, Finished { bytes: line.bytes, piece: line.piece, lines: 1, place });
         };
         let mut has_ended = false;
         let mut emit = |joined: Joined<'_, ()>| {
             has_ended = true;
-            write(state, Finished { bytes: joined.bytes, piece: None, lines: joined.lines });
+            write(state, Finished { bytes: joined.bytes, piece: None, lines: joined.lines, place: before });
         };
         if line.piece.is_some() {
             // Longer than any record of joined lines may be.
             joiner.flush(&mut emit);
-            holds.clear();
-            return write(state, Finished { bytes: line.bytes, piece: line.piece, lines: 1 });
+            release(holds, released);
+            return write(state, Finished { bytes: line.bytes, piece: line.piece, lines: 1, place });
         }
         joiner.push(line.bytes, (), now, &mut emit);
         if has_ended {
-            holds.clear();
+            release(holds, released);
         }
-        holds.entry((file, generation)).or_insert(line.offset);
+        holds.entry(place).or_insert(line.offset);
     }
 
     /// Ends what waited long enough, or everything with `None`.
@@ -83,12 +93,13 @@ impl LogicalStream {
         now: Option<Duration>,
         write: &mut dyn FnMut(&mut State, Finished<'_>),
     ) {
-        let Self { joiner, holds, state, .. } = self;
+        let Self { joiner, holds, released, state, place, .. } = self;
+        let place = *place;
         let mut has_ended = false;
         if let Some(joiner) = joiner {
             let mut emit = |joined: Joined<'_, ()>| {
                 has_ended = true;
-                write(state, Finished { bytes: joined.bytes, piece: None, lines: joined.lines });
+                write(state, Finished { bytes: joined.bytes, piece: None, lines: joined.lines, place });
             };
             match now {
                 Some(now) => drop(joiner.settle(now, &mut emit)),
@@ -96,7 +107,7 @@ impl LogicalStream {
             }
         }
         if has_ended {
-            holds.clear();
+            release(holds, released);
         }
         if let Some(window) = window {
             state.settle(window, now);
@@ -108,10 +119,21 @@ impl LogicalStream {
         !self.holds.is_empty()
     }
 
-    /// Where the open record begins in every file it has lines in.
-    pub(crate) fn holds(&self) -> BTreeMap<(FileId, u32), u64> {
-        self.holds.clone()
+    /// Files whose positions may move on since the last call.
+    pub(crate) fn take_released(&mut self) -> Vec<(FileId, u32)> {
+        std::mem::take(&mut self.released)
     }
+
+    /// Forgets the open record, whose lines are read again; how many they were.
+    fn forget_open(&mut self) -> u64 {
+        self.holds.clear();
+        self.released.clear();
+        self.joiner.as_mut().map_or(0, Joiner::clear)
+    }
+}
+
+fn release(holds: &mut BTreeMap<(FileId, u32), u64>, released: &mut Vec<(FileId, u32)>) {
+    released.extend(std::mem::take(holds).into_keys());
 }
 
 /// All streams.
@@ -133,6 +155,11 @@ impl Streams {
     /// Where the position of a file must stay, because a record that is open begins there.
     pub(crate) fn held(&self, file: FileId, generation: u32) -> Option<u64> {
         self.all.values().find_map(|stream| stream.holds.get(&(file, generation)).copied())
+    }
+
+    /// Forgets open records, whose lines are read again; how many they were.
+    pub(crate) fn forget_open(&mut self) -> u64 {
+        self.all.values_mut().map(LogicalStream::forget_open).sum()
     }
 
     /// Every stream.

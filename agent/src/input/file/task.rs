@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::FileTail;
 use super::batch::{Batch, Range};
+use crate::export::session::{Committed, Told};
 use super::watch::{Change, Watcher};
 use crate::input::BATCHES_MAX;
 use crate::status::Shared;
@@ -27,15 +28,31 @@ const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// Writes that follow each other this closely are read together.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Ranges that are acknowledged, or refused for good.
-pub(crate) type Acknowledged = Vec<Range>;
+/// How long positions that moved without a record wait for one to travel with.
+const POSITIONS_EVERY: Duration = Duration::from_secs(5);
+
+/// What the exporter tells the reader.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// What the collector has already: reading may begin.
+    Placed(Committed),
+    /// Ranges are acknowledged, or refused for good.
+    Acknowledged(Vec<Range>),
+    /// The collector stands elsewhere; answered with whether the files are read again from there.
+    Gap {
+        /// Where it stands.
+        told: Told,
+        /// `true`: batches made so far are to be dropped.
+        answer: oneshot::Sender<bool>,
+    },
+}
 
 /// The ends of the channels to the exporter, and when to stop.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Room for [`BATCHES_MAX`]; never full, as no more are outstanding.
+    /// Room for twice [`BATCHES_MAX`]: as many as are outstanding, and as many that are to be dropped.
     pub(crate) batches: mpsc::Sender<Batch>,
-    pub(crate) acknowledged: mpsc::Receiver<Acknowledged>,
+    pub(crate) events: mpsc::Receiver<Event>,
     /// Read what is there, then end.
     pub(crate) shutdown: CancellationToken,
     /// End now.
@@ -99,16 +116,13 @@ impl Loop {
             self.batch_since = Some(now);
         }
         let waited = self.batch_since.map(|since| now.saturating_sub(since)).unwrap_or_default();
-        let is_due = waited >= link.flush || link.shutdown.is_cancelled() && !has_read;
+        let flush = if tail.has_records() { link.flush } else { POSITIONS_EVERY };
+        let is_due = waited >= flush || link.shutdown.is_cancelled() && !has_read;
         if self.in_flight >= BATCHES_MAX || !(tail.is_full() || is_due) {
             return;
         }
         self.batch_since = None;
         let Some(batch) = tail.take_batch() else { return };
-        if batch.records == 0 && self.in_flight == 0 {
-            // Blank lines only: there is nothing to send and nothing before them.
-            return tail.acknowledge(&batch.ranges);
-        }
         self.in_flight += 1;
         self.is_exporter_gone = link.batches.try_send(batch).is_err();
     }
@@ -140,7 +154,8 @@ impl Loop {
         }
         if self.in_flight < BATCHES_MAX {
             if let Some(since) = self.batch_since {
-                pause = pause.min((since + link.flush).saturating_sub(now));
+                let flush = if tail.has_records() { link.flush } else { POSITIONS_EVERY };
+                pause = pause.min((since + flush).saturating_sub(now));
             }
             if has_read || link.shutdown.is_cancelled() {
                 pause = pause.min(SETTLE);
@@ -149,17 +164,30 @@ impl Loop {
         pause
     }
 
+    fn take_event(&mut self, tail: &mut FileTail, event: Option<Event>) {
+        match event {
+            Some(Event::Placed(committed)) => tail.place(committed),
+            Some(Event::Acknowledged(ranges)) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                tail.acknowledge(&ranges);
+            }
+            Some(Event::Gap { told, answer }) => {
+                let reads_again = tail.read_again(&told);
+                if reads_again {
+                    (self.in_flight, self.batch_since) = (0, None);
+                }
+                // Nobody waits for it any more when the exporter ended meanwhile.
+                answer.send(reads_again).unwrap_or_default();
+            }
+            None => self.is_exporter_gone = true,
+        }
+    }
+
     async fn wait(&mut self, tail: &mut FileTail, link: &mut Link, watcher: &mut Watcher, pause: Duration) {
         let is_open = !link.shutdown.is_cancelled();
         tokio::select! {
             biased;
-            ranges = link.acknowledged.recv() => match ranges {
-                Some(ranges) => {
-                    self.in_flight -= 1;
-                    tail.acknowledge(&ranges);
-                }
-                None => self.is_exporter_gone = true,
-            },
+            event = link.events.recv() => self.take_event(tail, event),
             () = link.deadline.cancelled() => {}
             () = link.shutdown.cancelled(), if is_open => {}
             change = watcher.changed(), if is_open => {

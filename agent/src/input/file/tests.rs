@@ -109,7 +109,9 @@ fn open((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Ar
     let shared = Shared::new("id".to_owned(), "test".to_owned(), Vec::new(), clock);
     let positions = Positions::in_folder(data.path());
     let saved = positions.load().expect("readable");
-    FileTail::new(&config, Vec::new(), positions, saved, shared).expect("globs")
+    let mut tail = FileTail::new(&config, Vec::new(), positions, saved, shared).expect("globs");
+    tail.place(Committed::new());
+    tail
 }
 
 fn records(request: &[u8]) -> Vec<Read> {

@@ -44,6 +44,16 @@ pub(crate) struct Tracked {
     /// How far it was read, and how far acknowledged.
     pub(crate) read: Mark,
     pub(crate) acked: Mark,
+    /// How far it went into batches.
+    pub(crate) sent: u64,
+    /// Whether it was decided where to read from.
+    pub(crate) is_placed: bool,
+    /// Whether fingerprints of it are on disk.
+    pub(crate) is_saved: bool,
+    /// Its size at the first look, when it was there then.
+    pub(crate) first_size: Option<u64>,
+    /// For a copy: the generation of a file that holds the bytes before this offset as its own.
+    pub(crate) continues: Option<(FileKey, u32, u64)>,
     /// The first bytes before the position.
     pub(crate) head: Vec<u8>,
     /// Size and time of change when there was nothing more to read.
@@ -108,6 +118,11 @@ impl Tracked {
             file,
             read: Mark::default(),
             acked: Mark::default(),
+            sent: 0,
+            is_placed: false,
+            is_saved: false,
+            first_size: None,
+            continues: None,
             head: Vec::new(),
             idle_at: None,
             size: stat.size,
@@ -125,6 +140,8 @@ impl Tracked {
     pub(crate) fn start_at(&mut self, offset: u64) -> io::Result<()> {
         let (mark, head) = Mark::at(&self.file, offset)?;
         (self.read, self.acked, self.head) = (mark, mark, head);
+        self.sent = offset;
+        self.pieces = 0;
         self.idle_at = None;
         Ok(())
     }
@@ -133,6 +150,7 @@ impl Tracked {
     pub(crate) fn restart(&mut self) {
         self.generation += 1;
         (self.read, self.acked) = (Mark::default(), Mark::default());
+        (self.sent, self.is_saved, self.continues) = (0, false, None);
         self.head.clear();
         self.pieces = 0;
         self.idle_at = None;
