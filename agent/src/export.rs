@@ -298,7 +298,8 @@ impl Exporter {
                 Attempt::Again { reason: format!("{endpoint}: the session is not known there"), after: None }
             }
             PositionRefusal::Streams => {
-                let reason = format!("{endpoint}: too many streams; those of closed files are to be forgotten");
+                let reason =
+                    format!("{endpoint}: too many streams; those of closed files are to be forgotten");
                 Attempt::Again { reason, after: None }
             }
         }
@@ -326,7 +327,12 @@ impl Exporter {
         match answer.status().as_u16() {
             200..=299 => match self.sessions.welcome(at, answer.body()) {
                 Some((session, committed)) => {
-                    tracing::info!(endpoint, session, streams = committed.len(), "the collector keeps positions");
+                    tracing::info!(
+                        endpoint,
+                        session,
+                        streams = committed.len(),
+                        "the collector keeps positions"
+                    );
                     self.shared.delivers_exactly_once(session);
                     return Ok(committed);
                 }

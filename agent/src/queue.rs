@@ -321,9 +321,8 @@ impl Inner {
         if self.bytes() + needed > self.bytes_max {
             return Ok(None);
         }
-        let is_room = |active: &Segment| {
-            active.stream == self.stream && active.len + needed <= self.segment_bytes_max
-        };
+        let is_room =
+            |active: &Segment| active.stream == self.stream && active.len + needed <= self.segment_bytes_max;
         if !self.segments.back().is_some_and(is_room) {
             self.start_segment()?;
         }

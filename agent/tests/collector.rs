@@ -1,5 +1,7 @@
-//! A small OTLP/HTTP collector that keeps what it acknowledged, and can be told to refuse or be away.
+//! A small OTLP/HTTP collector that keeps what it acknowledged, and can be told to refuse or be away, to
+//! lose its answers, and to keep positions (`docs/formats/positions.md`) or not to know them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +11,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::otlp::{self, AnyValue, LogRecordView, SpanView, attributes};
+use model::positions::{self, StreamId};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -46,6 +51,17 @@ pub(crate) enum Answer {
     RefusePoison,
     /// Takes all and says that one was rejected.
     RejectOne,
+    /// Takes all, and answers as if it had not.
+    TakeInSilence,
+}
+
+/// What a collector knows that keeps positions.
+#[derive(Debug, Default)]
+struct Kept {
+    session: u64,
+    committed: BTreeMap<StreamId, u64>,
+    duplicates: usize,
+    gaps: usize,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +71,7 @@ struct Seen {
     answer: Answer,
     requests: usize,
     agents: Vec<String>,
+    kept: Option<Kept>,
 }
 
 /// A running collector. Dropping it ends it, so that its port is free again.
@@ -73,8 +90,35 @@ impl Collector {
         collector
     }
 
+    /// One that keeps positions.
+    pub(crate) async fn start_positioned() -> Self {
+        let collector = Self::start().await;
+        collector.seen.lock().expect("lock").kept = Some(Kept::default());
+        collector
+    }
+
+    /// Changes what is committed, as a restored backup does.
+    pub(crate) fn change_committed(&self, change: impl FnOnce(&mut BTreeMap<StreamId, u64>)) {
+        change(&mut self.seen.lock().expect("lock").kept.as_mut().expect("positioned").committed);
+    }
+
+    /// Another process says hello with the same identity.
+    pub(crate) fn fence(&self) {
+        self.seen.lock().expect("lock").kept.as_mut().expect("positioned").session += 1;
+    }
+
+    /// Requests that were recognised as duplicates, and gaps.
+    pub(crate) fn duplicates_and_gaps(&self) -> (usize, usize) {
+        let seen = self.seen.lock().expect("lock");
+        let kept = seen.kept.as_ref().expect("positioned");
+        (kept.duplicates, kept.gaps)
+    }
+
     fn serve(&mut self, listener: TcpListener) {
-        let router = Router::new().route("/v1/{signal}", post(export)).with_state(Arc::clone(&self.seen));
+        let router = Router::new()
+            .route("/v1/{signal}", post(export))
+            .route("/v1/agent/hello", post(hello))
+            .with_state(Arc::clone(&self.seen));
         self.serving = Some(tokio::spawn(async move { axum::serve(listener, router).await.expect("serve") }));
     }
 
@@ -130,6 +174,61 @@ impl Drop for Collector {
     }
 }
 
+async fn hello(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
+    let mut seen = seen.lock().expect("lock");
+    let Some(kept) = &mut seen.kept else { return StatusCode::NOT_FOUND.into_response() };
+    kept.session += 1;
+    let streams: Vec<_> = kept
+        .committed
+        .iter()
+        .map(|(stream, committed)| serde_json::json!({"stream": stream.to_string(), "committed": committed}))
+        .collect();
+    axum::Json(serde_json::json!({"store": "s", "session": kept.session, "streams": streams})).into_response()
+}
+
+impl Kept {
+    /// Whether a request is new; otherwise the answer.
+    fn take(&mut self, headers: &HeaderMap, records: usize) -> Result<bool, Response> {
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
+        let Some(value) = text(positions::POSITIONS_HEADER) else { return Ok(true) };
+        let refuse = |reason: &str, committed: String| {
+            let heads =
+                [(positions::REFUSED_HEADER, reason), (positions::COMMITTED_HEADER, committed.as_str())];
+            Err((StatusCode::CONFLICT, heads.map(|(k, v)| (k.to_owned(), v.to_owned()))).into_response())
+        };
+        if text(positions::SESSION_HEADER) != Some(&self.session.to_string()) {
+            return refuse("session", String::new());
+        }
+        let ranges = positions::decode(&STANDARD.decode(value).expect("base64")).expect("sound");
+        positions::check(&ranges, records as u64).expect("ranges that fit the request");
+        let told: Vec<_> =
+            ranges.iter().map(|range| (range.stream, self.committed.get(&range.stream).copied())).collect();
+        let told = STANDARD.encode(positions::encode_committed(&told));
+        let is_duplicate = |range: &positions::Range| {
+            self.committed.get(&range.stream).is_some_and(|committed| range.end <= *committed)
+        };
+        let fits = |range: &positions::Range| match self.committed.get(&range.stream) {
+            Some(committed) => range.start == *committed,
+            None => range.begins,
+        };
+        if ranges.iter().all(is_duplicate) {
+            self.duplicates += 1;
+            return Ok(false);
+        }
+        if !ranges.iter().all(fits) {
+            self.gaps += 1;
+            return refuse("gap", told);
+        }
+        self.committed.extend(ranges.iter().map(|range| (range.stream, range.end)));
+        Ok(true)
+    }
+
+    fn answer(&self) -> String {
+        let told: Vec<_> = self.committed.iter().map(|(stream, at)| (*stream, Some(*at))).collect();
+        STANDARD.encode(positions::encode_committed(&told))
+    }
+}
+
 async fn export(
     State(seen): State<Arc<Mutex<Seen>>>,
     Path(signal): Path<String>,
@@ -154,13 +253,29 @@ async fn export(
         Answer::Busy => return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response(),
         Answer::Refuse => return StatusCode::BAD_REQUEST.into_response(),
         Answer::RefusePoison if is_poisoned => return StatusCode::BAD_REQUEST.into_response(),
-        _ => seen.records.extend(records),
+        _ => {}
+    }
+    let is_new = match seen.kept.as_mut().map(|kept| kept.take(&headers, records.len())) {
+        Some(Err(refusal)) => return refusal,
+        Some(Ok(is_new)) => is_new,
+        None => true,
+    };
+    if is_new {
+        seen.records.extend(records);
+    }
+    if seen.answer == Answer::TakeInSilence {
+        return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response();
     }
     let mut answer = Vec::new();
     if seen.answer == Answer::RejectOne {
         model::wire::put_message(&mut answer, 1, |partial| model::wire::put_u64(partial, 1, 1));
     }
-    ([("content-type", "application/x-protobuf")], answer).into_response()
+    let mut response = ([("content-type", "application/x-protobuf")], answer).into_response();
+    if let Some(kept) = &seen.kept {
+        let told = kept.answer().parse().expect("a header");
+        response.headers_mut().insert(positions::COMMITTED_HEADER, told);
+    }
+    response
 }
 
 fn decode(signal: &str, request: &[u8]) -> Vec<Record> {

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::FileTail;
 use super::batch::{Batch, Range};
-use crate::export::session::{Committed, Told};
 use super::watch::{Change, Watcher};
+use crate::export::session::{Committed, Told};
 use crate::input::BATCHES_MAX;
 use crate::status::Shared;
 
