@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
-use crate::{demo, serve, ui};
+use crate::{demo, import, serve, store, ui};
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
 ///
@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Alert rules and their state
     Alerts(AlertsArgs),
+    /// Bring in telemetry from files of OTLP-JSON lines
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::ImportArgs),
+    /// Look at a data folder: list, check, measure, mend
+    #[command(subcommand, after_help = store::EXAMPLES)]
+    Store(store::StoreCommand),
     /// Print completions for a shell
     Completions {
         /// The shell

@@ -32,6 +32,11 @@ impl Failure {
         Self { code: FAILED, message: message.into() }
     }
 
+    /// No server answers.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self { code: UNREACHABLE, message: message.into() }
+    }
+
     /// The input is wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: USAGE, message: message.into() }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod import;
 mod logs;
 mod metrics;
 mod output;
@@ -13,6 +14,7 @@ mod remote;
 mod serve;
 mod services;
 mod sql;
+mod store;
 mod trace;
 mod ui;
 
@@ -50,6 +52,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,
         Some(Command::Sql(arguments)) => sql::run(&server, arguments).await,
         Some(Command::Alerts(arguments)) => alerts::run(&server, arguments).await,
+        Some(Command::Import(arguments)) => import::run(arguments).await,
+        Some(Command::Store(command)) => store::run(command).await,
         Some(Command::Completions { shell }) => cli::completions(shell),
         Some(Command::Reference) => reference::run(),
     }

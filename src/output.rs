@@ -48,6 +48,13 @@ pub(crate) fn remark(remark: &str) {
     drop(writeln!(io::stderr(), "{remark}"));
 }
 
+/// Writes over the last line of standard error; an empty text leaves it blank. For terminals only.
+pub(crate) fn progress(text: &str) {
+    let mut error = io::stderr();
+    // When standard error is gone there is nobody left to tell.
+    drop(write!(error, "\r\x1b[K{text}").and_then(|()| error.flush()));
+}
+
 fn ignore_closed(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         // The reader of a pipe has seen enough: `silmari logs … | head`.

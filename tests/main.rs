@@ -7,5 +7,6 @@ mod commands;
 mod demo;
 mod ledger;
 mod restart;
+mod store_tools;
 mod support;
 mod terminal;

@@ -34,6 +34,7 @@ use storage::Store;
 
 pub use error::Error;
 pub use metrics::{Metrics, Source};
+pub use receiver::otlp_json::file::{JsonProblem, JsonRequest, read_json_request};
 pub use settings::Settings;
 pub use shutdown::Drained;
 pub use status::Reason;

@@ -70,6 +70,8 @@ pub(crate) struct Transcoded {
     pub(crate) request: Vec<u8>,
     pub(crate) rejected: usize,
     pub(crate) errors: Vec<String>,
+    /// Line and column behind which each of `errors` was noticed, where the encoding has them.
+    pub(crate) places: Vec<(usize, usize)>,
 }
 
 /// Reasons that are kept of one request; further ones are counted only.
@@ -79,9 +81,14 @@ impl Transcoded {
     /// Counts `records` as lost to `problem`.
     pub(crate) fn reject(&mut self, records: usize, problem: String) {
         self.rejected += records;
-        if self.errors.len() < ERRORS_MAX {
+        if self.has_room() {
             self.errors.push(problem);
         }
+    }
+
+    /// Whether a further reason would be kept.
+    pub(crate) fn has_room(&self) -> bool {
+        self.errors.len() < ERRORS_MAX
     }
 }
 

@@ -10,12 +10,14 @@ mod positions;
 mod segments;
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::segment::SegmentMeta;
 
 /// Version of the tables below.
 const CATALOG_VERSION: i64 = 1;
@@ -26,6 +28,9 @@ const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS position (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
 ];
 
+const FILE: &str = "catalog.sqlite";
+/// How long a look waits for a server that is just writing.
+const BUSY_MAX: Duration = Duration::from_secs(5);
 const WAL_SEQUENCE: &str = "wal_sequence";
 const VERSION: &str = "catalog_version";
 
@@ -38,8 +43,12 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Opens or creates `catalog.sqlite` in `data_dir`.
     pub(crate) async fn open(data_dir: &Path) -> Result<Self, Error> {
-        let path = data_dir.join("catalog.sqlite");
+        let path = data_dir.join(FILE);
         let doing = || format!("opening the catalog `{}`", path.display());
+        if path.exists() {
+            // Refuses a newer version before anything is written.
+            Self::open_read_only(data_dir).await?.close().await;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -54,17 +63,60 @@ impl Catalog {
         for table in TABLES.into_iter().chain(positions::TABLES) {
             sqlx::query(table).execute(&catalog.pool).await.context(ErrorKind::Damaged, doing)?;
         }
-        match catalog.position(VERSION).await? {
-            Some(version) if version > CATALOG_VERSION => {
-                return Err(Error::damaged(format!(
-                    "the catalog `{}` has version {version}, this program reads up to {CATALOG_VERSION}: use a newer silmari",
-                    path.display()
-                )));
-            }
-            Some(_) => {}
-            None => catalog.set_position(VERSION, CATALOG_VERSION).await?,
+        if catalog.position(VERSION).await?.is_none() {
+            catalog.set_position(VERSION, CATALOG_VERSION).await?;
         }
         Ok(catalog)
+    }
+
+    /// Opens the catalog of a store that exists, to look only: nothing is created, and where no other
+    /// process has left a journal nothing is touched.
+    pub(crate) async fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
+        let path = data_dir.join(FILE);
+        let doing = || format!("opening the catalog `{}`", path.display());
+        let journal = std::fs::metadata(data_dir.join(format!("{FILE}-wal")));
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true)
+            .immutable(journal.is_err())
+            .busy_timeout(BUSY_MAX);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .context(ErrorKind::Damaged, doing)?;
+        let catalog = Self { pool };
+        let tables = "SELECT count(*) FROM sqlite_master WHERE name = 'position'";
+        let has_tables: i64 =
+            sqlx::query_scalar(tables).fetch_one(&catalog.pool).await.context(ErrorKind::Damaged, doing)?;
+        let version = if has_tables > 0 { catalog.position(VERSION).await? } else { None };
+        match version {
+            Some(version) if version > CATALOG_VERSION => Err(Error::damaged(format!(
+                "the catalog `{}` has version {version}, this program reads up to {CATALOG_VERSION}: use a newer silmari",
+                path.display()
+            ))),
+            _ => Ok(catalog),
+        }
+    }
+
+    /// What SQLite finds wrong with the file; empty when it is sound.
+    pub(crate) async fn problems(&self) -> Result<Vec<String>, Error> {
+        let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check")
+            .fetch_all(&self.pool)
+            .await
+            .context(ErrorKind::Damaged, || "checking the catalog".to_owned())?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Forgets a segment whose files were moved away.
+    pub(crate) async fn forget(&self, segment: &SegmentMeta) -> Result<(), Error> {
+        sqlx::query("DELETE FROM segment WHERE signal = $1 AND name = $2")
+            .bind(segment.signal.name())
+            .bind(&segment.name)
+            .execute(&self.pool)
+            .await
+            .context(ErrorKind::Retry, || format!("removing `{}` from the catalog", segment.path()))?;
+        Ok(())
     }
 
     /// The WAL sequence up to which everything is in segments.

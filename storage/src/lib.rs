@@ -23,6 +23,7 @@ mod frame;
 mod fs;
 mod head;
 mod index;
+pub mod inspect;
 mod maintenance;
 mod order;
 mod positions;

@@ -18,6 +18,7 @@ use model::{Signal, TimeRange};
 
 pub(crate) use ranges::RowRanges;
 
+use crate::error::Error;
 use crate::schema::FORMAT_VERSION;
 use crate::window::Window;
 
@@ -86,6 +87,17 @@ impl SegmentMeta {
     /// The number in a folder's name.
     pub(crate) fn number_of(name: &str) -> Option<u64> {
         name.trim_end_matches(".tmp").rsplit('-').next()?.parse().ok()
+    }
+
+    /// Refuses a format that this program does not know.
+    pub(crate) fn check_version(&self) -> Result<(), Error> {
+        if self.format_version <= FORMAT_VERSION {
+            return Ok(());
+        }
+        let (path, version) = (self.path(), self.format_version);
+        Err(Error::damaged(format!(
+            "segment `{path}` has format {version}, this program reads up to {FORMAT_VERSION}: use a newer silmari"
+        )))
     }
 
     /// The folder relative to the data folder.

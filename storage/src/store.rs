@@ -33,11 +33,11 @@ use crate::fs::{Fs, RealFs};
 use crate::head::HeadBatch;
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
-use crate::schema::FORMAT_VERSION;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
+use crate::wal::walk::WalFolder;
 use crate::wal::{self, Admission, Record, ReplayRecord, Sink, Wal};
 use crate::{compaction, deletes, maintenance};
 
@@ -316,6 +316,8 @@ impl Store {
         std::fs::create_dir_all(&data_dir)
             .context(ErrorKind::FixInput, || format!("creating the data folder `{}`", data_dir.display()))?;
         let lock = lock(&data_dir).await?;
+        // Every version is checked before anything of the store is changed.
+        WalFolder::new(Arc::new(RealFs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
         let catalog = Catalog::open(&data_dir).await?;
         let shared = build_shared(settings, clock, catalog).await?;
         let wal = Arc::new(build_wal(&shared, &ids).await?);
@@ -592,13 +594,7 @@ async fn build_shared(
     catalog: Catalog,
 ) -> Result<Arc<Shared>, Error> {
     let metas = catalog.segments().await?;
-    if let Some(newer) = metas.iter().find(|meta| meta.format_version > FORMAT_VERSION) {
-        return Err(Error::damaged(format!(
-            "segment `{}` has format {}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
-            newer.path(),
-            newer.format_version
-        )));
-    }
+    metas.iter().try_for_each(SegmentMeta::check_version)?;
     let number = sweep::sweep(&settings.data_dir, &metas);
     let deletes = catalog.deletes().await?;
     let mut state = State {

@@ -24,6 +24,7 @@ mod replay;
 mod scan;
 #[cfg(test)]
 mod tests;
+pub(crate) mod walk;
 mod writer;
 
 use std::fmt;

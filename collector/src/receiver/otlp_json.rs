@@ -14,6 +14,7 @@
 //! rejected: resourceSpans[0].scopeSpans[0].spans[1].traceId: 3 hex digits, expected 32
 //! ```
 
+pub(crate) mod file;
 mod schema;
 mod transcode;
 

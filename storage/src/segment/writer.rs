@@ -121,7 +121,7 @@ fn remove_if_there(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes every file and folder below `dir` durable; returns the bytes of the files.
-fn sync_tree(dir: &Path) -> io::Result<u64> {
+pub(crate) fn sync_tree(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::scan::Scanner;
 use super::writer::Place;
@@ -21,13 +21,20 @@ pub(super) fn keep(place: &Place, path: &Path, range: &Range<u64>, scanner: &mut
     }
 }
 
-fn copy(place: &Place, path: &Path, range: &Range<u64>, scanner: &mut Scanner) -> io::Result<()> {
+/// Where a copy of `range` of the file at `path` is kept; the note beside it ends in `.json`.
+pub(super) fn path(place: &Place, path: &Path, range: &Range<u64>) -> PathBuf {
+    let of = path.file_name().unwrap_or_default().to_string_lossy();
+    place.dir.join("quarantine").join(format!("{of}@{}+{}.bin", range.start, range.end - range.start))
+}
+
+/// As [`keep`], but says when it failed: `AlreadyExists` when there is a copy.
+pub(super) fn copy(place: &Place, from: &Path, range: &Range<u64>, scanner: &mut Scanner) -> io::Result<()> {
     let dir = place.dir.join("quarantine");
     place.fs.create_dir_all(&dir)?;
-    let of = path.file_name().unwrap_or_default().to_string_lossy();
+    let of = from.file_name().unwrap_or_default().to_string_lossy();
     let bytes = range.end - range.start;
-    let name = format!("{of}@{}+{bytes}", range.start);
-    let file = place.fs.create(&dir.join(format!("{name}.bin")))?;
+    let kept = path(place, from, range);
+    let file = place.fs.create(&kept)?;
     let mut at = range.start;
     while at < range.end {
         let wanted = usize::try_from(range.end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
@@ -46,7 +53,7 @@ fn copy(place: &Place, path: &Path, range: &Range<u64>, scanner: &mut Scanner) -
         "reason": "no record with a valid checksum begins here",
         "found_at": place.clock.now(),
     });
-    let file = place.fs.create(&dir.join(format!("{name}.json")))?;
+    let file = place.fs.create(&kept.with_extension("json"))?;
     file.write_all_at(reason.to_string().as_bytes(), 0)?;
     file.sync_data()?;
     place.fs.sync_dir(&dir)

@@ -128,10 +128,10 @@ pub(super) fn recover(
     Ok(replay.finish(last_number))
 }
 
-struct ListedFile {
-    number: u64,
-    path: PathBuf,
-    start: FileStart,
+pub(super) struct ListedFile {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) start: FileStart,
 }
 
 impl ListedFile {
@@ -144,7 +144,7 @@ impl ListedFile {
 }
 
 /// The files in order. Refuses other versions; touches nothing.
-fn list_files(place: &Place) -> Result<Vec<ListedFile>, Error> {
+pub(super) fn list_files(place: &Place) -> Result<Vec<ListedFile>, Error> {
     let names = place
         .fs
         .list(&place.dir)

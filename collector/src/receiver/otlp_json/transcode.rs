@@ -11,6 +11,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use model::wire::{put_bytes, put_fixed32, put_fixed64, put_u64, put_varint};
 
+use super::file::JsonProblem;
 use super::schema::{Field, Kind, Message};
 use crate::json::{self, Cursor, JsonError};
 use crate::pipeline::Transcoded;
@@ -64,8 +65,7 @@ pub(super) fn transcode(
             format!("the request is not UTF-8 text: byte {}", error.valid_up_to()),
         )
     })?;
-    let cursor = Cursor::new(text);
-    let mut walk = Walk { cursor, path: Vec::new(), bytes_max, done: Transcoded::default() };
+    let mut walk = Walk::new(text, bytes_max);
     match walk.request(request) {
         Ok(()) => Ok(walk.done),
         Err(Stop::Syntax(error)) => {
@@ -78,7 +78,35 @@ pub(super) fn transcode(
     }
 }
 
+/// As [`transcode`], for text that a person has in a file: what refuses it is told with its place.
+pub(super) fn transcode_placed(
+    request: &'static Message,
+    text: &str,
+    bytes_max: usize,
+) -> Result<Transcoded, JsonProblem> {
+    let mut walk = Walk::new(text, bytes_max);
+    let stop = match walk.request(request) {
+        Ok(()) => return Ok(walk.done),
+        Err(stop) => stop,
+    };
+    let (line, column) = walk.cursor.place();
+    Err(match stop {
+        Stop::Syntax(JsonError { line, column, problem }) => {
+            JsonProblem { line, column, problem: problem.to_owned() }
+        }
+        Stop::TooLarge => {
+            let problem = format!("the request has more than {bytes_max} bytes as protobuf");
+            JsonProblem { line, column, problem }
+        }
+        Stop::Value(problem) => JsonProblem { line, column, problem: walk.describe(&problem) },
+    })
+}
+
 impl<'a> Walk<'a> {
+    fn new(text: &'a str, bytes_max: usize) -> Self {
+        Self { cursor: Cursor::new(text), path: Vec::new(), bytes_max, done: Transcoded::default() }
+    }
+
     fn request(&mut self, request: &'static Message) -> Result<(), Stop> {
         self.message(request)?;
         Ok(self.cursor.end()?)
@@ -160,6 +188,10 @@ impl<'a> Walk<'a> {
         match self.nested(number, message) {
             Err(Stop::Value(problem)) => {
                 let problem = self.describe(&problem);
+                if self.done.has_room() {
+                    let place = self.cursor.place();
+                    self.done.places.push(place);
+                }
                 self.done.request.truncate(written);
                 self.path.truncate(steps);
                 self.cursor.rewind(start);

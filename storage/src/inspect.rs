@@ -1,0 +1,185 @@
+//! Looking at a store from outside, without opening it: what `silmari store` shows, checks and mends.
+//!
+//! ```text
+//! Inspector::open ─► lock (shared; exclusive to repair) ─► catalog, read-only ─┬─► listing   what there is
+//!                    a server holds it: refused, but for Access::Beside        ├─► stats     what costs what
+//!                                                                             ├─► each_record of the WAL
+//!                                                                             └─► verify ─► Finding ─► repair
+//! ```
+//!
+//! Owns: what counts as a defect, and where unreadable things are put. Does not own: formats.
+//!
+//! Invariants: only [`Inspector::repair`] writes, and it moves or adds, never deletes; a store of a newer
+//! version is refused as a whole, untouched; everything found is named with its place.
+
+mod ids;
+mod listing;
+mod repair;
+mod segment;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod wal;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::Clock;
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+
+pub use listing::{Listing, SegmentListing, WalListing};
+pub use repair::Repaired;
+pub use stats::{ColumnStats, IdKindStats, SignalStats};
+pub use verify::Verification;
+pub use wal::WalRecord;
+
+use crate::catalog::Catalog;
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::fs::RealFs;
+use crate::segment::SegmentMeta;
+use crate::wal::walk::WalFolder;
+
+/// Who else may use the store meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A running server too: what is read may be a moment old.
+    Beside,
+    /// Others that look, no server.
+    Shared,
+    /// Nobody.
+    Exclusive,
+}
+
+/// A store that is looked at.
+#[derive(Debug)]
+pub struct Inspector {
+    data_dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    segments: Vec<SegmentMeta>,
+    wal_sequence: u64,
+    catalog_problems: Vec<String>,
+    is_live: bool,
+    access: Access,
+    _lock: Option<File>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file or folder, relative to the data folder.
+    pub path: String,
+    /// Where in it, when that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+    /// What [`Inspector::repair`] does about it, or what a person can do.
+    pub remedy: String,
+    #[serde(skip)]
+    repair: repair::Repair,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is lost or wrong.
+    Note,
+    /// Rows or records cannot be read, or would be answered wrongly.
+    Defect,
+}
+
+impl Inspector {
+    /// Opens the store in `data_dir` for looking.
+    ///
+    /// # Errors
+    /// `FixInput` when there is no store, or a server uses it and `access` does not allow that; `Damaged`
+    /// when it is of a newer version or the catalog cannot be read.
+    pub async fn open(data_dir: &Path, access: Access, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let there_is_none = || {
+            let text = format!(
+                "there is no store in `{}`: name the folder that was given to `silmari serve --data-dir`",
+                data_dir.display()
+            );
+            Error::new(ErrorKind::FixInput, text)
+        };
+        let has_wal = data_dir.join("wal").is_dir();
+        if !data_dir.join("catalog.sqlite").is_file() && !has_wal {
+            return Err(there_is_none());
+        }
+        let (lock, is_live) = take_lock(data_dir, access)?;
+        WalFolder::new(Arc::new(RealFs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
+        let catalog = Catalog::open_read_only(data_dir).await?;
+        let read = async {
+            Ok::<_, Error>((
+                catalog.segments().await?,
+                catalog.wal_sequence().await?,
+                catalog.problems().await?,
+            ))
+        };
+        let read = read.await;
+        catalog.close().await;
+        let (segments, wal_sequence, catalog_problems) = read?;
+        segments.iter().try_for_each(SegmentMeta::check_version)?;
+        let data_dir = data_dir.to_owned();
+        Ok(Self { data_dir, clock, segments, wal_sequence, catalog_problems, is_live, access, _lock: lock })
+    }
+
+    /// Whether a server uses the store at this moment.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    fn wal(&self) -> WalFolder {
+        WalFolder::new(Arc::new(RealFs), self.data_dir.join("wal"), Arc::clone(&self.clock))
+    }
+
+    fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(&self.data_dir).unwrap_or(path).display().to_string()
+    }
+}
+
+/// The lock where there is one to take, and whether a server has it, if that is allowed.
+fn take_lock(data_dir: &Path, access: Access) -> Result<(Option<File>, bool), Error> {
+    let path = data_dir.join("lock");
+    let doing = || format!("locking `{}`", path.display());
+    let (file, operation) = match access {
+        Access::Exclusive => {
+            let file = File::options().create(true).truncate(false).write(true).open(&path);
+            (file, FlockOperation::NonBlockingLockExclusive)
+        }
+        Access::Beside | Access::Shared => (File::open(&path), FlockOperation::NonBlockingLockShared),
+    };
+    let file = match file {
+        // A copy of a store need not have brought its lock.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((None, false)),
+        file => file.context(ErrorKind::FixInput, doing)?,
+    };
+    match rustix::fs::flock(&file, operation) {
+        Ok(()) => Ok((Some(file), false)),
+        Err(rustix::io::Errno::WOULDBLOCK) if access == Access::Beside => Ok((None, true)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+            ErrorKind::FixInput,
+            format!(
+                "a running silmari uses `{}`: stop it first, or look at a copy of the folder; `store ls` and `store stats` work beside it",
+                data_dir.display()
+            ),
+        )),
+        Err(error) => Err(error).context(ErrorKind::FixInput, doing),
+    }
+}
+
+/// Bytes of a file or of all files below a folder; 0 for what is not there.
+fn bytes_below(path: &Path) -> u64 {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries.filter_map(Result::ok).map(|entry| bytes_below(&entry.path())).sum()
+}

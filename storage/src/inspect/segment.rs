@@ -1,0 +1,251 @@
+//! One segment read again from front to back: the footer, every page, the catalog's numbers, the index.
+//!
+//! Invariant: rows are held a batch at a time, whatever the segment's size.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use model::{Signal, TimeRange};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::PageIndexPolicy;
+
+use super::ids::{self, Sample};
+use super::repair::Repair;
+use super::verify::Verification;
+use super::{Finding, Inspector, Severity, bytes_below};
+use crate::rows::{TermColumns, each_term, time_range};
+use crate::schema::{self, FORMAT_VERSION};
+use crate::segment::SegmentMeta;
+
+/// Rows of a segment whose ids are looked up in its index.
+const SAMPLES_MAX: u64 = 512;
+
+/// The rows of one segment as they are found.
+struct Walk<'a> {
+    meta: &'a SegmentMeta,
+    rows: u64,
+    time: Option<TimeRange>,
+    samples: Vec<Sample>,
+    step: u64,
+}
+
+impl Walk<'_> {
+    fn batch(&mut self, rows: &RecordBatch) {
+        if rows.num_rows() == 0 {
+            return;
+        }
+        let time = time_range(self.meta.signal, rows);
+        self.time = Some(
+            self.time
+                .map_or(time, |all| TimeRange { from: all.from.min(time.from), to: all.to.max(time.to) }),
+        );
+        if let Some(columns) = TermColumns::new(self.meta.signal, rows) {
+            let first = (self.step - self.rows % self.step) % self.step;
+            for row in (first..rows.num_rows() as u64).step_by(self.step as usize) {
+                let mut terms = Vec::new();
+                each_term(
+                    &columns,
+                    row as usize,
+                    &mut |term| terms.push(term.to_owned()),
+                    &mut String::new(),
+                );
+                self.samples.push(Sample { row: self.rows + row, terms });
+            }
+        }
+        self.rows += rows.num_rows() as u64;
+    }
+}
+
+impl Inspector {
+    pub(super) fn verify_segment(&self, meta: &SegmentMeta, found: &mut Verification) {
+        let dir = self.data_dir.join(meta.path());
+        let data = dir.join("data.parquet");
+        let bytes = bytes_below(&dir);
+        found.segments += 1;
+        found.bytes += bytes;
+        let mut report = Report { meta, path: self.relative(&data), findings: &mut found.findings };
+        if !dir.is_dir() {
+            let mut at_folder = Report { path: meta.path(), ..report };
+            at_folder.lost(None, "the catalog names it, and it is not there".to_owned());
+            return;
+        }
+        let Some(parquet) = open(&data, &mut report) else { return };
+        let mut walk =
+            Walk { meta, rows: 0, time: None, samples: Vec::new(), step: (meta.rows / SAMPLES_MAX).max(1) };
+        if !decode(&data, &parquet, &mut walk, &mut report) {
+            return;
+        }
+        found.rows += walk.rows;
+        compare(&walk, bytes, &mut report);
+        if schema::group_column(meta.signal).is_some() {
+            report.path = self.relative(&dir.join("ids"));
+            let checked = ids::check(&dir.join("ids"), walk.rows, &walk.samples);
+            found.groups += checked.groups;
+            found.ids_looked_up += checked.looked_up;
+            for problem in checked.problems {
+                report.index(problem);
+            }
+        }
+    }
+}
+
+/// Findings about one segment.
+struct Report<'a> {
+    meta: &'a SegmentMeta,
+    path: String,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Report<'_> {
+    fn push(
+        &mut self,
+        severity: Severity,
+        place: Option<String>,
+        problem: String,
+        remedy: &str,
+        repair: Repair,
+    ) {
+        let (path, remedy) = (self.path.clone(), remedy.to_owned());
+        self.findings.push(Finding { severity, path, place, problem, remedy, repair });
+    }
+
+    /// Its rows cannot be read.
+    fn lost(&mut self, place: Option<String>, problem: String) {
+        let remedy = "move the segment to quarantine/ and take it out of the catalog";
+        self.push(Severity::Defect, place, problem, remedy, Repair::Segment(self.meta.clone()));
+    }
+
+    fn index(&mut self, problem: String) {
+        let remedy = "build the identity index again from the rows";
+        self.push(Severity::Defect, None, problem, remedy, Repair::Index(self.meta.clone()));
+    }
+
+    fn mismatch(&mut self, problem: String) {
+        let remedy = "look at it: file and catalog tell different stories; a copy of either may be right";
+        self.push(Severity::Defect, None, problem, remedy, Repair::None);
+    }
+}
+
+fn open(data: &PathBuf, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let file = File::open(data).map_err(|error| error.to_string());
+    let parquet =
+        file.and_then(|file| ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string()));
+    let parquet = match parquet {
+        Ok(parquet) => parquet,
+        Err(error) => {
+            report.lost(Some("footer".to_owned()), error);
+            return None;
+        }
+    };
+    let pairs = parquet.metadata().file_metadata().key_value_metadata();
+    let version = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == "silmari.format_version"));
+    let version = version.and_then(|pair| pair.value.as_deref()).and_then(|text| text.parse::<u32>().ok());
+    if version.is_none_or(|version| version > FORMAT_VERSION) {
+        let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+        let problem = format!("its format version is {found}, this program reads up to {FORMAT_VERSION}");
+        report.push(
+            Severity::Defect,
+            Some("footer".to_owned()),
+            problem,
+            "use a newer silmari",
+            Repair::None,
+        );
+        return None;
+    }
+    let expected = schema::schema(report.meta.signal);
+    let names = |schema: &arrow::datatypes::Schema| {
+        schema
+            .fields()
+            .iter()
+            .map(|field| format!("{}: {}", field.name(), field.data_type()))
+            .collect::<Vec<_>>()
+    };
+    let (found, expected) = (names(parquet.schema()), names(&expected));
+    if let Some(wrong) = expected.iter().find(|column| !found.contains(column)) {
+        report.lost(Some("footer".to_owned()), format!("it has no column `{wrong}`"));
+        return None;
+    }
+    Some(parquet)
+}
+
+/// Decodes every page; `false` when some cannot be.
+fn decode(
+    data: &PathBuf,
+    parquet: &ArrowReaderMetadata,
+    walk: &mut Walk<'_>,
+    report: &mut Report<'_>,
+) -> bool {
+    let groups = parquet.metadata().num_row_groups();
+    let mut is_sound = true;
+    for group in 0..groups {
+        let rows_before = walk.rows;
+        if let Err(error) = read_group(data, parquet, group, None, &mut |rows| walk.batch(rows)) {
+            is_sound = false;
+            let columns = bad_columns(data, parquet, group);
+            let column =
+                if columns.is_empty() { String::new() } else { format!(", column {}", columns.join(", ")) };
+            report.lost(Some(format!("row group {group} of {groups}{column}")), error);
+            continue;
+        }
+        let said = u64::try_from(parquet.metadata().row_group(group).num_rows()).unwrap_or(0);
+        let read = walk.rows - rows_before;
+        if said != read {
+            report.mismatch(format!("row group {group} has {read} rows, the footer says {said}"));
+        }
+    }
+    is_sound
+}
+
+fn bad_columns(data: &PathBuf, parquet: &ArrowReaderMetadata, group: usize) -> Vec<String> {
+    let columns = parquet.schema().fields();
+    let is_bad = |root: &usize| read_group(data, parquet, group, Some(*root), &mut |_| {}).is_err();
+    (0..columns.len()).filter(is_bad).map(|root| format!("`{}`", columns[root].name())).collect()
+}
+
+fn read_group(
+    data: &PathBuf,
+    parquet: &ArrowReaderMetadata,
+    group: usize,
+    root: Option<usize>,
+    each: &mut dyn FnMut(&RecordBatch),
+) -> Result<(), String> {
+    let file = File::open(data).map_err(|error| error.to_string())?;
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, parquet.clone())
+        .with_row_groups(vec![group]);
+    if let Some(root) = root {
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
+        builder = builder.with_projection(mask);
+    }
+    for rows in builder.build().map_err(|error| error.to_string())? {
+        each(&rows.map_err(|error| error.to_string())?);
+    }
+    Ok(())
+}
+
+/// What the rows say against what the catalog says.
+fn compare(walk: &Walk<'_>, bytes: u64, report: &mut Report<'_>) {
+    let meta = walk.meta;
+    if walk.rows != meta.rows {
+        report.mismatch(format!("{} rows, the catalog says {}", walk.rows, meta.rows));
+    }
+    if let Some(time) = walk.time.filter(|time| *time != meta.time) {
+        report.mismatch(format!(
+            "rows from {} to {}, the catalog says {} to {}: queries by time can miss some",
+            time.from, time.to, meta.time.from, meta.time.to
+        ));
+    }
+    if bytes != meta.bytes {
+        let problem = format!("{bytes} bytes in its files, the catalog says {}", meta.bytes);
+        report.push(Severity::Note, None, problem, "nothing depends on it", Repair::None);
+    }
+}
+
+/// The signals whose rows carry ids.
+pub(super) fn has_ids(signal: Signal) -> bool {
+    schema::group_column(signal).is_some()
+}

@@ -1,0 +1,171 @@
+//! `store stats`: what costs what.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use model::Signal;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use serde::Serialize;
+
+use super::ids::{self, Parts};
+use super::segment::has_ids;
+use super::{Inspector, bytes_below};
+
+/// What the segments of one signal cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalStats {
+    /// The signal.
+    pub signal: Signal,
+    /// Its segments.
+    pub segments: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Bytes of all their files.
+    pub bytes: u64,
+    /// `bytes / rows`.
+    pub bytes_per_row: f64,
+    /// Bytes of the columns, in the order of the table.
+    pub columns: Vec<ColumnStats>,
+    /// Bytes of Parquet footers and page indexes.
+    pub parquet_metadata_bytes: u64,
+    /// Bytes of the identity indexes.
+    pub id_index_bytes: u64,
+    /// Of which: the dictionary of terms.
+    pub id_terms_bytes: u64,
+    /// Of which: which terms lead to which groups.
+    pub id_postings_bytes: u64,
+    /// Of which: which groups lead to which rows.
+    pub id_rows_bytes: u64,
+    /// The kinds of ids in them, largest first.
+    pub id_kinds: Vec<IdKindStats>,
+    /// Segments that could not be read and are missing in the numbers.
+    pub unreadable: Vec<String>,
+}
+
+/// What a column costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ColumnStats {
+    /// Its name.
+    pub column: String,
+    /// Its bytes in the files.
+    pub bytes: u64,
+    /// Its bytes before compression.
+    pub uncompressed_bytes: u64,
+    /// `bytes / rows`.
+    pub bytes_per_row: f64,
+}
+
+/// What an id kind costs in identity indexes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct IdKindStats {
+    /// The kind; `trace_id` and `link` are the traces themselves and links to them.
+    pub kind: String,
+    /// Terms, counted once a segment.
+    pub terms: u64,
+    /// Groups of rows they lead to.
+    pub groups: u64,
+    /// Bytes of the terms' text before the dictionary shortens it.
+    pub text_bytes: u64,
+    /// Its share of the dictionaries by text, and of the postings by groups: an estimate.
+    pub bytes: u64,
+}
+
+impl Inspector {
+    /// What each signal costs. Reads footers and term dictionaries, not rows. Blocking.
+    pub fn stats(&self) -> Vec<SignalStats> {
+        Signal::ALL.into_iter().map(|signal| self.signal_stats(signal)).collect()
+    }
+
+    fn signal_stats(&self, signal: Signal) -> SignalStats {
+        let mut stats = SignalStats {
+            signal,
+            segments: 0,
+            rows: 0,
+            bytes: 0,
+            bytes_per_row: 0.0,
+            columns: Vec::new(),
+            parquet_metadata_bytes: 0,
+            id_index_bytes: 0,
+            id_terms_bytes: 0,
+            id_postings_bytes: 0,
+            id_rows_bytes: 0,
+            id_kinds: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        let mut kinds = BTreeMap::new();
+        let mut parts = Parts::default();
+        for meta in self.segments.iter().filter(|meta| meta.signal == signal) {
+            let dir = self.data_dir.join(meta.path());
+            match self.add_segment(signal, &dir, &mut stats, &mut kinds, &mut parts) {
+                Ok(()) => {
+                    stats.segments += 1;
+                    stats.rows += meta.rows;
+                    stats.bytes += bytes_below(&dir);
+                }
+                Err(problem) => stats.unreadable.push(format!("{}: {problem}", meta.path())),
+            }
+        }
+        finish(&mut stats, kinds, &parts);
+        stats
+    }
+
+    fn add_segment(
+        &self,
+        signal: Signal,
+        dir: &Path,
+        stats: &mut SignalStats,
+        kinds: &mut BTreeMap<String, IdKindStats>,
+        parts: &mut Parts,
+    ) -> Result<(), String> {
+        let data = dir.join("data.parquet");
+        let file = File::open(&data).map_err(|error| error.to_string())?;
+        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
+        reader.try_parse(&file).map_err(|error| error.to_string())?;
+        let metadata = reader.finish().map_err(|error| error.to_string())?;
+        let in_columns = add_columns(&metadata, &mut stats.columns);
+        stats.parquet_metadata_bytes += bytes_below(&data).saturating_sub(in_columns);
+        if has_ids(signal) {
+            let ids = dir.join("ids");
+            ids::measure(&ids, kinds, parts)?;
+            stats.id_index_bytes += bytes_below(&ids);
+        }
+        Ok(())
+    }
+}
+
+/// Adds a file's columns; gives their bytes.
+fn add_columns(metadata: &ParquetMetaData, columns: &mut Vec<ColumnStats>) -> u64 {
+    let mut all = 0;
+    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        let name = chunk.column_path().parts().first().map_or("", String::as_str);
+        let at = columns.iter().position(|column| column.column == name).unwrap_or_else(|| {
+            columns.push(ColumnStats { column: name.to_owned(), ..ColumnStats::default() });
+            columns.len() - 1
+        });
+        let bytes = u64::try_from(chunk.compressed_size()).unwrap_or(0);
+        columns[at].bytes += bytes;
+        columns[at].uncompressed_bytes += u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+        all += bytes;
+    }
+    all
+}
+
+fn finish(stats: &mut SignalStats, kinds: BTreeMap<String, IdKindStats>, parts: &Parts) {
+    let rows = stats.rows.max(1) as f64;
+    stats.bytes_per_row = stats.bytes as f64 / rows;
+    for column in &mut stats.columns {
+        column.bytes_per_row = column.bytes as f64 / rows;
+    }
+    (stats.id_terms_bytes, stats.id_postings_bytes, stats.id_rows_bytes) =
+        (parts.terms, parts.postings, parts.rows);
+    let text: u64 = kinds.values().map(|kind| kind.text_bytes).sum();
+    let groups: u64 = kinds.values().map(|kind| kind.groups).sum();
+    let share = |bytes: u64, part: u64, of: u64| bytes as f64 * part as f64 / of.max(1) as f64;
+    stats.id_kinds = kinds.into_values().collect();
+    for kind in &mut stats.id_kinds {
+        let bytes = share(parts.terms, kind.text_bytes, text) + share(parts.postings, kind.groups, groups);
+        kind.bytes = bytes.round() as u64;
+    }
+    stats.id_kinds.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
+}
