@@ -9,6 +9,7 @@
 pub mod dialect;
 pub mod id;
 pub mod ids;
+pub mod kafka;
 pub mod otlp;
 pub mod positions;
 pub mod severity;

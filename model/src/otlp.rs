@@ -15,6 +15,7 @@
 //! Invariant: views borrow; nothing is allocated per record. A leaf that is malformed is an error of
 //! that leaf alone; the ones beside it are still read.
 
+pub mod gauges;
 pub mod logs;
 pub mod metrics;
 pub mod rpc;
@@ -43,6 +44,8 @@ pub struct ScopeGroup<'a> {
     pub name: &'a str,
     /// Version of the scope, empty when it has none.
     pub version: &'a str,
+    /// Attributes of the scope.
+    pub attributes: Repeated<'a>,
     items: Repeated<'a>,
 }
 
@@ -74,8 +77,9 @@ impl<'a> ResourceGroup<'a> {
 impl<'a> ScopeGroup<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, WireError> {
         wire::check(body)?;
-        let mut group = Self { name: "", version: "", items: Repeated::new(body, 2) };
         let scope = Repeated::new(body, 1).iter().last().unwrap_or_default();
+        let attributes = Repeated::new(scope, 3);
+        let mut group = Self { name: "", version: "", attributes, items: Repeated::new(body, 2) };
         for field in Fields::new(scope) {
             match field? {
                 (1, value) => group.name = value::text(value.bytes()),

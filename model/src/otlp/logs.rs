@@ -124,6 +124,9 @@ impl LogsWriter {
             if record.observed_time.0 > 0 {
                 put_fixed64(out, 11, record.observed_time.0 as u64);
             }
+            if !record.event_name.is_empty() {
+                put_bytes(out, 12, record.event_name.as_bytes());
+            }
         });
     }
 
@@ -157,6 +160,8 @@ pub struct LogRecordParts<'a> {
     pub trace_id: Option<TraceId>,
     /// The span it belongs to.
     pub span_id: Option<SpanId>,
+    /// Name of the event that the record is, empty for ordinary records.
+    pub event_name: &'a str,
 }
 
 /// Appends a string attribute as field `number`.

@@ -1,0 +1,221 @@
+//! `ids.yaml` as written, and the checks between its kinds.
+
+use serde::Deserialize;
+use serde_saphyr::{Error, Location, Spanned};
+use thiserror::Error as ThisError;
+
+use super::{FANOUT_DEFAULT, IdKind, IdRules, LINK, LINK_DEFAULT, Normalise, TRACE_ID};
+use crate::text::nearest;
+use crate::time::parse_duration;
+
+const DEFAULTS: &str = include_str!("defaults.yaml");
+/// Bytes of a file.
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// Kinds of a file.
+const KINDS_MAX: usize = 200;
+/// Sources of a file.
+const SOURCES_MAX: usize = 2_000;
+
+/// Why an `ids.yaml` cannot be used. Displays as `LINE:COLUMN: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[error("{line}:{column}: {message}")]
+pub struct IdRulesError {
+    /// Line of the mistake, from 1.
+    pub line: u64,
+    /// Column of the mistake in characters, from 1.
+    pub column: u64,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileYaml {
+    kinds: Vec<KindYaml>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KindYaml {
+    kind: Spanned<String>,
+    #[serde(default)]
+    sources: Vec<Spanned<String>>,
+    link: Option<Spanned<bool>>,
+    max_fanout: Option<Spanned<usize>>,
+    max_age: Option<Spanned<String>>,
+    #[serde(default)]
+    normalise: Vec<Spanned<String>>,
+    #[serde(rename = "as")]
+    recorded_as: Option<Spanned<String>>,
+}
+
+impl Default for IdRules {
+    /// The built-in rules.
+    fn default() -> Self {
+        Self::parse(DEFAULTS).expect("the built-in ids.yaml is tested")
+    }
+}
+
+impl IdRules {
+    /// The text of the built-in rules, to start a file of one's own from.
+    pub const fn default_text() -> &'static str {
+        DEFAULTS
+    }
+
+    /// Compiles the text of an `ids.yaml`.
+    ///
+    /// # Errors
+    /// Unknown keys and sources, malformed patterns, renames in a circle: each with its place and what
+    /// would be right.
+    pub fn parse(text: &str) -> Result<Self, IdRulesError> {
+        if text.len() > FILE_BYTES_MAX {
+            let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", text.len());
+            return Err(IdRulesError { line: 1, column: 1, message });
+        }
+        let file: FileYaml = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
+        check_counts(&file)?;
+        check_names(&file.kinds)?;
+        check_renames(&file.kinds)?;
+        let kinds = file.kinds.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+        Self::compile(kinds).map_err(|(at, number, problem)| {
+            let source = &file.kinds[at].sources[number];
+            mistake(source.referenced, format!("`{}`: {problem}", source.value))
+        })
+    }
+}
+
+fn mistake(place: Location, message: impl Into<String>) -> IdRulesError {
+    IdRulesError { line: place.line(), column: place.column(), message: message.into() }
+}
+
+fn yaml_error(error: &Error) -> IdRulesError {
+    let inner = error.without_snippet();
+    let message = match inner {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            let hint = match nearest(field, expected.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("valid keys are {}", expected.join(", ")),
+            };
+            format!("unknown key `{field}`: {hint}")
+        }
+        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match inner.location() {
+        Some(place) => mistake(place, message),
+        None => IdRulesError { line: 1, column: 1, message },
+    }
+}
+
+fn check_counts(file: &FileYaml) -> Result<(), IdRulesError> {
+    if let Some(kind) = file.kinds.get(KINDS_MAX) {
+        return Err(mistake(kind.kind.referenced, format!("{KINDS_MAX} kinds at most")));
+    }
+    match file.kinds.iter().flat_map(|kind| &kind.sources).nth(SOURCES_MAX) {
+        Some(source) => Err(mistake(source.referenced, format!("{SOURCES_MAX} sources at most"))),
+        None => Ok(()),
+    }
+}
+
+fn check_names(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
+    for (at, KindYaml { kind, .. }) in kinds.iter().enumerate() {
+        let name = &kind.value;
+        let is_reserved = [TRACE_ID, LINK].contains(&name.as_str());
+        let is_well_formed = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let problem = if is_reserved {
+            "is always known; to record other values as it, give another kind `as: trace_id`"
+        } else if !is_well_formed {
+            "is no name: write a-z, 0-9 and _, beginning with a letter"
+        } else if kinds[..at].iter().any(|earlier| earlier.kind.value == *name) {
+            "is already defined above"
+        } else {
+            continue;
+        };
+        return Err(mistake(kind.referenced, format!("kind `{name}` {problem}")));
+    }
+    Ok(())
+}
+
+fn check_renames(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
+    let target = |name: &str| kinds.iter().find(|kind| kind.kind.value == name);
+    for kind in kinds {
+        let Some(recorded_as) = &kind.recorded_as else { continue };
+        let mut path = vec![kind.kind.value.as_str()];
+        let mut next = recorded_as.value.as_str();
+        while !path.contains(&next) {
+            path.push(next);
+            match target(next) {
+                Some(KindYaml { recorded_as: Some(further), .. }) => next = &further.value,
+                Some(_) => break,
+                None if next == TRACE_ID => break,
+                None => {
+                    let names = kinds.iter().map(|kind| kind.kind.value.as_str()).chain([TRACE_ID]);
+                    let hint = match nearest(next, names) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "name another kind of this file, or trace_id".to_owned(),
+                    };
+                    return Err(mistake(
+                        recorded_as.referenced,
+                        format!("`as: {next}` names no kind: {hint}"),
+                    ));
+                }
+            }
+        }
+        if path.contains(&next) && path.last() != Some(&next) {
+            let circle = format!("{} → {next}", path.join(" → "));
+            let message = format!("renames go in a circle, {circle}: let one of these kinds keep its name");
+            return Err(mistake(recorded_as.referenced, message));
+        }
+        if path.len() == 1 {
+            let message = format!("`{}` is renamed to itself: leave `as` out", kind.kind.value);
+            return Err(mistake(recorded_as.referenced, message));
+        }
+        check_renamed(kind, recorded_as)?;
+    }
+    Ok(())
+}
+
+/// Values that are recorded as another kind follow that kind's rules.
+fn check_renamed(kind: &KindYaml, recorded_as: &Spanned<String>) -> Result<(), IdRulesError> {
+    let places = [
+        ("link", kind.link.as_ref().map(|of| of.referenced)),
+        ("max_fanout", kind.max_fanout.as_ref().map(|of| of.referenced)),
+        ("max_age", kind.max_age.as_ref().map(|of| of.referenced)),
+    ];
+    match places.into_iter().find_map(|(key, place)| Some((key, place?))) {
+        None => Ok(()),
+        Some((key, place)) => {
+            let (kind, target) = (&kind.kind.value, &recorded_as.value);
+            let message =
+                format!("`{key}` has no meaning for `{kind}`, which is recorded as `{target}`: set it there");
+            Err(mistake(place, message))
+        }
+    }
+}
+
+fn kind(yaml: &KindYaml) -> Result<IdKind, IdRulesError> {
+    let max_age = yaml.max_age.as_ref().map(|text| {
+        parse_duration(&text.value).map_err(|problem| mistake(text.referenced, format!("max_age: {problem}")))
+    });
+    let steps = yaml.normalise.iter().map(|word| {
+        let step = Normalise::ALL.iter().find(|(known, _)| *known == word.value);
+        step.map(|(_, step)| *step).ok_or_else(|| {
+            let words = Normalise::ALL.map(|(word, _)| word);
+            let hint = match nearest(&word.value, words) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the steps are {}", words.join(", ")),
+            };
+            mistake(word.referenced, format!("`{}` is no step of normalise: {hint}", word.value))
+        })
+    });
+    Ok(IdKind {
+        kind: yaml.kind.value.clone(),
+        sources: yaml.sources.iter().map(|source| source.value.clone()).collect(),
+        link: yaml.link.as_ref().map_or(LINK_DEFAULT, |link| link.value),
+        max_fanout: yaml.max_fanout.as_ref().map_or(FANOUT_DEFAULT, |fanout| fanout.value),
+        max_age: max_age.transpose()?,
+        normalise: steps.collect::<Result<_, _>>()?,
+        recorded_as: yaml.recorded_as.as_ref().map(|name| name.value.clone()),
+    })
+}
