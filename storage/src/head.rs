@@ -8,14 +8,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use model::{Signal, TimeRange};
 
 use crate::decode::Batch;
 use crate::deletes::rows_without;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::{TermColumns, each_term, term_hash, term_hashes, time_range};
+use crate::rows::{TermColumns, Wanted, term_hash, term_hashes, time_range};
 
 /// The rows of one request.
 #[derive(Debug)]
@@ -58,39 +58,61 @@ impl HeadBatch {
         self.rows.get_array_memory_size()
     }
 
-    /// The rows of every group that carries one of the terms.
-    pub(crate) fn lookup(&self, terms: &[String]) -> Result<Option<RecordBatch>, Error> {
-        let may_have = terms.iter().any(|term| self.terms.binary_search(&term_hash(term)).is_ok());
+    /// The rows of every group that carries one of the terms, `groups_max` of them at most, and how many
+    /// groups were left out.
+    pub(crate) fn lookup(
+        &self,
+        terms: &[String],
+        groups_max: usize,
+    ) -> Result<(Option<RecordBatch>, usize), Error> {
         match TermColumns::new(self.signal, &self.rows) {
-            Some(columns) if may_have => groups_with(&self.rows, &columns, terms),
-            _ => Ok(None),
+            Some(columns) if terms.iter().any(|term| self.may_have(term)) => {
+                groups_with(&self.rows, &columns, terms, groups_max)
+            }
+            _ => Ok((None, 0)),
         }
+    }
+
+    fn may_have(&self, term: &str) -> bool {
+        self.terms.binary_search(&term_hash(term)).is_ok()
+    }
+
+    /// Calls `each` with every row that carries the term; nothing is copied.
+    pub(crate) fn each_carrier(&self, term: &str, each: &mut dyn FnMut(&TermColumns<'_>, usize)) {
+        let columns = TermColumns::new(self.signal, &self.rows).filter(|_| self.may_have(term));
+        let Some(columns) = columns else { return };
+        let wanted = Wanted::new([term]);
+        (0..self.rows.num_rows())
+            .filter(|row| wanted.is_on(&columns, *row))
+            .for_each(|row| each(&columns, row));
     }
 }
 
-/// The rows whose group — their trace, or themselves when they have none — carries one of the terms.
-pub(crate) fn groups_with(
+/// The rows whose group — their trace, or themselves when they have none — carries one of the terms: the
+/// last `groups_max` groups. Also how many groups were left out.
+fn groups_with(
     rows: &RecordBatch,
     columns: &TermColumns<'_>,
     terms: &[String],
-) -> Result<Option<RecordBatch>, Error> {
-    let wanted: HashSet<&str> = terms.iter().map(String::as_str).collect();
-    let mut traces: HashSet<&[u8]> = HashSet::new();
-    let mut hits = vec![false; rows.num_rows()];
-    let mut scratch = String::new();
-    for (row, hit) in hits.iter_mut().enumerate() {
-        each_term(columns, row, &mut |term| *hit |= wanted.contains(term), &mut scratch);
-        if *hit && columns.trace_id.is_valid(row) {
-            traces.insert(columns.trace_id.value(row));
+    groups_max: usize,
+) -> Result<(Option<RecordBatch>, usize), Error> {
+    let wanted = Wanted::new(terms.iter().map(String::as_str));
+    let mut chosen = HashSet::new();
+    let mut left_out = HashSet::new();
+    for row in (0..rows.num_rows()).rev().filter(|row| wanted.is_on(columns, *row)) {
+        let group = columns.group(row);
+        if chosen.len() < groups_max || chosen.contains(&group) {
+            chosen.insert(group);
+        } else {
+            left_out.insert(group);
         }
     }
-    for (row, hit) in hits.iter_mut().enumerate() {
-        *hit |= columns.trace_id.is_valid(row) && traces.contains(columns.trace_id.value(row));
+    if chosen.is_empty() {
+        return Ok((None, left_out.len()));
     }
-    if !hits.contains(&true) {
-        return Ok(None);
-    }
-    filter_record_batch(rows, &BooleanArray::from(hits))
+    let hits: BooleanArray =
+        (0..rows.num_rows()).map(|row| Some(chosen.contains(&columns.group(row)))).collect();
+    filter_record_batch(rows, &hits)
         .context(ErrorKind::Internal, || "picking rows of the head".to_owned())
-        .map(Some)
+        .map(|found| (Some(found), left_out.len()))
 }

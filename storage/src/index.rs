@@ -4,7 +4,8 @@
 //! bucket, or one record without a trace. Document fields:
 //!
 //! ```text
-//! id     text, raw, indexed, docs only   "order_id=ORD-4711", "trace_id=7f3a…", "link=91be…"
+//! id     text, raw, indexed, docs only   "order_id=ORD-4711", "trace_id=7f3a…", "link=91be…",
+//!                                        "link=91be…/00f0…"
 //! row    u64, fast                       first row of the group in data.parquet
 //! rows   u64, fast                       number of rows
 //! ```
@@ -17,11 +18,11 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array as _, RecordBatch};
 use model::Signal;
-use tantivy::collector::DocSetCollector;
 use tantivy::indexer::SingleSegmentIndexWriter;
-use tantivy::query::TermSetQuery;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, TantivyDocument, Term};
+use tantivy::{
+    DocId, DocSet as _, Index, IndexReader, IndexSettings, ReloadPolicy, TERMINATED, TantivyDocument, Term,
+};
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::{TermColumns, each_term};
@@ -158,21 +159,76 @@ impl IdIndex {
         Ok(Self { reader, id })
     }
 
-    /// Row ranges of the groups that carry one of the terms, in row order.
-    pub(crate) fn lookup(&self, terms: &[String]) -> Result<Vec<Range<usize>>, Error> {
+    /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
+    /// Also how many were left out.
+    pub(crate) fn lookup(
+        &self,
+        terms: &[String],
+        groups_max: usize,
+    ) -> Result<(Vec<Range<usize>>, usize), Error> {
         let doing = || "reading the id index".to_owned();
         let searcher = self.reader.searcher();
-        let query = TermSetQuery::new(terms.iter().map(|term| Term::from_field_text(self.id, term)));
-        let found = searcher.search(&query, &DocSetCollector).context(ErrorKind::Damaged, doing)?;
-        let mut ranges = Vec::with_capacity(found.len());
-        for address in found {
-            let fast = searcher.segment_reader(address.segment_ord).fast_fields();
-            let row = fast.u64("row").context(ErrorKind::Damaged, doing)?.first(address.doc_id).unwrap_or(0);
-            let rows =
-                fast.u64("rows").context(ErrorKind::Damaged, doing)?.first(address.doc_id).unwrap_or(0);
-            ranges.push(row as usize..(row + rows) as usize);
+        let (mut ranges, mut left_out) = (Vec::new(), 0);
+        for segment in searcher.segment_readers() {
+            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
+            let mut documents: Vec<DocId> = Vec::new();
+            for term in terms {
+                let term = Term::from_field_text(self.id, term);
+                let postings = inverted.read_postings(&term, IndexRecordOption::Basic);
+                let Some(mut postings) = postings.context(ErrorKind::Damaged, doing)? else { continue };
+                while postings.doc() != TERMINATED {
+                    documents.push(postings.doc());
+                    postings.advance();
+                }
+            }
+            // Documents are numbered in the order of the rows.
+            documents.sort_unstable();
+            documents.dedup();
+            let from = documents.len().saturating_sub(groups_max);
+            left_out += from;
+            let column = |name| segment.fast_fields().u64(name).context(ErrorKind::Damaged, doing);
+            let (first, count) = (column("row")?, column("rows")?);
+            for document in &documents[from..] {
+                let start = first.first(*document).unwrap_or(0) as usize;
+                ranges.push(start..start + count.first(*document).unwrap_or(0) as usize);
+            }
         }
-        ranges.sort_unstable_by_key(|range| range.start);
-        Ok(ranges)
+        Ok((ranges, left_out))
+    }
+
+    /// How many groups carry the term. Reads no postings.
+    pub(crate) fn count(&self, term: &str) -> Result<usize, Error> {
+        let doing = || "reading the id index".to_owned();
+        let mut groups = 0;
+        for segment in self.reader.searcher().segment_readers() {
+            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
+            let count = inverted.doc_freq(&Term::from_field_text(self.id, term));
+            groups += count.context(ErrorKind::Damaged, doing)? as usize;
+        }
+        Ok(groups)
+    }
+
+    /// How many terms begin with `kind=`, and the last of them. Reads two places of the dictionary.
+    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
+        let doing = || "reading the id index".to_owned();
+        let (mut values, mut example) = (0, None);
+        for segment in self.reader.searcher().segment_readers() {
+            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
+            let terms = inverted.terms();
+            // `>` is the sign after `=`.
+            let (from, to) = (format!("{kind}="), format!("{kind}>"));
+            let place = |bound: &str| -> Result<u64, Error> {
+                let mut stream = terms.range().ge(bound).into_stream().context(ErrorKind::Damaged, doing)?;
+                Ok(if stream.advance() { stream.term_ord() } else { terms.num_terms() as u64 })
+            };
+            let (first, end) = (place(&from)?, place(&to)?);
+            values += end.saturating_sub(first);
+            if end > first {
+                let mut bytes = Vec::new();
+                terms.ord_to_term(end - 1, &mut bytes).context(ErrorKind::Damaged, doing)?;
+                example = String::from_utf8(bytes).ok();
+            }
+        }
+        Ok((values, example))
     }
 }

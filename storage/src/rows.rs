@@ -8,14 +8,15 @@ use arrow::array::{
     RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
-use model::ids::{IdTerm, TRACE_ID};
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::schema::time_column;
 
-/// The id kind under which a trace can be found by the spans that link to it.
-pub const LINK: &str = "link";
+mod terms;
+
+pub(crate) use terms::{TermColumns, Wanted, carrying, each_term, term_hash, term_hashes};
+
+pub use model::ids::LINK;
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a dyn Array {
     rows.column_by_name(name).unwrap_or_else(|| panic!("a batch without the column `{name}`")).as_ref()
@@ -409,81 +410,4 @@ pub(crate) fn time_range(signal: Signal, rows: &RecordBatch) -> TimeRange {
     let from = times.iter().copied().min().unwrap_or(0);
     let to = times.iter().copied().max().unwrap_or(0);
     TimeRange { from: UnixNano(from), to: UnixNano(to) }
-}
-
-/// The hash under which the head finds a term.
-pub(crate) fn term_hash(term: &str) -> u64 {
-    xxh3_64(term.as_bytes())
-}
-
-/// Calls `each` with every term of a row: its trace, its ids, the traces it links to.
-pub(crate) fn each_term(
-    rows: &TermColumns<'_>,
-    row: usize,
-    each: &mut dyn FnMut(&str),
-    scratch: &mut String,
-) {
-    let mut push = |kind: &str, id: TraceId, scratch: &mut String| {
-        scratch.clear();
-        scratch.push_str(kind);
-        scratch.push('=');
-        id.push_hex(scratch);
-        each(scratch);
-    };
-    if let Some(id) = trace_at(rows.trace_id, row) {
-        push(TRACE_ID, id, scratch);
-    }
-    if let Some(links) = rows.links {
-        let traces = links.values().as_struct().column(0).as_fixed_size_binary();
-        for at in range_of(links.offsets(), row) {
-            if let Some(id) = trace_at(traces, at) {
-                push(LINK, id, scratch);
-            }
-        }
-    }
-    items(rows.ids, row).for_each(each);
-}
-
-/// For each row, whether it carries `term` itself: its trace, or one of its ids.
-pub(crate) fn carrying(rows: &RecordBatch, term: &str) -> impl Iterator<Item = bool> {
-    let traces = binary(rows, "trace_id");
-    let ids: &ListArray = column(rows, "ids").as_list();
-    let trace = term.parse::<IdTerm>().ok().and_then(|term| term.trace_id());
-    (0..rows.num_rows()).map(move |row| {
-        let is_of_trace = trace.is_some() && trace_at(traces, row) == trace;
-        is_of_trace || items(ids, row).any(|id| id == term)
-    })
-}
-
-/// The columns that carry terms.
-pub(crate) struct TermColumns<'a> {
-    pub(crate) trace_id: &'a FixedSizeBinaryArray,
-    ids: &'a ListArray,
-    links: Option<&'a ListArray>,
-}
-
-impl<'a> TermColumns<'a> {
-    /// `None` for signals whose rows carry no ids.
-    pub(crate) fn new(signal: Signal, rows: &'a RecordBatch) -> Option<Self> {
-        let links = match signal {
-            Signal::Traces => Some(column(rows, "links").as_list()),
-            Signal::Logs => None,
-            Signal::Metrics => return None,
-        };
-        Some(Self { trace_id: binary(rows, "trace_id"), ids: column(rows, "ids").as_list(), links })
-    }
-}
-
-/// Hashes of all terms in the rows, sorted, each once.
-pub(crate) fn term_hashes(signal: Signal, rows: &RecordBatch) -> Vec<u64> {
-    let mut hashes = Vec::new();
-    let mut scratch = String::new();
-    if let Some(columns) = TermColumns::new(signal, rows) {
-        for row in 0..rows.num_rows() {
-            each_term(&columns, row, &mut |term| hashes.push(term_hash(term)), &mut scratch);
-        }
-    }
-    hashes.sort_unstable();
-    hashes.dedup();
-    hashes
 }

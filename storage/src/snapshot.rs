@@ -3,6 +3,9 @@
 //! Invariant: what was acknowledged before the snapshot was taken is in it, each row once; it stays as
 //! it is while the store goes on. Reads block: call them off the async threads.
 
+mod census;
+
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,10 +17,12 @@ use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
-use crate::rows;
+use crate::rows::{self, TermColumns};
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
+
+pub use census::IdKindCount;
 
 /// In which order a scan visits the parts of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct ScanStats {
     pub segments_unreadable: u64,
     /// Whether a lookup ended early, at [`LOOKUP_ROWS_MAX`] rows.
     pub is_cut: bool,
+    /// Groups that carry a term and were not read, because no more were asked for.
+    pub groups_left_out: u64,
 }
 
 /// Rows one lookup copies at most.
@@ -57,7 +64,23 @@ pub struct Snapshot {
     unreadable: Arc<[SegmentMeta]>,
 }
 
-enum Part<'a> {
+/// How many groups may still be read.
+struct GroupBudget {
+    left: usize,
+}
+
+impl GroupBudget {
+    fn spend(&mut self, signal: Signal, rows: &RecordBatch) {
+        if self.left == usize::MAX {
+            return;
+        }
+        let Some(columns) = TermColumns::new(signal, rows) else { return };
+        let groups: HashSet<_> = (0..rows.num_rows()).map(|row| columns.group(row)).collect();
+        self.left = self.left.saturating_sub(groups.len());
+    }
+}
+
+pub(crate) enum Part<'a> {
     Head(&'a HeadBatch),
     Segment(&'a Segment),
 }
@@ -115,7 +138,7 @@ impl Snapshot {
     ///
     /// A group is a trace's rows within one part of the store, or a single record without a trace:
     /// other rows of the same trace are found by asking for `trace_id=…`. `trace_id=<hex>` finds a
-    /// trace, `link=<hex>` the spans that link to it. `points` carry no ids and are never found.
+    /// trace, `link=<hex>` the spans that link to it, `link=<hex>/<hex>` those that link to one of its spans. `points` carry no ids and are never found.
     ///
     /// At most [`LOOKUP_ROWS_MAX`] rows or a few more; `stats` says when there were others, and how many
     /// segments could not be read.
@@ -129,6 +152,23 @@ impl Snapshot {
         terms: &[String],
         stats: &mut ScanStats,
     ) -> Result<Vec<RecordBatch>, Error> {
+        self.lookup_newest(signal, range, terms, usize::MAX, stats)
+    }
+
+    /// As [`Snapshot::lookup`], but no more than `groups_max` groups: those of the parts that end last, and
+    /// within a part the last ones. What is left out is not read, however much it is; `stats` counts it.
+    ///
+    /// # Errors
+    /// For defects of ours only.
+    pub fn lookup_newest(
+        &self,
+        signal: Signal,
+        range: &TimeRange,
+        terms: &[String],
+        groups_max: usize,
+        stats: &mut ScanStats,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let mut groups = GroupBudget { left: groups_max };
         let mut found = Vec::new();
         let mut left = LOOKUP_ROWS_MAX;
         let mut keep = |batch: RecordBatch, left: &mut usize, stats: &mut ScanStats| -> Result<(), Error> {
@@ -140,27 +180,32 @@ impl Snapshot {
             }
             Ok(())
         };
-        for batch in self.head(signal).filter(|batch| batch.time.overlaps(range)) {
-            stats.head_rows += batch.rows.num_rows() as u64;
-            if let Some(rows) = batch.lookup(terms)? {
-                keep(rows, &mut left, stats)?;
-            }
-        }
         self.count_unreadable(signal, range, stats);
-        for segment in self.segments(signal) {
-            if !segment.meta().time.overlaps(range) {
-                stats.segments_pruned += 1;
-                continue;
-            }
-            match segment.lookup(terms, left) {
-                Ok(batches) if batches.is_empty() => stats.segments_pruned += 1,
-                Ok(batches) => {
-                    stats.segments_read += 1;
-                    for batch in batches {
-                        keep(batch, &mut left, stats)?;
+        for part in self.parts(signal, range, ScanOrder::Newest, stats) {
+            match part {
+                Part::Head(batch) => {
+                    stats.head_rows += batch.rows.num_rows() as u64;
+                    let (rows, left_out) = batch.lookup(terms, groups.left)?;
+                    stats.groups_left_out += left_out as u64;
+                    if let Some(rows) = rows {
+                        groups.spend(signal, &rows);
+                        keep(rows, &mut left, stats)?;
                     }
                 }
-                Err(error) => missing(&error, stats),
+                Part::Segment(segment) => match segment.lookup(terms, left, groups.left, &[]) {
+                    Ok((batches, left_out)) => {
+                        stats.groups_left_out += left_out as u64;
+                        match batches.is_empty() {
+                            true => stats.segments_pruned += 1,
+                            false => stats.segments_read += 1,
+                        }
+                        for batch in batches {
+                            groups.spend(signal, &batch);
+                            keep(batch, &mut left, stats)?;
+                        }
+                    }
+                    Err(error) => missing(&error, stats),
+                },
             }
         }
         Ok(found)
@@ -213,7 +258,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn parts(
+    pub(crate) fn parts(
         &self,
         signal: Signal,
         range: &TimeRange,

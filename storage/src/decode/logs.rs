@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, FixedSizeBinaryBuilder, Int32Builder, ListBuilder, RecordBatch, StringBuilder,
     TimestampNanosecondBuilder,
 };
-use model::ids::IdTerms;
+use model::ids::{IdTerms, Place};
 use model::otlp::{AnyValue, LogRecordView, attributes};
 use model::wire::Repeated;
 use model::{Severity, Signal, UnixNano};
@@ -99,7 +99,7 @@ impl RowBuilder for LogBuilder {
 impl LogBuilder {
     /// The body as text, with its ids: a map body counts as attributes, a text body is searched.
     fn append_body(&mut self, record: &LogRecordView<'_>, context: &Context<'_>, found: &mut IdTerms) {
-        found.clear();
+        found.begin(record.trace_id);
         self.scratch.clear();
         record.body.push_text(&mut self.scratch);
         let body = cut(&self.scratch, VALUE_BYTES_MAX);
@@ -107,12 +107,15 @@ impl LogBuilder {
             AnyValue::KvList(bytes) => Repeated::new(bytes, 1),
             _ => Repeated::new(&[], 1),
         };
-        let all = attributes(context.resource.resource)
-            .chain(attributes(record.attributes))
-            .chain(attributes(mapped));
-        for attribute in all {
-            context.ids.on_attribute(attribute.key, &attribute.value, found);
-        }
+        let mut look = |place, repeated| {
+            for attribute in attributes(repeated) {
+                context.ids.on_attribute(place, attribute.key, &attribute.value, found);
+            }
+        };
+        look(Place::Resource, context.resource.resource);
+        look(Place::Scope, context.scope.attributes);
+        look(Place::Log, record.attributes);
+        look(Place::Log, mapped);
         context.ids.on_body(body, found);
         context.ids.finish(found);
         self.body.append_value(body);

@@ -7,7 +7,7 @@ use arrow::array::{
     TimestampNanosecondBuilder,
 };
 use model::Signal;
-use model::ids::IdTerms;
+use model::ids::{IdTerms, Place};
 use model::otlp::{SpanView, attributes};
 
 use super::columns::{self, TextMapBuilder, append_attributes, append_id, append_ids};
@@ -125,13 +125,16 @@ impl RowBuilder for SpanBuilder {
 }
 
 fn find_ids(context: &Context<'_>, found: &mut IdTerms, span: &SpanView<'_>) {
-    found.clear();
-    let events = span.events().flat_map(|event| attributes(event.attributes));
-    let links = span.links().flat_map(|link| attributes(link.attributes));
-    let all =
-        attributes(context.resource.resource).chain(attributes(span.attributes)).chain(events).chain(links);
-    for attribute in all {
-        context.ids.on_attribute(attribute.key, &attribute.value, found);
-    }
+    found.begin(span.trace_id);
+    let mut look = |place, repeated| {
+        for attribute in attributes(repeated) {
+            context.ids.on_attribute(place, attribute.key, &attribute.value, found);
+        }
+    };
+    look(Place::Resource, context.resource.resource);
+    look(Place::Scope, context.scope.attributes);
+    look(Place::Span, span.attributes);
+    span.events().for_each(|event| look(Place::Event, event.attributes));
+    span.links().for_each(|link| look(Place::Link, link.attributes));
     context.ids.finish(found);
 }

@@ -133,16 +133,23 @@ impl Segment {
         groups.into_iter().map(selection).collect()
     }
 
-    /// The rows of every group that carries one of the terms, empty when none does. Reading ends after
-    /// the batch with which there are more than `rows_max`.
-    pub(crate) fn lookup(&self, terms: &[String], rows_max: usize) -> Result<Vec<RecordBatch>, Error> {
-        let ranges = self.groups_with(terms)?;
+    /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how
+    /// many groups were left out. Reading ends after the batch with which there are more than `rows_max`.
+    /// All columns when `columns` is empty.
+    pub(crate) fn lookup(
+        &self,
+        terms: &[String],
+        rows_max: usize,
+        groups_max: usize,
+        columns: &[&str],
+    ) -> Result<(Vec<RecordBatch>, usize), Error> {
+        let (ranges, left_out) = self.groups_with(terms, groups_max)?;
         let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden.outside(range)).collect();
         if ranges.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), left_out));
         }
         let (mut found, mut rows) = (Vec::new(), 0);
-        for batch in self.read_ranges(ranges, &[])? {
+        for batch in self.read_ranges(ranges, columns)? {
             let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
             rows += batch.num_rows();
             found.push(batch);
@@ -150,12 +157,22 @@ impl Segment {
                 break;
             }
         }
-        Ok(found)
+        Ok((found, left_out))
+    }
+
+    /// How many groups carry the term, told by the index alone.
+    pub(crate) fn count_groups(&self, term: &str) -> Result<usize, Error> {
+        self.files.ids.as_ref().map_or(Ok(0), |ids| ids.count(term))
+    }
+
+    /// How many values of an id kind there are, and one of them as `kind=value`.
+    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
+        self.files.ids.as_ref().map_or(Ok((0, None)), |ids| ids.values(kind))
     }
 
     /// The rows that carry `term` themselves, hidden ones too.
     pub(crate) fn rows_with(&self, term: &str) -> Result<RowRanges, Error> {
-        let groups = self.groups_with(&[term.to_owned()])?;
+        let (groups, _) = self.groups_with(&[term.to_owned()], usize::MAX)?;
         if groups.is_empty() {
             return Ok(RowRanges::default());
         }
@@ -173,8 +190,8 @@ impl Segment {
         Ok(RowRanges::new(found))
     }
 
-    fn groups_with(&self, terms: &[String]) -> Result<Vec<Range<usize>>, Error> {
-        self.files.ids.as_ref().map_or(Ok(Vec::new()), |ids| ids.lookup(terms))
+    fn groups_with(&self, terms: &[String], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
+        self.files.ids.as_ref().map_or(Ok((Vec::new(), 0)), |ids| ids.lookup(terms, groups_max))
     }
 
     fn read_ranges(

@@ -227,3 +227,88 @@ async fn what_was_acknowledged_under_larger_limits_comes_back_under_smaller_ones
     let store = Store::open(small, Arc::new(IdRules::default()), clock).await.expect("opens");
     check_fill(&store);
 }
+
+fn linked_span(number: u8, minute: u64) -> Vec<u8> {
+    use model::wire::{put_bytes, put_fixed64, put_message, put_u64};
+    let mut request = Vec::new();
+    put_message(&mut request, 1, |resource| {
+        put_message(resource, 2, |scope| {
+            put_message(scope, 2, |span| {
+                put_bytes(span, 1, &[number; 16]);
+                put_bytes(span, 2, &[number; 8]);
+                put_bytes(span, 5, b"consume");
+                put_u64(span, 6, 5);
+                put_fixed64(span, 7, NOW.0 as u64 - minute * 60_000_000_000);
+                put_fixed64(span, 8, NOW.0 as u64);
+                model::otlp::logs::put_attribute(span, 9, "user.id", "u-7");
+                put_message(span, 13, |link| {
+                    put_bytes(link, 1, &[0xaa; 16]);
+                    put_bytes(link, 2, &[number; 8]);
+                });
+            });
+        });
+    });
+    request
+}
+
+async fn append_span(store: &Store, payload: Vec<u8>) {
+    let payload = Bytes::from(payload);
+    let batch = store.decode(Signal::Traces, &payload, NOW).expect("decodable");
+    let frame =
+        Frame { signal: Signal::Traces, compression: Compression::Identity, received_at: NOW, payload };
+    store.append(frame, batch).await.expect("durable");
+}
+
+fn traces_of(batches: &[arrow::array::RecordBatch]) -> Vec<u8> {
+    let mut found: Vec<u8> = Vec::new();
+    for batch in batches {
+        let rows = crate::rows::SpanRows::new(batch);
+        found.extend((0..rows.len()).map(|row| rows.trace_id(row).0[0]));
+    }
+    found.sort_unstable();
+    found
+}
+
+#[tokio::test]
+async fn a_linked_span_is_found_by_the_span_it_links_to_and_a_hub_is_counted_and_cut_unread() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    for is_sealed in [false, true] {
+        if is_sealed {
+            store.seal().await.expect("sealed");
+        } else {
+            for number in 1..=20 {
+                append_span(&store, linked_span(number, u64::from(number))).await;
+            }
+        }
+        let snapshot = store.snapshot();
+        let lookup = |term: &str, groups_max| {
+            let mut stats = ScanStats::default();
+            let terms = [term.to_owned()];
+            let all = &TimeRange::ALL;
+            let rows = snapshot.lookup_newest(Signal::Traces, all, &terms, groups_max, &mut stats);
+            (traces_of(&rows.expect("readable")), stats.groups_left_out)
+        };
+        let (trace, span) = ("aa".repeat(16), "03".repeat(8));
+        assert_eq!(lookup(&format!("link={trace}"), 100).0.len(), 20, "sealed: {is_sealed}");
+        assert_eq!(lookup(&format!("link={trace}/{span}"), 100).0, [3], "sealed: {is_sealed}");
+        let (newest, left_out) = lookup("user_id=u-7", 5);
+        assert_eq!((newest.len(), left_out), (5, 15), "sealed: {is_sealed}");
+        if is_sealed {
+            assert_eq!(newest, [1, 2, 3, 4, 5], "the last minutes of a segment");
+        }
+        let mut stats = ScanStats::default();
+        let (all, term) = (&TimeRange::ALL, "user_id=u-7");
+        assert_eq!(snapshot.count_groups(Signal::Traces, all, term, 100, &mut stats), 20);
+        assert_eq!(snapshot.count_groups(Signal::Traces, all, "user_id=u-8", 100, &mut stats), 0);
+        let traces = snapshot.count_traces(Signal::Traces, all, term, 100, &mut stats);
+        assert_eq!(traces.expect("readable"), 20);
+        let kinds = ["user_id", "user", "order_id"];
+        let counts = snapshot.count_values(&kinds, all, &mut stats, &mut || ControlFlow::Continue(()));
+        let counts = counts.expect("readable");
+        assert_eq!(counts[0].values_in_spans, 1);
+        assert_eq!(counts[0].example.as_deref(), Some("user_id=u-7"));
+        assert_eq!((counts[1].values_in_spans, counts[2].values_in_spans), (0, 0), "only whole kinds count");
+    }
+    store.close().await.expect("closed");
+}
