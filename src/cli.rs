@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
-use crate::{demo, import, serve, store, ui};
+use crate::{demo, ids, import, serve, store, ui, whereabouts};
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
 ///
@@ -33,6 +33,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h"
     )]
     Trace(TraceArgs),
+    /// List the id kinds, or show which ids and traces hang together with one id, and by what evidence
+    #[command(after_help = ids::EXAMPLES)]
+    Ids(ids::IdsArgs),
+    /// Show the messages one ID travelled in, and how far each consumer group is with them
+    #[command(
+        after_help = "Examples:\n  silmari where ORD-4711\n  silmari where kafka_record=orders/3@88123"
+    )]
+    Where(whereabouts::WhereArgs),
     /// Search log records, or follow them as they arrive
     #[command(
         after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f"

@@ -29,6 +29,9 @@ pub(crate) struct Config {
     pub(crate) rules: RulesConfig,
     /// Boards.
     pub(crate) boards: BoardsConfig,
+    /// A read-only tap on business topics of Kafka. Default: not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kafka_tap: Option<collector::settings::KafkaTap>,
 }
 
 /// How rows get from memory to disk.

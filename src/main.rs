@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod ids;
 mod import;
 mod logs;
 mod metrics;
@@ -17,6 +18,7 @@ mod sql;
 mod store;
 mod trace;
 mod ui;
+mod whereabouts;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Serve(arguments)) => serve::run(arguments).await,
         Some(Command::Demo(arguments)) => demo::run(arguments).await,
         Some(Command::Trace(arguments)) => trace::run(&server, arguments).await,
+        Some(Command::Ids(arguments)) => ids::run(&server, arguments).await,
+        Some(Command::Where(arguments)) => whereabouts::run(&server, arguments).await,
         Some(Command::Logs(arguments)) => logs::run(&server, arguments).await,
         Some(Command::Services(arguments)) => services::run(&server, arguments).await,
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,

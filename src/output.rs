@@ -55,6 +55,29 @@ pub(crate) fn progress(text: &str) {
     drop(write!(error, "\r\x1b[K{text}").and_then(|()| error.flush()));
 }
 
+/// Text from outside without the signs that a terminal acts on.
+pub(crate) fn clean(text: &str) -> String {
+    let is_acted_on = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_acted_on(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The signs of our own drawings in ASCII; others as `?`.
+pub(crate) fn ascii(text: &str) -> String {
+    let plain = |c: char| match c {
+        '├' | '└' => '+',
+        '─' | '—' => '-',
+        '│' => '|',
+        '·' => '.',
+        '×' => 'x',
+        c if c.is_ascii() => c,
+        _ => '?',
+    };
+    text.chars().map(plain).collect()
+}
+
 fn ignore_closed(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         // The reader of a pipe has seen enough: `silmari logs … | head`.

@@ -116,6 +116,7 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
     config.collector.otlp_http = arguments.otlp_http.unwrap_or(config.collector.otlp_http);
     config.ids.file = arguments.ids.or(config.ids.file);
     config.rules.paths.extend(arguments.rules);
+    config.collector.kafka_tap = config.kafka_tap.take();
     if !config.api.listen.ip().is_loopback() && !config.collector.insecure_allow_plaintext {
         return Err(Failure::usage(format!(
             "the query API on {} would be open to other machines without a password: listen on 127.0.0.1, or set \
@@ -133,11 +134,7 @@ async fn build_store(
 ) -> Result<Arc<Store>, Failure> {
     let ids = match &config.ids.file {
         None => IdRules::default(),
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-            IdRules::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
-        }
+        Some(file) => crate::ids::load(file)?,
     };
     let settings = storage::Settings {
         seal_rows: config.store.seal_rows,

@@ -7,7 +7,7 @@ use fixtures::ledger::LedgerEntry;
 use fixtures::server::TestServer;
 use fixtures::shop::{Shop, ShopSettings};
 use model::{SystemClock, TimeRange};
-use query_api::{Client, Journey, RowKind};
+use query_api::{Client, GroupState, IdGraph, Journey, NodeKind, RowKind, WhereAnswer};
 
 use crate::support::{agent, eventually, server};
 
@@ -108,6 +108,51 @@ fn compare(entry: &LedgerEntry, journey: &Journey) -> Result<(), String> {
     compare_logs(entry, journey)
 }
 
+/// The graph holds the purchase's traces and messages and no others, and evidence for every edge.
+fn compare_graph(entry: &LedgerEntry, graph: &IdGraph) -> Result<(), String> {
+    let of_kind = |kind: NodeKind| -> BTreeSet<String> {
+        let nodes = graph.nodes.iter().filter(|node| node.kind == kind);
+        nodes.map(|node| node.term.value.clone()).collect()
+    };
+    let told: BTreeSet<String> = entry.traces.iter().map(ToString::to_string).collect();
+    if of_kind(NodeKind::Trace) != told {
+        return Err(format!(
+            "{}: traces {told:?}, the graph has {:?}",
+            entry.order,
+            of_kind(NodeKind::Trace)
+        ));
+    }
+    if of_kind(NodeKind::Message) != told_messages(entry) {
+        return Err(format!("{}: the graph has messages {:?}", entry.order, of_kind(NodeKind::Message)));
+    }
+    match graph.edges.iter().find(|edge| edge.evidence.is_empty()) {
+        Some(edge) => Err(format!("{}: no evidence for {edge:?}", entry.order)),
+        None => Ok(()),
+    }
+}
+
+/// Every message is placed, and consumed by the groups that consumed it.
+fn compare_place(entry: &LedgerEntry, place: &WhereAnswer) -> Result<(), String> {
+    let told: BTreeSet<(String, Vec<String>)> = entry
+        .messages
+        .iter()
+        .map(|sent| (format!("{}/{}@{}", sent.topic, sent.partition, sent.offset), sent.consumed_by.clone()))
+        .collect();
+    let consumed = |of: &query_api::MessageWhere| -> Vec<String> {
+        let past = |group: &&query_api::GroupProgress| matches!(group.state, GroupState::Consumed { .. });
+        let mut groups: Vec<String> =
+            of.groups.iter().filter(past).map(|group| group.group.clone()).collect();
+        groups.sort();
+        groups
+    };
+    let found = place
+        .messages
+        .iter()
+        .map(|of| (format!("{}/{}@{}", of.topic, of.partition, of.offset), consumed(of)));
+    let found: BTreeSet<_> = found.collect();
+    if found == told { Ok(()) } else { Err(format!("{}: placed {found:?}, told {told:?}", entry.order)) }
+}
+
 /// Every purchase by its order number: exactly what the ledger says.
 async fn check_all(client: &Client, ledger: &[LedgerEntry]) -> Result<(), String> {
     for entry in ledger {
@@ -118,6 +163,10 @@ async fn check_all(client: &Client, ledger: &[LedgerEntry]) -> Result<(), String
         };
         let journey = client.journey(id, last_hour()).await.map_err(|error| format!("{id}: {error}"))?;
         compare(entry, &journey)?;
+        let graph = client.id_graph(id, last_hour(), &[]).await.map_err(|error| format!("{id}: {error}"))?;
+        compare_graph(entry, &graph)?;
+        let place = client.whereabouts(id, last_hour()).await.map_err(|error| format!("{id}: {error}"))?;
+        compare_place(entry, &place)?;
         let spent: i64 = journey.time_spent.iter().map(|spent| spent.duration_nano).sum();
         if spent != journey.duration_nano {
             return Err(format!("{id}: {spent} ns are explained of {}", journey.duration_nano));

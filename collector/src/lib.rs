@@ -7,7 +7,8 @@
 //! OTLP/gRPC ─┐
 //! OTLP/HTTP ─┤ receiver ─► admission ─► pipeline ─► Store::decode ─► Store::append ─► answer
 //! POST /log ─┤ protocol     bytes in     JSON to                      fdatasync
-//! Kafka ─────┘ shell        flight       protobuf
+//! Kafka ─────┤ shell        flight       protobuf
+//! Kafka tap ─┘
 //! ```
 //!
 //! Invariants: success is answered only after fdatasync; overload is refused before the body is read and
@@ -61,12 +62,15 @@ impl Collector {
     /// consent, or the Kafka settings are wrong. Nothing listens then.
     pub async fn start(settings: Settings, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         settings.check()?;
-        let pipeline = Pipeline::new(settings.limits.clone(), store, clock);
+        let pipeline = Pipeline::new(settings.limits.clone(), Arc::clone(&store), Arc::clone(&clock));
         let shutdown = Shutdown::new();
         let (grpc, otlp_grpc_addr) = server::bind("otlp_grpc", settings.otlp_grpc).await?;
         let (http, otlp_http_addr) = server::bind("otlp_http", settings.otlp_http).await?;
         if let Some(kafka) = &settings.kafka {
             receiver::kafka::start(kafka, &pipeline, &shutdown)?;
+        }
+        if let Some(tap) = &settings.kafka_tap {
+            receiver::kafka_tap::start(tap, &pipeline, (&store, &clock), &shutdown)?;
         }
         let connections = Arc::new(settings.connections);
         let router = receiver::otlp_grpc::router(&pipeline, &connections);

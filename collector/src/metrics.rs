@@ -25,11 +25,13 @@ pub enum Source {
     Log,
     /// OTLP from a Kafka topic.
     Kafka,
+    /// Headers and offsets of business topics.
+    KafkaTap,
 }
 
 impl Source {
     /// All sources.
-    pub const ALL: [Self; 4] = [Self::OtlpGrpc, Self::OtlpHttp, Self::Log, Self::Kafka];
+    pub const ALL: [Self; 5] = [Self::OtlpGrpc, Self::OtlpHttp, Self::Log, Self::Kafka, Self::KafkaTap];
 
     /// The label in metrics.
     pub const fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Source {
             Self::OtlpHttp => "otlp_http",
             Self::Log => "log",
             Self::Kafka => "kafka",
+            Self::KafkaTap => "kafka_tap",
         }
     }
 }

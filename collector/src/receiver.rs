@@ -7,6 +7,7 @@ mod cors;
 mod hello;
 pub(crate) mod http;
 pub(crate) mod kafka;
+pub(crate) mod kafka_tap;
 pub(crate) mod log;
 pub(crate) mod otlp_grpc;
 mod otlp_http;

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+mod kafka_tap;
+
+pub use kafka_tap::KafkaTap;
+pub(crate) use kafka_tap::TapStart;
+
 /// How the collector listens, and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +36,9 @@ pub struct Settings {
     /// Take OTLP from Kafka. Default: not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka: Option<Kafka>,
+    /// The header tap: a section of its own, `[kafka_tap]`.
+    #[serde(skip)]
+    pub kafka_tap: Option<KafkaTap>,
 }
 
 /// What one request may cost, and all of them together. Sizes are texts such as `64MiB`.
@@ -165,6 +173,7 @@ impl Default for Settings {
             limits: Limits::default(),
             connections: Connections::default(),
             kafka: None,
+            kafka_tap: None,
         }
     }
 }

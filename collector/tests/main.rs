@@ -5,6 +5,7 @@ mod connections;
 mod grpc;
 mod http;
 mod kafka;
+mod kafka_tap;
 mod limits;
 mod log;
 mod positions;

@@ -16,14 +16,14 @@
 //! overflows the stack; the answer depends on the rows and the snapshot's time alone.
 
 mod assemble;
-mod closure;
-mod cuts;
+pub(crate) mod closure;
+pub(crate) mod cuts;
 mod evidence;
 mod forest;
 mod layout;
 mod messages;
 mod outcome;
-mod records;
+pub(crate) mod records;
 mod rows;
 mod survey;
 mod time_spent;
@@ -55,11 +55,13 @@ pub struct Limits {
     pub events: usize,
     /// Ids that are followed, and ids that are listed. Default 10,000.
     pub ids: usize,
+    /// Traces an id may hang on to be followed, in place of what `ids.yaml` says of its kind. Default: not set.
+    pub degree: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { hops: 8, traces: 200, spans: 100_000, logs: 20_000, events: 20_000, ids: 10_000 }
+        Self { hops: 8, traces: 200, spans: 100_000, logs: 20_000, events: 20_000, ids: 10_000, degree: None }
     }
 }
 
@@ -77,6 +79,9 @@ pub enum Error {
     /// The store could not be read.
     #[error("the store could not be read")]
     Store(#[source] storage::Error),
+    /// The offsets of consumer groups could not be read.
+    #[error("the offsets of consumer groups could not be read: {0}")]
+    Offsets(String),
 }
 
 /// Everything that `id` reaches within `range`. Blocking: call off the async threads.

@@ -6,7 +6,8 @@
 //! ```text
 //! HTTP ─► http (routes, limits) ─┬─► search ─► logs        ┐
 //!                                ├─► services              │
-//!                                ├─► journey               ├─► Snapshot = head + segments
+//!                                ├─► journey, identity     ├─► Snapshot = head + segments
+//!                                ├─► whereabouts           │
 //!                                ├─► promql                │
 //!                                └─► sql (DataFusion)      ┘
 //! ```
@@ -17,6 +18,7 @@
 mod boards;
 mod engine;
 pub mod http;
+pub mod identity;
 pub mod journey;
 pub mod limits;
 pub mod logs;
@@ -29,6 +31,7 @@ pub mod services;
 pub mod sql;
 #[cfg(test)]
 mod testing;
+pub mod whereabouts;
 
 pub use engine::Engine;
 pub use rule_source::{SnapshotLogCounter, StoreSource};

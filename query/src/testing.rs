@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
+    AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
     number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -53,6 +53,7 @@ pub(crate) struct TestSpan<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TestLog<'a> {
     pub(crate) service: &'a str,
+    pub(crate) event: &'a str,
     pub(crate) severity: i32,
     pub(crate) level: &'a str,
     pub(crate) body: &'a str,
@@ -123,6 +124,20 @@ impl TestStore {
         self.append(Signal::Logs, request.encode_to_vec()).await;
     }
 
+    /// One point of a gauge.
+    pub(crate) async fn gauge(&self, name: &str, attributes: &[(&str, &str)], time: i64, value: i64) {
+        let point = NumberDataPoint {
+            time_unix_nano: at(time),
+            attributes: attributes.iter().map(key_value).collect(),
+            value: Some(number_data_point::Value::AsInt(value)),
+            ..NumberDataPoint::default()
+        };
+        let gauge = Gauge { data_points: vec![point] };
+        let metric =
+            Metric { name: name.to_owned(), data: Some(metric::Data::Gauge(gauge)), ..Metric::default() };
+        self.metric("kafka", metric).await;
+    }
+
     /// One point of a cumulative, monotonic sum.
     pub(crate) async fn counter(&self, service: &str, name: &str, time: i64, value: i64) {
         let point = NumberDataPoint {
@@ -138,6 +153,10 @@ impl TestStore {
         };
         let metric =
             Metric { name: name.to_owned(), data: Some(metric::Data::Sum(sum)), ..Metric::default() };
+        self.metric(service, metric).await;
+    }
+
+    async fn metric(&self, service: &str, metric: Metric) {
         let resource_metrics = ResourceMetrics {
             resource: resource(service),
             scope_metrics: vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }],
@@ -177,6 +196,7 @@ fn otlp_log(of: &TestLog<'_>) -> LogRecord {
         body: Some(AnyValue { value: Some(any_value::Value::StringValue(of.body.to_owned())) }),
         attributes: of.attributes.iter().map(key_value).collect(),
         trace_id: of.trace.map(trace_bytes).unwrap_or_default(),
+        event_name: of.event.to_owned(),
         ..LogRecord::default()
     }
 }

@@ -188,6 +188,7 @@ impl Objects<'_> {
             body: &line.body,
             trace_id: line.trace_id,
             span_id: line.span_id,
+            event_name: "",
         };
         let attributes = line.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let service = line.service.as_deref().filter(|name| !name.is_empty()).unwrap_or(self.service);

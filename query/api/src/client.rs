@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::{
-    AlertsAnswer, ErrorAnswer, ErrorBody, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData,
-    ServicesAnswer, SqlAnswer, SqlRequest,
+    AlertsAnswer, ErrorAnswer, ErrorBody, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer,
+    MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
 };
 
 /// Why a request has no answer.
@@ -80,6 +80,37 @@ impl Client {
     /// `Refused` with code `not_found` when nothing carries the id.
     pub async fn journey(&self, id: &str, range: TimeRange) -> Result<Journey, ClientError> {
         self.get("/api/v1/journey", &[("id", id.to_owned())], Some(range)).await
+    }
+
+    /// The id kinds and how many values of each were found within `range`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn ids(&self, range: TimeRange) -> Result<IdKindsAnswer, ClientError> {
+        self.get("/api/v1/ids", &[], Some(range)).await
+    }
+
+    /// What `id` hangs together with. `limits` are the parameters `hops`, `degree`, `nodes` and `rows`.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries the id.
+    pub async fn id_graph(
+        &self,
+        id: &str,
+        range: TimeRange,
+        limits: &[(&str, usize)],
+    ) -> Result<IdGraph, ClientError> {
+        let mut parameters = vec![("id", id.to_owned())];
+        parameters.extend(limits.iter().map(|(name, value)| (*name, value.to_string())));
+        self.get("/api/v1/ids/graph", &parameters, Some(range)).await
+    }
+
+    /// The messages `id` travelled in, and how far each consumer group is with them.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries the id.
+    pub async fn whereabouts(&self, id: &str, range: TimeRange) -> Result<WhereAnswer, ClientError> {
+        self.get("/api/v1/where", &[("id", id.to_owned())], Some(range)).await
     }
 
     /// The latest `limit` log records that match `query`.

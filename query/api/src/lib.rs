@@ -11,15 +11,20 @@ pub mod alerts;
 pub mod boards;
 pub mod client;
 pub mod common;
+pub mod identity;
 pub mod journey;
 pub mod logs;
 pub mod metrics;
 pub mod services;
 pub mod sql;
+pub mod whereabouts;
 
 pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
 pub use client::{Client, ClientError};
 pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};
+pub use identity::{
+    EdgeEvidence, EdgeKind, IdEdge, IdGraph, IdKindRow, IdKindsAnswer, IdNode, NodeKind, RecordRef,
+};
 pub use journey::{
     Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace,
     RowKind, TimeClass, TimeSpent,
@@ -28,3 +33,4 @@ pub use logs::{Facet, FacetValue, LogBucket, LogRecord, LogsAnswer};
 pub use metrics::{MetricsAnswer, MetricsData, MetricsResult, Sample, Series};
 pub use services::{Health, QueueRow, ServiceRow, ServicesAnswer};
 pub use sql::{SqlAnswer, SqlColumn, SqlRequest};
+pub use whereabouts::{GroupProgress, GroupState, MessageWhere, WhereAnswer};

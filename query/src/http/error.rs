@@ -121,6 +121,7 @@ impl From<journey::Error> for ApiError {
                     .with_hint("ask for a longer time range with `from`, or name the kind: order_id=ORD-4711")
             }
             journey::Error::Store(error) => error.into(),
+            journey::Error::Offsets(_) => Self::internal(error),
         }
     }
 }

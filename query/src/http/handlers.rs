@@ -17,7 +17,8 @@ use query_api::{QueryStats, SqlRequest};
 use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
-use crate::{journey, logs, search, services, sql};
+use crate::identity::{self, GraphLimits};
+use crate::{journey, logs, search, services, sql, whereabouts};
 use model::text::nearest;
 
 /// How far back a journey is looked for when `from` is not given.
@@ -61,6 +62,60 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
         let mut found = journey::find(&snapshot, &engine.ids, &id, range, &engine.limits.journey)?;
         elapsed(&mut found.stats, &*engine.clock, start);
         Ok(found)
+    })
+    .await
+}
+
+pub(super) async fn ids(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::RANGE)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
+    app.json(move |engine, cancel| {
+        let mut answer = identity::kinds(&engine.store.snapshot(), &engine.ids, range, cancel)?;
+        elapsed(&mut answer.stats, &*engine.clock, start);
+        Ok(answer)
+    })
+    .await
+}
+
+pub(super) async fn ids_graph(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::IDS_GRAPH)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
+    let id = params.required("id")?.to_owned();
+    let limits = graph_limits(&params)?;
+    app.json(move |engine, cancel| {
+        let snapshot = engine.store.snapshot();
+        let mut graph = identity::graph(&snapshot, &engine.ids, &id, range, &limits, cancel)?;
+        elapsed(&mut graph.stats, &*engine.clock, start);
+        Ok(graph)
+    })
+    .await
+}
+
+fn graph_limits(params: &Params) -> Result<GraphLimits, ApiError> {
+    let default = GraphLimits::default();
+    let at_most = |name: &str, default: usize, most: usize| match params.number(name)?.unwrap_or(default) {
+        given if given > most => Err(ApiError::limit(format!("`{name}` is {given}, {most} at most"))),
+        given => Ok(given.max(1)),
+    };
+    Ok(GraphLimits {
+        hops: at_most("hops", default.hops, 100)?,
+        degree: params.number("degree")?,
+        nodes: at_most("nodes", default.nodes, GraphLimits::NODES_MAX)?,
+        rows: at_most("rows", default.rows, GraphLimits::ROWS_MAX)?,
+    })
+}
+
+pub(super) async fn whereabouts(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::JOURNEY)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
+    let id = params.required("id")?.to_owned();
+    app.json(move |engine, cancel| {
+        let mut answer = whereabouts::find(&engine.store.snapshot(), &engine.ids, &id, range, cancel)?;
+        elapsed(&mut answer.stats, &*engine.clock, start);
+        Ok(answer)
     })
     .await
 }

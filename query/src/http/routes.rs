@@ -2,7 +2,8 @@
 
 use axum::routing::{MethodRouter, get, post};
 use query_api::{
-    AlertsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest,
+    AlertsAnswer, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer,
+    SqlAnswer, SqlRequest, WhereAnswer,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -34,6 +35,21 @@ const SEARCH: Param = optional("query", "A search, see docs/reference/search.md.
 
 pub(super) const JOURNEY: &[Param] =
     &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO];
+pub(super) const IDS_GRAPH: &[Param] = &[
+    required(
+        "id",
+        "An id of any kind, bare (`ORD-4711`) or as `kind=value`; `link=<trace>/<span>` for what links to a span.",
+    ),
+    FROM,
+    TO,
+    optional("hops", "Steps from the id to search. 8 unless told."),
+    optional(
+        "degree",
+        "Traces an id may hang on to be searched through. What `ids.yaml` says of its kind unless told.",
+    ),
+    optional("nodes", "Nodes to draw at most. 400 unless told, 20,000 at most."),
+    optional("rows", "Spans, and log records, to read at most. 20,000 unless told, 200,000 at most."),
+];
 pub(super) const LOGS: &[Param] =
     &[SEARCH, FROM, TO, optional("limit", "Records to return at most, the latest. 200 unless told.")];
 pub(super) const LOGS_TAIL: &[Param] = &[SEARCH];
@@ -137,6 +153,33 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<Journey>),
         handlers: || get(handlers::journey),
+    },
+    Route {
+        path: "/api/v1/ids",
+        methods: GET,
+        about: "The id kinds, and how many values of each were found. 24 hours unless told.",
+        params: RANGE,
+        body: None,
+        answer: Answer::Json(of::<IdKindsAnswer>),
+        handlers: || get(handlers::ids),
+    },
+    Route {
+        path: "/api/v1/ids/graph",
+        methods: GET,
+        about: "Which ids, traces and messages hang together with one id, and by what evidence. 404 as for a journey.",
+        params: IDS_GRAPH,
+        body: None,
+        answer: Answer::Json(of::<IdGraph>),
+        handlers: || get(handlers::ids_graph),
+    },
+    Route {
+        path: "/api/v1/where",
+        methods: GET,
+        about: "The messages one id travelled in, and how far each consumer group is with them. 404 as for a journey.",
+        params: JOURNEY,
+        body: None,
+        answer: Answer::Json(of::<WhereAnswer>),
+        handlers: || get(handlers::whereabouts),
     },
     Route {
         path: "/api/v1/logs",

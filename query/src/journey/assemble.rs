@@ -30,7 +30,8 @@ pub(crate) struct Question {
 
 /// Puts the journey together.
 pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) -> Journey {
-    let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete } = closure;
+    let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete, .. } =
+        closure;
     clamp_times(&mut spans, &mut logs);
     let forest = Forest::new(&spans, &logs);
     let messages = messages::find(&spans, is_complete.then_some(question.until));

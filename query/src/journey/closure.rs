@@ -8,23 +8,26 @@
 //!
 //! Invariants: a trace joins when any of its spans or log records carries a term that is followed; an
 //! id whose kind does not join, or that hangs on more traces than its kind allows, is named and not
-//! followed, except the id that was asked for; every limit that bites is a [`Cut`]; the order in which
-//! the store gives rows does not matter.
+//! followed, except the id that was asked for; records that lie further apart than an id's `max_age` do not
+//! join over it; how many traces an id hangs on is counted before any of its rows is read, so that a hub
+//! costs what a rare id costs; every limit that bites is a [`Cut`]; the order in which the store gives rows
+//! does not matter.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
-use model::ids::KAFKA_RECORD;
-use model::{IdRules, IdTerm, TraceId, UnixNano};
+use model::ids::{MESSAGE_KINDS, TRACE_ID};
+use model::{IdRules, IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::Cut;
 
 use super::Limits;
-use super::cuts::{Bound, LeftOut, Refusal, Refused, limit_cuts};
+use super::cuts::{Bound, LeftOut, Refusal, Refused, RefusedId, limit_cuts};
 use super::records::{LogRecord, Records, Rows, SpanRecord};
 use super::survey::{Found, Survey, Term, TermSort, Untraced, trace_term};
 
-/// Kinds whose values name one message.
-const MESSAGE_KINDS: [&str; 2] = ["message_id", KAFKA_RECORD];
+/// Groups (a trace within a minute) that are read for each trace there is room for.
+const GROUPS_PER_TRACE: usize = 4;
 
 /// All that one id reaches.
 pub(crate) struct Closure {
@@ -39,6 +42,8 @@ pub(crate) struct Closure {
     /// By time.
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) cuts: Vec<Cut>,
+    /// Ids that were found and not followed.
+    pub(crate) refused: Vec<RefusedId>,
     /// Whether no limit on hops, traces, spans or ids left anything out.
     pub(crate) is_complete: bool,
 }
@@ -71,9 +76,10 @@ impl How {
     fn by(term: &Term) -> Self {
         match (term.is_asked, term.sort, term.origin) {
             (true, ..) => Self::Asked(term.text.clone()),
-            (_, TermSort::LinksTo(trace), _) => Self::LinksTo(trace),
+            (_, TermSort::LinksTo(trace) | TermSort::LinksToSpan(trace, _), _) => Self::LinksTo(trace),
             (_, TermSort::Trace(_), Some(origin)) => Self::LinkedFrom(origin),
             (_, TermSort::Id { is_message: true, .. }, _) => Self::Message(term.text.clone()),
+            (_, TermSort::Named(_), _) => Self::Shared(term.text.clone()),
             _ => Self::Shared(term.text.clone()),
         }
     }
@@ -90,6 +96,11 @@ pub(crate) fn close<R: Records>(
     let mut terms: Vec<Term> = asked.iter().map(|term| search.asked(term)).collect();
     let mut hops = 0;
     while !terms.is_empty() {
+        if records.is_cancelled() {
+            search.left_out.terms = terms.len();
+            search.left_out.is_cancelled = true;
+            break;
+        }
         if let Some(bound) = search.bound(hops) {
             search.left_out.terms = terms.len();
             search.left_out.bound = Some(bound);
@@ -121,6 +132,7 @@ impl<'a> Search<'a> {
             spans: Vec::new(),
             logs: Vec::new(),
             cuts: Vec::new(),
+            refused: Vec::new(),
             is_complete: true,
         };
         let (seen, refused, left_out) = (HashSet::new(), BTreeMap::new(), LeftOut::default());
@@ -130,11 +142,14 @@ impl<'a> Search<'a> {
     fn asked(&mut self, term: &IdTerm) -> Term {
         let text = term.to_string();
         self.seen.insert(text.clone());
-        let sort = match term.trace_id() {
-            Some(trace) => TermSort::Trace(trace),
-            None => TermSort::Id { is_message: is_message(&term.kind), max_fanout: usize::MAX },
+        let sort = match (term.trace_id(), term.link_target()) {
+            (Some(trace), _) => TermSort::Trace(trace),
+            // Whoever asks for the spans that link to a trace has that trace in mind.
+            (None, Some((trace, None))) => TermSort::LinksTo(trace),
+            (None, Some((trace, Some(span)))) => TermSort::LinksToSpan(trace, span),
+            (None, None) => TermSort::Id { is_message: is_message(&term.kind), max_fanout: usize::MAX },
         };
-        Term { text, sort, origin: None, is_asked: true }
+        Term { text, sort, origin: None, is_asked: true, window: TimeRange::ALL }
     }
 
     fn bound(&self, hops: usize) -> Option<Bound> {
@@ -149,11 +164,13 @@ impl<'a> Search<'a> {
 
     /// One step: the terms of the next one.
     fn hop<R: Records>(&mut self, records: &mut R, terms: Vec<Term>) -> Result<Vec<Term>, storage::Error> {
+        let terms = self.without_hubs(records, terms)?;
         let texts: Vec<String> = terms.iter().map(|term| term.text.clone()).collect();
         let logs = records.logs(&texts)?;
         let mut survey = Survey::new(&terms, &self.closure.followed);
         survey.add(&records.spans(&texts)?);
         survey.add(&logs);
+        self.left_out.groups += records.limit_groups(None);
         let found = survey.into_found();
 
         let followed = self.follow(&terms, &found);
@@ -161,8 +178,39 @@ impl<'a> Search<'a> {
         let (first_span, first_log) = (self.closure.spans.len(), self.closure.logs.len());
         self.take_untraced(&logs, &found.untraced, &followed);
         drop(logs);
-        self.load(records, &accepted)?;
-        Ok(self.next_terms(first_span, first_log, &accepted))
+        let naming = self.load(records, &accepted)?;
+        Ok(self.next_terms((first_span, first_log), &accepted, &naming))
+    }
+
+    /// The terms whose rows are read: without those that hang on too many traces. An id that was asked for
+    /// and is such a hub is read as far as there is room for traces.
+    fn without_hubs<R: Records>(
+        &mut self,
+        records: &mut R,
+        terms: Vec<Term>,
+    ) -> Result<Vec<Term>, storage::Error> {
+        let mut kept = Vec::with_capacity(terms.len());
+        let mut has_asked_hub = false;
+        for term in terms {
+            let enough = match term.sort {
+                _ if term.is_asked => self.limits.traces,
+                TermSort::Id { max_fanout, .. } => max_fanout,
+                _ => usize::MAX,
+            };
+            let is_trace = matches!(term.sort, TermSort::Trace(_) | TermSort::Named(_));
+            let fanout = match is_trace || enough == usize::MAX {
+                true => 0,
+                false => records.fanout(&term.text, enough.saturating_add(1))?,
+            };
+            if fanout > enough && !term.is_asked {
+                self.refuse(&term.text, Refusal::TooManyTraces, fanout);
+                continue;
+            }
+            has_asked_hub |= fanout > enough;
+            kept.push(term);
+        }
+        records.limit_groups(has_asked_hub.then(|| self.limits.traces.saturating_mul(GROUPS_PER_TRACE)));
+        Ok(kept)
     }
 
     /// Which terms are followed; the others are noted as refused.
@@ -172,6 +220,9 @@ impl<'a> Search<'a> {
         for (at, term) in terms.iter().enumerate() {
             if term.is_asked && hits[at] {
                 self.closure.matched.extend(term.text.parse::<IdTerm>());
+            }
+            if found.too_old[at] > 0 {
+                self.refuse(&term.text, Refusal::TooOld, found.too_old[at]);
             }
             if let TermSort::Id { max_fanout, .. } = term.sort {
                 followed[at] = term.is_asked || fanout[at] <= max_fanout;
@@ -225,84 +276,128 @@ impl<'a> Search<'a> {
         self.closure.logs.extend(logs.take(&chosen));
     }
 
-    /// Reads the traces whole.
-    fn load<R: Records>(&mut self, records: &mut R, accepted: &[TraceId]) -> Result<(), storage::Error> {
+    /// Reads the traces whole. Gives the other traces whose records name one of them.
+    fn load<R: Records>(
+        &mut self,
+        records: &mut R,
+        accepted: &[TraceId],
+    ) -> Result<Vec<TraceId>, storage::Error> {
         if accepted.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let wanted: HashMap<String, TraceId> =
+            accepted.iter().map(|trace| (trace_term(*trace), *trace)).collect();
         let texts: Vec<String> = accepted.iter().map(|trace| trace_term(*trace)).collect();
-        let wanted: HashSet<TraceId> = accepted.iter().copied().collect();
 
         let spans = records.spans(&texts)?;
+        let mut members = Members::of(&spans, &wanted);
         let room = self.limits.spans.saturating_sub(self.closure.spans.len());
-        let (chosen, left_out) = earliest(rows_of(&spans, &wanted), room);
+        let (chosen, left_out) = earliest(members.rows, room);
         self.left_out.spans += left_out;
         self.closure.spans.extend(spans.take(&chosen));
         drop(spans);
 
         let logs = records.logs(&texts)?;
-        let rows = rows_of(&logs, &wanted);
-        self.take_logs(&logs, rows);
-        Ok(())
+        let of_logs = Members::of(&logs, &wanted);
+        self.take_logs(&logs, of_logs.rows);
+        self.closure.followed.extend(of_logs.untraced_names);
+        members.naming.extend(of_logs.naming);
+        members.naming.sort_unstable();
+        members.naming.dedup();
+        Ok(members.naming)
     }
 
     /// The terms that the rows read since `first_span` and `first_log` lead to.
-    fn next_terms(&mut self, first_span: usize, first_log: usize, accepted: &[TraceId]) -> Vec<Term> {
-        let mut next = Vec::new();
+    fn next_terms(
+        &mut self,
+        (first_span, first_log): (usize, usize),
+        accepted: &[TraceId],
+        naming: &[TraceId],
+    ) -> Vec<Term> {
+        let mut next = NextTerms::default();
         let mut spans = std::mem::take(&mut self.closure.spans);
         spans[first_span..].sort_by(by_start);
         for span in &spans[first_span..] {
-            span.ids.iter().for_each(|id| next.extend(self.offer_id(id, Some(span.trace_id))));
-            let links = span.links.iter().filter(|(trace, _)| *trace != span.trace_id);
-            next.extend(links.filter_map(|(trace, _)| self.offer(Term::trace(*trace, Some(span.trace_id)))));
+            let (origin, time) = (Some(span.trace_id), span.start);
+            span.ids.iter().for_each(|id| self.offer_id(id, origin, time, &mut next));
+            for (trace, _) in span.links.iter().filter(|(trace, _)| *trace != span.trace_id) {
+                self.offer(Term::trace(*trace, origin), &mut next);
+            }
         }
         self.closure.spans = spans;
         let mut logs = std::mem::take(&mut self.closure.logs);
         logs[first_log..].sort();
         for log in &logs[first_log..] {
-            log.ids.iter().for_each(|id| next.extend(self.offer_id(id, log.trace_id)));
+            log.ids.iter().for_each(|id| self.offer_id(id, log.trace_id, log.time, &mut next));
         }
         self.closure.logs = logs;
-        next.extend(accepted.iter().filter_map(|trace| self.offer(Term::links_to(*trace))));
-        next
+        for trace in accepted {
+            self.offer(Term::links_to(*trace), &mut next);
+        }
+        for trace in naming {
+            self.offer(Term::named(*trace, None), &mut next);
+        }
+        next.terms
     }
 
-    fn offer_id(&mut self, text: &str, origin: Option<TraceId>) -> Option<Term> {
-        if self.seen.contains(text) {
-            return None;
+    fn offer_id(&mut self, text: &str, origin: Option<TraceId>, time: UnixNano, next: &mut NextTerms) {
+        if let Some(at) = next.by_text.get(text) {
+            // Seen again within this step: what is near to this record joins as well.
+            let window = &mut next.terms[*at].window;
+            if let Some(max_age) = text.split_once('=').and_then(|(kind, _)| self.rules.kind(kind)?.max_age) {
+                let here = around(time, max_age);
+                *window = TimeRange { from: window.from.min(here.from), to: window.to.max(here.to) };
+            }
+            return;
         }
-        let (kind, _) = text.split_once('=')?;
+        if self.seen.contains(text) {
+            return;
+        }
+        let Some((kind, value)) = text.split_once('=') else { return };
+        if kind == TRACE_ID {
+            if let Some(trace) = TraceId::from_hex(value) {
+                self.offer(Term::named(trace, origin), next);
+            }
+            return;
+        }
         match self.rules.kind(kind) {
-            Some(rule) if rule.joins => {
-                let sort = TermSort::Id { is_message: is_message(kind), max_fanout: rule.max_fanout };
-                self.offer(Term { text: text.to_owned(), sort, origin, is_asked: false })
+            Some(rule) if rule.link => {
+                let max_fanout = self.limits.degree.unwrap_or(rule.max_fanout);
+                let sort = TermSort::Id { is_message: is_message(kind), max_fanout };
+                let window = rule.max_age.map_or(TimeRange::ALL, |max_age| around(time, max_age));
+                self.offer(Term { text: text.to_owned(), sort, origin, is_asked: false, window }, next);
             }
             rule => {
                 self.seen.insert(text.to_owned());
                 let why = if rule.is_some() { Refusal::DoesNotJoin } else { Refusal::UnknownKind };
                 self.refuse(text, why, 0);
-                None
             }
         }
     }
 
-    fn offer(&mut self, term: Term) -> Option<Term> {
+    fn offer(&mut self, term: Term, next: &mut NextTerms) {
         if !self.seen.insert(term.text.clone()) {
-            return None;
+            return;
         }
-        if let TermSort::Trace(trace) = term.sort
+        if let TermSort::Trace(trace) | TermSort::Named(trace) = term.sort
             && self.closure.traces.contains_key(&trace)
         {
-            return None;
+            return;
         }
         self.offered += 1;
-        let has_room = self.offered <= self.limits.ids;
-        self.left_out.ids += usize::from(!has_room);
-        has_room.then_some(term)
+        if self.offered > self.limits.ids {
+            self.left_out.ids += 1;
+            return;
+        }
+        next.by_text.insert(term.text.clone(), next.terms.len());
+        next.terms.push(term);
     }
 
     fn refuse(&mut self, text: &str, why: Refusal, fanout: usize) {
         let kind = text.split_once('=').map_or(text, |(kind, _)| kind);
+        if self.closure.refused.len() < self.limits.ids {
+            self.closure.refused.push(RefusedId { text: text.to_owned(), why, count: fanout });
+        }
         let fresh = || Refused { example: text.to_owned(), fanout, count: 0 };
         self.refused.entry((kind.to_owned(), why)).or_insert_with(fresh).count += 1;
     }
@@ -315,7 +410,8 @@ impl<'a> Search<'a> {
         self.closure.logs.sort();
 
         let left_out = &self.left_out;
-        self.closure.is_complete = left_out.terms + left_out.traces + left_out.spans + left_out.ids == 0;
+        let is_whole = left_out.terms + left_out.traces + left_out.spans + left_out.ids == 0;
+        self.closure.is_complete = is_whole && left_out.groups == 0;
         self.closure.cuts.extend(limit_cuts(left_out, self.limits));
         self.closure.cuts.extend(self.refused.iter().map(|((kind, why), refused)| refused.cut(kind, *why)));
         if twice > 0 {
@@ -335,14 +431,50 @@ fn is_message(kind: &str) -> bool {
     MESSAGE_KINDS.contains(&kind)
 }
 
-fn rows_of(rows: &impl Rows, wanted: &HashSet<TraceId>) -> Vec<(UnixNano, u32)> {
-    let mut found = Vec::new();
-    rows.visit(&mut |row, head| {
-        if head.trace_id.is_some_and(|trace| wanted.contains(&trace)) {
-            found.push((head.time, row));
-        }
-    });
-    found
+/// The terms of the next step, and where each of them is.
+#[derive(Default)]
+struct NextTerms {
+    terms: Vec<Term>,
+    by_text: HashMap<String, usize>,
+}
+
+/// The times at most `max_age` away from `time`.
+fn around(time: UnixNano, max_age: Duration) -> TimeRange {
+    let nanos = i64::try_from(max_age.as_nanos()).unwrap_or(i64::MAX);
+    TimeRange { from: UnixNano(time.0.saturating_sub(nanos)), to: UnixNano(time.0.saturating_add(nanos)) }
+}
+
+/// What belongs to wanted traces.
+struct Members {
+    /// Rows of these traces, and untraced rows that name one of them.
+    rows: Vec<(UnixNano, u32)>,
+    /// Other traces with a record that names one of them.
+    naming: Vec<TraceId>,
+    /// The terms under which untraced rows name them.
+    untraced_names: Vec<String>,
+}
+
+impl Members {
+    /// `wanted` are traces by their terms.
+    fn of(rows: &impl Rows, wanted: &HashMap<String, TraceId>) -> Self {
+        let traces: HashSet<TraceId> = wanted.values().copied().collect();
+        let mut members = Self { rows: Vec::new(), naming: Vec::new(), untraced_names: Vec::new() };
+        rows.visit(&mut |row, head| {
+            if head.trace_id.is_some_and(|trace| traces.contains(&trace)) {
+                members.rows.push((head.time, row));
+                return;
+            }
+            let Some(name) = head.ids.iter().find(|id| wanted.contains_key(**id)) else { return };
+            match head.trace_id {
+                Some(trace) => members.naming.push(trace),
+                None => {
+                    members.rows.push((head.time, row));
+                    members.untraced_names.push((*name).to_owned());
+                }
+            }
+        });
+        members
+    }
 }
 
 /// The numbers of the `room` earliest rows, ascending, and how many are left out.

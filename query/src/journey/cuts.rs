@@ -12,9 +12,12 @@ pub(crate) struct LeftOut {
     pub(crate) terms: usize,
     pub(crate) bound: Option<Bound>,
     pub(crate) traces: usize,
+    /// Groups of the id that was asked for (a trace within a minute, or a single record) that were not read.
+    pub(crate) groups: u64,
     pub(crate) spans: usize,
     pub(crate) logs: usize,
     pub(crate) ids: usize,
+    pub(crate) is_cancelled: bool,
 }
 
 /// What ends a search early.
@@ -23,6 +26,16 @@ pub(crate) enum Bound {
     Hops,
     Traces,
     Spans,
+}
+
+/// An id that was not followed, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedId {
+    /// `kind=value`.
+    pub(crate) text: String,
+    pub(crate) why: Refusal,
+    /// Traces it hangs on, or records that lie too far away; 0 where that was not counted.
+    pub(crate) count: usize,
 }
 
 /// Ids of one kind that were not followed, for one reason.
@@ -38,6 +51,7 @@ pub(crate) enum Refusal {
     DoesNotJoin,
     UnknownKind,
     TooManyTraces,
+    TooOld,
 }
 
 /// The cuts of the limits that bit.
@@ -54,8 +68,13 @@ pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
         0 => "whether there are more was not searched".to_owned(),
         count => format!("{count} {of} are left out"),
     };
-    let what = format!("cut at {} traces; {}", limits.traces, rest(left_out.traces, "older ones"));
-    cut(left_out.traces > 0 || is_bound(Bound::Traces), "traces", what);
+    let what = match left_out.groups {
+        0 => format!("cut at {} traces; {}", limits.traces, rest(left_out.traces, "older ones")),
+        groups => {
+            format!("cut at the newest {} traces; about {groups} older ones are not read", limits.traces)
+        }
+    };
+    cut(left_out.traces > 0 || left_out.groups > 0 || is_bound(Bound::Traces), "traces", what);
     let what = format!("cut after {} hops; {} ids and links are not followed", limits.hops, left_out.terms);
     cut(is_bound(Bound::Hops), "hops", what);
     let what = format!("cut at {} spans; {}", limits.spans, rest(left_out.spans, "later ones"));
@@ -64,6 +83,14 @@ pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
     cut(left_out.logs > 0, "logs", what);
     let what = format!("followed {} ids and links; {} are left out", limits.ids, left_out.ids);
     cut(left_out.ids > 0, "ids", what);
+    if left_out.is_cancelled {
+        let what = "the search was given up before its end".to_owned();
+        cuts.push(Cut {
+            what,
+            limit: "timeout".to_owned(),
+            hint: Some("ask for a shorter time range".to_owned()),
+        });
+    }
     cuts
 }
 
@@ -78,7 +105,7 @@ impl Refused {
         let (what, limit) = match why {
             Refusal::DoesNotJoin => (
                 format!("{example}{others} is shown and not followed: {kind} does not join"),
-                format!("ids.yaml {kind}.joins"),
+                format!("ids.yaml {kind}.link"),
             ),
             Refusal::UnknownKind => (
                 format!("{example}{others} is shown and not followed: {kind} is no configured kind"),
@@ -87,6 +114,10 @@ impl Refused {
             Refusal::TooManyTraces => (
                 format!("{example}{others} is shown and not followed: it hangs on {} traces", self.fanout),
                 format!("ids.yaml {kind}.max_fanout"),
+            ),
+            Refusal::TooOld => (
+                format!("{example}{others}: {} records that share it lie too far away in time", self.fanout),
+                format!("ids.yaml {kind}.max_age"),
             ),
         };
         Cut { what, limit, hint: Some(format!("search for {example} to see all it reaches")) }

@@ -11,6 +11,8 @@ use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 use storage::rows::{LogRows, SpanRows};
 use storage::{ScanStats, Snapshot};
 
+use crate::limits::Cancel;
+
 /// Attributes by key.
 pub(crate) type Attributes = BTreeMap<String, String>;
 
@@ -94,6 +96,23 @@ pub(crate) trait Records {
 
     fn spans(&mut self, terms: &[String]) -> Result<Self::Spans, storage::Error>;
     fn logs(&mut self, terms: &[String]) -> Result<Self::Logs, storage::Error>;
+
+    /// On how many traces a term hangs, told without reading its rows; counting may end at `enough`. 0 where
+    /// that is not known: the rows tell then.
+    fn fanout(&mut self, _term: &str, _enough: usize) -> Result<usize, storage::Error> {
+        Ok(0)
+    }
+
+    /// From now on a lookup may leave out all but the newest groups (traces within a minute, or single
+    /// records); `None` for all again. Gives how many were left out under the limit before.
+    fn limit_groups(&mut self, _groups_max: Option<usize>) -> u64 {
+        0
+    }
+
+    /// Whether nobody waits for the answer any more.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 /// Records of a snapshot within a time range.
@@ -101,15 +120,24 @@ pub(crate) struct StoreRecords<'a> {
     snapshot: &'a Snapshot,
     range: TimeRange,
     pub(crate) stats: ScanStats,
+    groups_max: usize,
+    cancel: Cancel,
 }
 
 impl<'a> StoreRecords<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
-        Self { snapshot, range, stats: ScanStats::default() }
+        let (stats, cancel) = (ScanStats::default(), Cancel::default());
+        Self { snapshot, range, stats, groups_max: usize::MAX, cancel }
+    }
+
+    /// Ends a search when `cancel` says so.
+    pub(crate) fn until(mut self, cancel: &Cancel) -> Self {
+        self.cancel = cancel.clone();
+        self
     }
 
     fn lookup(&mut self, signal: Signal, terms: &[String]) -> Result<Vec<RecordBatch>, storage::Error> {
-        self.snapshot.lookup(signal, &self.range, terms, &mut self.stats)
+        self.snapshot.lookup_newest(signal, &self.range, terms, self.groups_max, &mut self.stats)
     }
 }
 
@@ -123,6 +151,31 @@ impl Records for StoreRecords<'_> {
 
     fn logs(&mut self, terms: &[String]) -> Result<StoreLogs, storage::Error> {
         self.lookup(Signal::Logs, terms).map(StoreLogs)
+    }
+
+    fn fanout(&mut self, term: &str, enough: usize) -> Result<usize, storage::Error> {
+        let Self { snapshot, range, stats, .. } = self;
+        let mut most = 0;
+        for signal in [Signal::Traces, Signal::Logs] {
+            // The index counts groups: a trace has several, and parts reach beyond the range. That settles
+            // most ids; the others are counted trace by trace.
+            let groups = snapshot.count_groups(signal, range, term, enough, stats);
+            let traces = match groups < enough {
+                true => groups,
+                false => snapshot.count_traces(signal, range, term, enough, stats)?,
+            };
+            most = most.max(if traces < enough { traces } else { groups.max(traces) });
+        }
+        Ok(most)
+    }
+
+    fn limit_groups(&mut self, groups_max: Option<usize>) -> u64 {
+        self.groups_max = groups_max.unwrap_or(usize::MAX);
+        std::mem::take(&mut self.stats.groups_left_out)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use model::ids::TRACE_ID;
-use model::{IdTerm, TraceId, UnixNano};
+use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use storage::rows::LINK;
 
 use super::records::{Head, Rows};
@@ -17,6 +17,8 @@ pub(crate) struct Term {
     /// The trace it was seen in; `None` for the id that was asked for and for untraced log records.
     pub(crate) origin: Option<TraceId>,
     pub(crate) is_asked: bool,
+    /// Records outside of this time do not join over it.
+    pub(crate) window: TimeRange,
 }
 
 /// What a term names.
@@ -24,23 +26,33 @@ pub(crate) struct Term {
 pub(crate) enum TermSort {
     /// An id of a configured kind.
     Id { is_message: bool, max_fanout: usize },
-    /// A trace.
+    /// A trace that a span links to.
     Trace(TraceId),
+    /// A trace that a record names as an id, or that holds a record which names one that belongs.
+    Named(TraceId),
     /// Spans that link to a trace.
     LinksTo(TraceId),
+    /// Spans that link to a span.
+    LinksToSpan(TraceId, SpanId),
 }
 
 impl Term {
     /// The trace that a span link points to.
     pub(crate) fn trace(trace: TraceId, origin: Option<TraceId>) -> Self {
         let text = IdTerm::trace(trace).to_string();
-        Self { text, sort: TermSort::Trace(trace), origin, is_asked: false }
+        Self { text, sort: TermSort::Trace(trace), origin, is_asked: false, window: TimeRange::ALL }
+    }
+
+    /// A trace that is named as an id.
+    pub(crate) fn named(trace: TraceId, origin: Option<TraceId>) -> Self {
+        Self { sort: TermSort::Named(trace), ..Self::trace(trace, origin) }
     }
 
     /// The spans that link to `trace`.
     pub(crate) fn links_to(trace: TraceId) -> Self {
         let text = format!("{LINK}={trace}");
-        Self { text, sort: TermSort::LinksTo(trace), origin: Some(trace), is_asked: false }
+        let (sort, origin) = (TermSort::LinksTo(trace), Some(trace));
+        Self { text, sort, origin, is_asked: false, window: TimeRange::ALL }
     }
 }
 
@@ -73,6 +85,9 @@ pub(crate) struct Survey<'a> {
     by_link: HashMap<TraceId, u32>,
     /// Ids followed before: an untraced log record that carries one of them was taken then.
     taken: &'a HashSet<String>,
+    windows: Vec<TimeRange>,
+    /// Records that carry a term and lie outside of its window, by term.
+    too_old: Vec<usize>,
     traces: HashMap<TraceId, Candidate>,
     untraced: Vec<Untraced>,
 }
@@ -84,14 +99,20 @@ impl<'a> Survey<'a> {
             by_text: HashMap::new(),
             by_trace: HashMap::new(),
             by_link: HashMap::new(),
+            windows: terms.iter().map(|term| term.window).collect(),
+            too_old: vec![0; terms.len()],
             traces: HashMap::new(),
             untraced: Vec::new(),
         };
         for (number, term) in (0..).zip(terms) {
             match term.sort {
                 TermSort::Id { .. } => drop(survey.by_text.insert(&term.text, number)),
-                TermSort::Trace(trace) => drop(survey.by_trace.insert(trace, number)),
-                TermSort::LinksTo(trace) => drop(survey.by_link.insert(trace, number)),
+                TermSort::Trace(trace) | TermSort::Named(trace) => {
+                    survey.by_trace.insert(trace, number);
+                }
+                TermSort::LinksTo(trace) | TermSort::LinksToSpan(trace, _) => {
+                    survey.by_link.insert(trace, number);
+                }
             }
         }
         survey
@@ -102,6 +123,11 @@ impl<'a> Survey<'a> {
         let mut carried = Vec::new();
         rows.visit(&mut |row, head| {
             self.terms_of(&head, &mut carried);
+            carried.retain(|term| {
+                let is_within = self.windows[*term as usize].contains(head.time);
+                self.too_old[*term as usize] += usize::from(!is_within);
+                is_within
+            });
             if carried.is_empty() {
                 return;
             }
@@ -131,7 +157,7 @@ impl<'a> Survey<'a> {
 
     /// What was found; the terms are no longer borrowed.
     pub(crate) fn into_found(self) -> Found {
-        Found { traces: self.traces, untraced: self.untraced }
+        Found { traces: self.traces, untraced: self.untraced, too_old: self.too_old }
     }
 }
 
@@ -139,6 +165,8 @@ impl<'a> Survey<'a> {
 pub(crate) struct Found {
     pub(crate) traces: HashMap<TraceId, Candidate>,
     pub(crate) untraced: Vec<Untraced>,
+    /// Records that carry a term and lie outside of its window, by term.
+    pub(crate) too_old: Vec<usize>,
 }
 
 impl Found {

@@ -175,7 +175,11 @@ impl Check {
                 Self::Other(OtherCheck {
                     key: key.clone(),
                     test: value_test(test)?,
-                    id_term: literal.map(|value| format!("{key}={value}")),
+                    // As the rules record it: `order_id:ord-1` finds ORD-1 where its kind writes it large.
+                    id_term: literal.map(|value| match ids.and_then(|ids| ids.term(key, value)) {
+                        Some(term) => term.to_string(),
+                        None => format!("{key}={value}"),
+                    }),
                     is_id_kind: ids.is_some_and(|ids| ids.kind(key).is_some()),
                 })
             }

@@ -316,6 +316,7 @@ impl BatchBuilder {
             body: &parsed.body,
             trace_id: parsed.trace_id,
             span_id: parsed.span_id,
+            event_name: "",
         };
         let piece = piece.map(|piece| piece.to_string());
         let file =
