@@ -65,6 +65,8 @@ pub(crate) enum Command {
     /// Look at a data folder: list, check, measure, mend
     #[command(subcommand, after_help = store::EXAMPLES)]
     Store(store::StoreCommand),
+    /// Agents: state, lag, versions, labels
+    Agents(AgentsArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -146,6 +148,14 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
     /// Print JSON (the same as --format json)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `agents`.
+#[derive(Args, Debug)]
+pub(crate) struct AgentsArgs {
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

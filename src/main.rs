@@ -1,5 +1,6 @@
 //! The `silmari` command: parse, dispatch, exit code. One file a subcommand, nothing else lives here.
 
+mod agents;
 mod alerts;
 mod cli;
 mod config;
@@ -55,6 +56,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Services(arguments)) => services::run(&server, arguments).await,
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,
         Some(Command::Sql(arguments)) => sql::run(&server, arguments).await,
+        Some(Command::Agents(arguments)) => agents::run(&server, arguments).await,
         Some(Command::Alerts(arguments)) => alerts::run(&server, arguments).await,
         Some(Command::Import(arguments)) => import::run(arguments).await,
         Some(Command::Store(command)) => store::run(command).await,

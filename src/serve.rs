@@ -8,6 +8,7 @@
 //! Invariant: the parts stop in the order in which data flows, so that nothing is handed to a part that
 //! has gone. A second signal ends the process at once; that is safe, the WAL holds what was acknowledged.
 
+mod inventory;
 mod own_metrics;
 
 use std::io::IsTerminal as _;
@@ -202,8 +203,13 @@ fn build_api(
         let (store, collector, alerts) = (Arc::clone(store), Arc::clone(collector), alerts.clone());
         move || own_metrics::text(&store, &collector, &alerts)
     };
+    let inventory = {
+        let (agents, clock) = (Arc::clone(collector.agents()), Arc::clone(clock));
+        move || inventory::answer(&agents, &*clock)
+    };
     let engine = query::Engine::new(Arc::clone(store), Arc::clone(clock))
         .with_alerts(move || alerts.status())
+        .with_agents(inventory)
         .with_metrics(metrics)
         .with_boards(config.boards.folder.clone());
     tokio::spawn(async move {

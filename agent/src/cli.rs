@@ -1,14 +1,17 @@
 //! The commands of `silmari-agent`, one file each.
 
 mod check;
+mod doctor;
+mod files;
 mod run;
+mod spool;
 mod status;
 mod test;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Ships log files and OTLP from this host to a silmari collector.
 ///
@@ -31,11 +34,17 @@ enum Command {
     /// Run until SIGTERM or SIGINT, then drain for at most 5 seconds
     Run(RunArgs),
     /// Validate a configuration and show which files it matches now
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Show how the lines of a file are read: `silmari-agent test app.log --dialect logfmt`
     Test(TestArgs),
     /// Show a running agent's counters, files and spool
     Status(StatusArgs),
+    /// Show every matching file and why some are not read
+    Files(StatusArgs),
+    /// Look into what waits on disk
+    Spool(SpoolArgs),
+    /// Look for what would keep the agent from working
+    Doctor(ConfigArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +61,36 @@ struct RunArgs {
     /// End when standard input is closed, so that the agent never outlives what started it
     #[arg(long)]
     until_stdin_closes: bool,
+    /// Use newer configurations when the files change, as on SIGHUP
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// One JSON object: whether it is valid, the place of the first mistake, matching files
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SpoolArgs {
+    /// What to do
+    action: SpoolAction,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SpoolAction {
+    /// Segments and requests
+    Ls,
+    /// Checksums; exit 4 when one is wrong
+    Verify,
+    /// One JSON object a request, its bytes in base64
+    Dump,
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +100,15 @@ struct TestArgs {
     /// auto, json, logfmt, nginx or plain
     #[arg(long, default_value_t)]
     dialect: model::dialect::Dialect,
+    /// A [files.NAME] table whose dialect and processors are used
+    #[arg(short, long)]
+    source: Option<String>,
+    /// Configuration file with that table
+    #[arg(short, long, default_value = "/etc/silmari/agent.toml", env = "SILMARI_AGENT_CONFIG")]
+    config: PathBuf,
+    /// Say what every stage costs a line instead
+    #[arg(long)]
+    bench: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -85,10 +133,13 @@ impl Cli {
     /// Runs the command; the exit code.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         match self.command {
-            Command::Run(args) => run::run(&args.config.config, args.until_stdin_closes),
+            Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args, &mut io::stdout().lock()),
             Command::Test(args) => test::run(&args, &mut io::stdout().lock()),
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()),
+            Command::Files(args) => files::run(&args, &mut io::stdout().lock()),
+            Command::Spool(args) => spool::run(&args, &mut io::stdout().lock()),
+            Command::Doctor(args) => doctor::run(&args, &mut io::stdout().lock()),
         }
         .or_else(ignore_closed_pipe)
     }

@@ -4,6 +4,7 @@
 //! Invariant: every value that can be wrong is checked while it is read, so that the error names its
 //! line and column.
 
+pub mod inputs;
 mod load;
 pub mod process;
 #[cfg(test)]
@@ -18,10 +19,14 @@ use model::dialect::Dialect;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use load::ConfigError;
+pub use inputs::{
+    HostSettings, JournaldSettings, Labels, Listen, ReportSettings, ScrapeSettings, StatsdSettings,
+    SyslogSettings,
+};
+pub use load::{ConfigError, parts_of};
 
 /// Everything in `agent.toml`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The agent itself.
@@ -32,6 +37,18 @@ pub struct Config {
     pub files: BTreeMap<String, FileSettings>,
     /// Receives OTLP from services on this host. Off without the table.
     pub otlp: OtlpSettings,
+    /// Receives syslog. Off without the table.
+    pub syslog: Option<SyslogSettings>,
+    /// Reads systemd's journal. Off without the table.
+    pub journald: Option<JournaldSettings>,
+    /// Receives StatsD and DogStatsD. Off without the table.
+    pub statsd: Option<StatsdSettings>,
+    /// Pages in Prometheus' text format, one table a group: `[scrape.shop]`.
+    pub scrape: BTreeMap<String, ScrapeSettings>,
+    /// Metrics of this host and of every service on it. Off without the table.
+    pub host: Option<HostSettings>,
+    /// Configuration files to report, one table a group: `[report.shop]`.
+    pub report: BTreeMap<String, ReportSettings>,
     /// Where pushed data waits for the collector.
     pub spool: SpoolSettings,
     /// The agent's own pages. Off without the table.
@@ -39,25 +56,32 @@ pub struct Config {
 }
 
 /// `[agent]`
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentSettings {
     /// Directory for positions, spool and identity; one agent at a time. Default `/var/lib/silmari-agent`.
     pub data_dir: PathBuf,
     /// A name for this agent in `status`. Default: the host's name.
     pub instance: Option<String>,
+    /// Labels that the collector chooses agents by, as `service = "billing"`. Default none.
+    pub labels: Labels,
     /// Resource attributes added to every signal where the key is missing. `host.name` is added by itself.
     pub resource: BTreeMap<String, String>,
 }
 
 impl Default for AgentSettings {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from("/var/lib/silmari-agent"), instance: None, resource: BTreeMap::new() }
+        Self {
+            data_dir: PathBuf::from("/var/lib/silmari-agent"),
+            instance: None,
+            labels: Labels::new(),
+            resource: BTreeMap::new(),
+        }
     }
 }
 
 /// `[collector]`
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectorSettings {
     /// OTLP/HTTP base URLs; the next one is tried when one fails. A single text is a list of one,
@@ -147,7 +171,7 @@ pub enum StartAt {
 }
 
 /// `[otlp]`
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpSettings {
     /// Address for OTLP/gRPC, for example `127.0.0.1:4317`. Default off.
@@ -158,10 +182,12 @@ pub struct OtlpSettings {
     #[serde(deserialize_with = "load::address")]
     #[schemars(with = "Option<String>")]
     pub http: Option<SocketAddr>,
+    /// Path of a unix socket for both, for example `/run/silmari-agent/otlp.sock`. Default off.
+    pub unix: Option<PathBuf>,
 }
 
 /// `[spool]`
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpoolSettings {
     /// Most bytes the spool takes on disk; beyond it senders are asked to come back later.
@@ -178,7 +204,7 @@ impl Default for SpoolSettings {
 }
 
 /// `[admin]`
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
     /// Address for `/metrics`, `/status` and `/healthz`, for example `127.0.0.1:9099`. Default off.

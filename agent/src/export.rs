@@ -430,7 +430,7 @@ fn compress(compression: Compression, body: Bytes) -> std::io::Result<Bytes> {
 }
 
 /// An error with its causes on one line.
-fn whole_text(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

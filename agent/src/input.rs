@@ -1,7 +1,17 @@
-//! Where records come from: [`file`] (replayable, positions only) and [`otlp`] (pushed, spooled).
+//! Where records come from: `file` (replayable, positions only), `otlp` and the others (pushed, spooled).
 
 pub(crate) mod file;
+mod host;
+pub(crate) mod intake;
+mod journald;
 pub(crate) mod otlp;
+mod points;
+pub(crate) mod pushed;
+mod records;
+mod report;
+mod scrape;
+mod statsd;
+pub(crate) mod syslog;
 
 use std::path::PathBuf;
 

@@ -20,7 +20,9 @@
 pub mod config;
 mod error;
 mod export;
+mod heartbeat;
 pub mod input;
+pub mod preview;
 mod process;
 pub mod queue;
 mod run;
@@ -28,4 +30,4 @@ pub mod status;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, exit_code};
-pub use run::{Addresses, Agent, run};
+pub use run::{Addresses, Agent, Control, run};

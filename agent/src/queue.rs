@@ -17,6 +17,7 @@
 //!   cursor that says so is synced.
 //! - A torn end is cut off; bad bytes in the middle cost the requests they hit, which are counted.
 
+mod look;
 pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use model::{Signal, UnixNano};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+pub use self::look::{Looked, look};
 use self::segment::{Found, HEADER_BYTES, RECORD_HEADER_BYTES, Segment, find_record};
 use crate::status::{SpoolStatus, lock};
 

@@ -20,8 +20,8 @@ use std::time::Duration;
 use axum::Router;
 use model::{Clock, Signal};
 use rustix::fs::{FlockOperation, flock};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +31,13 @@ use crate::input::BATCHES_MAX;
 use crate::input::file::FileTail;
 use crate::input::file::positions::{Positions, Saved};
 use crate::input::file::task::{self, Link};
+use crate::input::intake::Intake;
 use crate::input::otlp::{self, Receiver};
+use crate::input::pushed::Pushed;
+use crate::input::syslog::make_way;
 use crate::queue::Queue;
 use crate::status::{self, Shared};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, heartbeat};
 
 /// How long a shutdown may take.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -55,8 +58,10 @@ pub struct Addresses {
 pub struct Agent {
     config: Config,
     shared: Arc<Shared>,
-    resource: Vec<(String, String)>,
-    queue: Arc<Queue>,
+    intake: Intake,
+    pushed: Pushed,
+    changes: mpsc::Receiver<Change>,
+    control: Control,
     saved: Saved,
     listeners: Listeners,
     addresses: Addresses,
@@ -68,6 +73,36 @@ struct Listeners {
     otlp_grpc: Option<TcpListener>,
     otlp_http: Option<TcpListener>,
     admin: Option<TcpListener>,
+    otlp_unix: Option<UnixListener>,
+}
+
+/// A configuration to be put to use, and where to say whether it was.
+type Change = (Box<Config>, oneshot::Sender<Result<Vec<String>, Error>>);
+
+/// A hand on a running agent.
+#[derive(Clone, Debug)]
+pub struct Control {
+    changes: mpsc::Sender<Change>,
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Exchanges the inputs whose tables changed; the names of these tables. The other tables of `config`
+    /// must be those the agent runs with: see [`Config::needs_restart`].
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub async fn apply(&self, config: Config) -> Result<Vec<String>, Error> {
+        let gone = || Error::new(ErrorKind::Runtime, "the agent ended");
+        let (said, answer) = oneshot::channel();
+        self.changes.send((Box::new(config), said)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Notes in `status` what became of a configuration.
+    pub fn note_config(&self, note: impl FnOnce(&mut status::ConfigStatus)) {
+        self.shared.note_config(note);
+    }
 }
 
 /// Runs an agent until `shutdown`, then drains for at most 5 seconds.
@@ -100,6 +135,7 @@ impl Agent {
             otlp_grpc: bind(config.otlp.grpc).await?,
             otlp_http: bind(config.otlp.http).await?,
             admin: bind(config.admin.listen).await?,
+            otlp_unix: config.otlp.unix.as_deref().map(bind_unix).transpose()?,
         };
         let address = |listener: &Option<TcpListener>| {
             listener.as_ref().and_then(|listener| listener.local_addr().ok())
@@ -109,12 +145,20 @@ impl Agent {
             otlp_http: address(&listeners.otlp_http),
             admin: address(&listeners.admin),
         };
-        let resource = resource(&config, host);
+        shared.note_config(|status| status.version = config.version());
+        let intake =
+            Intake { queue: Arc::new(queue), shared: Arc::clone(&shared), resource: resource(&config, host) };
+        let mut pushed = Pushed::new(intake.clone(), config.agent.data_dir.clone());
+        pushed.apply(&config).await?;
+        let (sender, changes) = mpsc::channel(1);
+        let control = Control { changes: sender, shared: Arc::clone(&shared) };
         Ok(Self {
             config,
             shared,
-            resource,
-            queue: Arc::new(queue),
+            intake,
+            pushed,
+            changes,
+            control,
             saved,
             listeners,
             addresses,
@@ -125,6 +169,11 @@ impl Agent {
     /// Where it listens, with the ports that were chosen for port 0.
     pub const fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// A hand on it while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Its live numbers.
@@ -141,19 +190,26 @@ impl Agent {
         let exporter = Exporter::new(&self.config.collector, Arc::clone(&self.shared), stop.clone());
         let mut parts = Parts::new();
         self.serve(&mut parts, &stop);
-        let (spool_exporter, queue) = (Arc::clone(&exporter), Arc::clone(&self.queue));
+        let (spool_exporter, queue) = (Arc::clone(&exporter), Arc::clone(&self.intake.queue));
         parts.spawn(async move {
             export::spool::ship(spool_exporter, queue).await;
             Ok("the sender of the spool")
         });
         self.read_files(&mut parts, &exporter, &stop)?;
+        let beats = heartbeat::run(self.config.clone(), Arc::clone(&self.shared), stop.shutdown.clone());
+        parts.spawn(async move {
+            beats.await;
+            Ok("the heartbeats")
+        });
+        // Only others hold it from now on: when none does, nothing can change.
+        drop(self.control);
+        parts.spawn(keep_inputs(self.pushed, self.changes, stop.shutdown.clone()));
         tracing::info!(id = %self.shared.agent_id, addresses = ?self.addresses, "agent runs");
         supervise(parts, &stop).await
     }
 
     fn serve(&mut self, parts: &mut Parts, stop: &Stop) {
-        let receiver =
-            Receiver::new(Arc::clone(&self.queue), Arc::clone(&self.shared), self.resource.clone());
+        let receiver = Receiver::new(self.intake.clone());
         let pages = status::http::router(Arc::clone(&self.shared));
         let listeners = std::mem::take(&mut self.listeners);
         serve_on(
@@ -163,7 +219,9 @@ impl Agent {
             otlp::router(Arc::clone(&receiver)),
             stop,
         );
-        serve_on(parts, "the OTLP/HTTP listener", listeners.otlp_http, otlp::router(receiver), stop);
+        let router = otlp::router(receiver);
+        serve_on(parts, "the OTLP/HTTP listener", listeners.otlp_http, router.clone(), stop);
+        serve_on(parts, "the OTLP unix socket", listeners.otlp_unix, router, stop);
         serve_on(parts, "the admin listener", listeners.admin, pages, stop);
     }
 
@@ -171,9 +229,14 @@ impl Agent {
     fn read_files(&mut self, parts: &mut Parts, exporter: &Arc<Exporter>, stop: &Stop) -> Result<(), Error> {
         let positions = Positions::in_folder(&self.config.agent.data_dir);
         let saved = std::mem::take(&mut self.saved);
-        let tail =
-            FileTail::new(&self.config, self.resource.clone(), positions, saved, Arc::clone(&self.shared))
-                .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+        let tail = FileTail::new(
+            &self.config,
+            self.intake.resource.clone(),
+            positions,
+            saved,
+            Arc::clone(&self.shared),
+        )
+        .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
         let (batch_sender, batches) = mpsc::channel(2 * BATCHES_MAX);
         let (event_sender, events) = mpsc::channel(BATCHES_MAX);
         let link = Link {
@@ -260,13 +323,11 @@ fn panicked(error: &JoinError) -> Error {
 }
 
 /// Serves a router until shutdown; requests under way are finished.
-fn serve_on(
-    parts: &mut Parts,
-    name: &'static str,
-    listener: Option<TcpListener>,
-    router: Router,
-    stop: &Stop,
-) {
+fn serve_on<L>(parts: &mut Parts, name: &'static str, listener: Option<L>, router: Router, stop: &Stop)
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let Some(listener) = listener else { return };
     let (shutdown, deadline) = (stop.shutdown.clone(), stop.deadline.clone());
     parts.spawn(async move {
@@ -278,6 +339,35 @@ fn serve_on(
             () = deadline.cancelled() => Ok(name),
         }
     });
+}
+
+/// Owns the inputs that push into the spool, until shutdown.
+async fn keep_inputs(
+    mut pushed: Pushed,
+    mut changes: mpsc::Receiver<Change>,
+    shutdown: CancellationToken,
+) -> Result<&'static str, Error> {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            Some((config, said)) = changes.recv() => {
+                // Whoever asked may have gone; the change holds all the same.
+                drop(said.send(pushed.apply(&config).await));
+            }
+            _ = tick.tick() => if let Some(name) = pushed.ended() {
+                return Err(Error::new(ErrorKind::Runtime, format!("the input [{name}] ended")));
+            },
+            () = shutdown.cancelled() => {
+                pushed.close().await;
+                return Ok("the inputs");
+            }
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> Result<UnixListener, Error> {
+    let bound = make_way(path).and_then(|()| UnixListener::bind(path));
+    bound.map_err(|error| Error::io(format!("cannot listen on unix://{}", path.display()), error))
 }
 
 async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error> {

@@ -6,11 +6,14 @@
 
 pub(crate) mod http;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::agents::PushedConfiguration;
 use model::{Clock, Signal, UnixNano};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// Why a record did not reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +127,7 @@ impl Flow {
         self.buffered_records.fetch_sub(records, Relaxed);
     }
 
-    fn snapshot(&self, component: &str, signal: Signal) -> FlowStatus {
+    pub(crate) fn snapshot(&self, component: &str, signal: Signal) -> FlowStatus {
         FlowStatus {
             component: component.to_owned(),
             signal,
@@ -143,7 +146,7 @@ impl Flow {
 /// Counters of one component and signal at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FlowStatus {
-    /// `files` or `otlp`.
+    /// `files`, `otlp` (the spool), or the table of an input that pushes into the spool.
     pub component: String,
     /// The signal.
     pub signal: Signal,
@@ -259,6 +262,24 @@ pub struct Status {
     pub files_missing: u64,
     /// The spool.
     pub spool: SpoolStatus,
+    /// The configuration in use.
+    #[serde(default)]
+    pub config: ConfigStatus,
+}
+
+/// The configuration in use, and what became of newer ones.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// A fingerprint of the configuration in use.
+    pub version: String,
+    /// Times a newer one was put to use.
+    pub reloads: u64,
+    /// Times a newer one was refused.
+    pub failures: u64,
+    /// Why the last one was refused; the one in use is older then.
+    pub error: Option<String>,
+    /// The tables that the last one changed.
+    pub changed: Vec<String>,
 }
 
 /// The live numbers, shared by every part of the agent.
@@ -275,6 +296,19 @@ pub struct Shared {
     collector: Mutex<CollectorStatus>,
     file_list: Mutex<Vec<FileStatus>>,
     spool: Mutex<SpoolStatus>,
+    inputs: Mutex<BTreeMap<(String, usize), Arc<Flow>>>,
+    config: Mutex<ConfigStatus>,
+    offered: watch::Sender<Option<PushedConfiguration>>,
+    pushed: Mutex<Pushed>,
+}
+
+/// Versions of configurations that the collector handed out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pushed {
+    /// The one in use, 0 for none.
+    pub running: u64,
+    /// The last one that was given up, 0 for none.
+    pub refused: u64,
 }
 
 impl Shared {
@@ -300,7 +334,45 @@ impl Shared {
             }),
             file_list: Mutex::default(),
             spool: Mutex::default(),
+            inputs: Mutex::default(),
+            config: Mutex::default(),
+            offered: watch::Sender::new(None),
+            pushed: Mutex::default(),
         })
+    }
+
+    /// The counters of an input that pushes into the spool; kept when it starts again.
+    pub(crate) fn input(&self, name: &str, signal: Signal) -> Arc<Flow> {
+        Arc::clone(lock(&self.inputs).entry((name.to_owned(), signal.index())).or_default())
+    }
+
+    /// Notes a configuration that the collector hands out.
+    pub(crate) fn offer(&self, configuration: PushedConfiguration) {
+        self.offered.send_if_modified(|offered| {
+            let is_new = offered.as_ref() != Some(&configuration);
+            *offered = Some(configuration);
+            is_new
+        });
+    }
+
+    /// Configurations that the collector hands out, the newest one.
+    pub fn offers(&self) -> watch::Receiver<Option<PushedConfiguration>> {
+        self.offered.subscribe()
+    }
+
+    /// Versions of configurations that the collector handed out.
+    pub fn pushed(&self) -> Pushed {
+        *lock(&self.pushed)
+    }
+
+    /// Notes which of them is in use and which was given up.
+    pub fn set_pushed(&self, pushed: Pushed) {
+        *lock(&self.pushed) = pushed;
+    }
+
+    /// Notes what became of a configuration.
+    pub(crate) fn note_config(&self, note: impl FnOnce(&mut ConfigStatus)) {
+        note(&mut lock(&self.config));
     }
 
     pub(crate) fn otlp(&self, signal: Signal) -> &Flow {
@@ -358,6 +430,9 @@ impl Shared {
     pub fn status(&self) -> Status {
         let mut flows = vec![self.files.snapshot("files", Signal::Logs)];
         flows.extend(Signal::ALL.map(|signal| self.otlp(signal).snapshot("otlp", signal)));
+        for ((name, signal), flow) in lock(&self.inputs).iter() {
+            flows.extend(Signal::ALL.get(*signal).map(|signal| flow.snapshot(name, *signal)));
+        }
         Status {
             agent_id: self.agent_id.clone(),
             instance: self.instance.clone(),
@@ -369,6 +444,7 @@ impl Shared {
             truncations: self.truncations.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
             spool: lock(&self.spool).clone(),
+            config: lock(&self.config).clone(),
         }
     }
 }

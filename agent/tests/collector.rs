@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model::otlp::{self, AnyValue, LogRecordView, SpanView, attributes};
+use model::otlp::{self, AnyValue, LogRecordView, MetricView, SpanView, attributes};
 use model::positions::{self, StreamId};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -291,6 +291,9 @@ fn decode(signal: &str, request: &[u8]) -> Vec<Record> {
                 if signal == "traces" {
                     let span = SpanView::parse(item).expect("span");
                     record.text = span.name.to_owned();
+                } else if signal == "metrics" {
+                    let metric = MetricView::parse(item).expect("whole").expect("a known kind");
+                    record.text = metric.name.to_owned();
                 } else {
                     let log = LogRecordView::parse(item).expect("record");
                     record.text = text(log.body);

@@ -3,6 +3,7 @@
 mod collector;
 mod exactly_once;
 mod files;
+mod inputs;
 mod process;
 mod pushed;
 mod support;

@@ -75,16 +75,17 @@ pub(crate) struct Running {
     working: JoinHandle<Result<(), agent::Error>>,
     pub(crate) addresses: Addresses,
     shared: Arc<Shared>,
+    pub(crate) control: agent::Control,
 }
 
 impl Running {
     pub(crate) async fn start(settings: &str) -> Self {
         let config = Config::parse(settings, "test.toml", |_| None).expect("valid settings");
         let agent = Agent::start(config, SystemClock::shared()).await.expect("started");
-        let (addresses, shared) = (agent.addresses(), agent.shared());
+        let (addresses, shared, control) = (agent.addresses(), agent.shared(), agent.control());
         let shutdown = CancellationToken::new();
         let working = tokio::spawn(agent.run(shutdown.clone()));
-        Self { shutdown, working, addresses, shared }
+        Self { shutdown, working, addresses, shared, control }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -15,6 +15,7 @@
 //! says when to come back; the three signals take one path, the signal is a value.
 
 mod admission;
+mod agents;
 mod decompress;
 mod error;
 mod json;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use model::Clock;
 use storage::Store;
 
+pub use agents::{AgentEntry, AgentState, Agents};
 pub use error::Error;
 pub use metrics::{Metrics, Source};
 pub use receiver::otlp_json::file::{JsonProblem, JsonRequest, read_json_request};
@@ -51,6 +53,7 @@ pub struct Collector {
     otlp_grpc_addr: SocketAddr,
     otlp_http_addr: SocketAddr,
     pipeline: Arc<Pipeline>,
+    agents: Arc<Agents>,
     shutdown: Shutdown,
 }
 
@@ -62,6 +65,7 @@ impl Collector {
     /// consent, or the Kafka settings are wrong. Nothing listens then.
     pub async fn start(settings: Settings, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         settings.check()?;
+        let agents = Arc::new(Agents::new(Arc::clone(&clock)));
         let pipeline = Pipeline::new(settings.limits.clone(), Arc::clone(&store), Arc::clone(&clock));
         let shutdown = Shutdown::new();
         let (grpc, otlp_grpc_addr) = server::bind("otlp_grpc", settings.otlp_grpc).await?;
@@ -75,10 +79,10 @@ impl Collector {
         let connections = Arc::new(settings.connections);
         let router = receiver::otlp_grpc::router(&pipeline, &connections);
         server::serve(grpc, Versions::Http2, router, Arc::clone(&connections), &shutdown);
-        let router = receiver::http::router(&pipeline, &connections, &settings.cors_origins);
+        let router = receiver::http::router(&pipeline, &connections, &agents, &settings.cors_origins);
         server::serve(http, Versions::Both, router, connections, &shutdown);
         tracing::info!("OTLP/gRPC on {otlp_grpc_addr}, OTLP/HTTP and POST /log on {otlp_http_addr}");
-        Ok(Self { otlp_grpc_addr, otlp_http_addr, pipeline, shutdown })
+        Ok(Self { otlp_grpc_addr, otlp_http_addr, pipeline, agents, shutdown })
     }
 
     /// Where OTLP over gRPC is taken.
@@ -89,6 +93,11 @@ impl Collector {
     /// Where OTLP over HTTP and `POST /log` are taken.
     pub const fn otlp_http_addr(&self) -> SocketAddr {
         self.otlp_http_addr
+    }
+
+    /// The agents that were heard of.
+    pub const fn agents(&self) -> &Arc<Agents> {
+        &self.agents
     }
 
     /// The collector's own counters.

@@ -4,6 +4,7 @@
 
 mod body;
 mod cors;
+mod heartbeat;
 mod hello;
 pub(crate) mod http;
 pub(crate) mod kafka;

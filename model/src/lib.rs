@@ -6,6 +6,7 @@
 //!
 //! Invariants: nothing here reads a clock, a file or a socket; bytes from outside never panic.
 
+pub mod agents;
 pub mod dialect;
 pub mod id;
 pub mod ids;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{Clock, IdRules};
-use query_api::AlertsAnswer;
+use query_api::{AgentsAnswer, AlertsAnswer};
 use storage::Store;
 
 use crate::boards::Boards;
@@ -13,6 +13,8 @@ use crate::limits::Limits;
 
 /// Gives the state of all alert rules.
 type Alerts = Arc<dyn Fn() -> AlertsAnswer + Send + Sync>;
+/// Gives the inventory of agents.
+type Agents = Arc<dyn Fn() -> AgentsAnswer + Send + Sync>;
 /// Gives the text of `/metrics`.
 type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -29,6 +31,7 @@ pub struct Engine {
     pub limits: Limits,
     pub(crate) boards: Arc<Boards>,
     pub(crate) alerts: Alerts,
+    pub(crate) agents: Agents,
     pub(crate) metrics_text: MetricsText,
 }
 
@@ -36,7 +39,8 @@ impl Engine {
     /// An engine over `store`, with the boards we ship, no alert rules and no metrics of its own.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let ids = Arc::clone(store.ids());
-        let alerts_clock = Arc::clone(&clock);
+        let (alerts_clock, agents_clock) = (Arc::clone(&clock), Arc::clone(&clock));
+        let no_agents = move || AgentsAnswer { time: agents_clock.now(), agents: Vec::new() };
         let no_alerts =
             move || AlertsAnswer { time: alerts_clock.now(), rules: Vec::new(), file_errors: Vec::new() };
         Self {
@@ -46,6 +50,7 @@ impl Engine {
             limits: Limits::default(),
             boards: Arc::new(Boards::new(None)),
             alerts: Arc::new(no_alerts),
+            agents: Arc::new(no_agents),
             metrics_text: Arc::new(String::new),
         }
     }
@@ -54,6 +59,13 @@ impl Engine {
     #[must_use]
     pub fn with_alerts(mut self, alerts: impl Fn() -> AlertsAnswer + Send + Sync + 'static) -> Self {
         self.alerts = Arc::new(alerts);
+        self
+    }
+
+    /// Answers `/api/v1/agents` with what `agents` gives. It must not block for long.
+    #[must_use]
+    pub fn with_agents(mut self, agents: impl Fn() -> AgentsAnswer + Send + Sync + 'static) -> Self {
+        self.agents = Arc::new(agents);
         self
     }
 

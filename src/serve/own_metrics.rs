@@ -52,5 +52,6 @@ pub(super) fn text(store: &Store, collector: &Collector, alerts: &rules::Handle)
         }
     }
     collector.metrics().write_prometheus(&mut out);
+    collector.agents().write_prometheus(&mut out);
     out
 }

@@ -4,11 +4,15 @@ use std::io::Write;
 
 use agent::{Config, exit_code};
 
-use super::ConfigArgs;
+use super::CheckArgs;
 
-pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let config = Config::load(&args.config)?;
-    writeln!(out, "{}: valid", args.config.display())?;
+pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let loaded = Config::load(&args.config.config);
+    if args.json {
+        return write_json(loaded, out);
+    }
+    let config = loaded?;
+    writeln!(out, "{}: valid", args.config.config.display())?;
     writeln!(out, "  ships to    {}", config.collector.endpoints.join(", "))?;
     writeln!(out, "  data_dir    {}", config.agent.data_dir.display())?;
     for (name, address) in
@@ -26,4 +30,23 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
         }
     }
     Ok(exit_code::OK)
+}
+
+fn write_json(loaded: Result<Config, agent::Error>, out: &mut impl Write) -> anyhow::Result<u8> {
+    let (answer, code) = match &loaded {
+        Ok(config) => {
+            let files: Vec<_> = agent::input::matching_files(config)
+                .into_iter()
+                .flat_map(|(name, matching)| {
+                    matching.into_iter().map(move |(path, reason)| {
+                        serde_json::json!({"table": name, "path": path, "not_read": reason})
+                    })
+                })
+                .collect();
+            (serde_json::json!({"valid": true, "version": config.version(), "files": files}), exit_code::OK)
+        }
+        Err(error) => (serde_json::json!({"valid": false, "error": error.to_string()}), error.exit_code()),
+    };
+    writeln!(out, "{answer}")?;
+    Ok(code)
 }

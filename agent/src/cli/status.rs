@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use agent::status::Status;
+use agent::status::{FlowStatus, Status};
 use agent::{Config, exit_code};
 use anyhow::{Context as _, bail};
 
@@ -15,6 +15,25 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let body = ask_text(args)?;
+    if args.json {
+        writeln!(out, "{body}")?;
+    } else {
+        write_text(&read(&body)?, out)?;
+    }
+    Ok(exit_code::OK)
+}
+
+/// What a running agent says of itself.
+pub(super) fn ask(args: &StatusArgs) -> anyhow::Result<Status> {
+    read(&ask_text(args)?)
+}
+
+fn read(body: &str) -> anyhow::Result<Status> {
+    serde_json::from_str(body).context("the answer is no agent's status")
+}
+
+fn ask_text(args: &StatusArgs) -> anyhow::Result<String> {
     let address = match args.admin {
         Some(address) => address,
         None => Config::load(&args.config.config)?.admin.listen.with_context(|| {
@@ -24,14 +43,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8>
             )
         })?,
     };
-    let body = fetch(address).with_context(|| format!("no answer from an agent at {address}"))?;
-    if args.json {
-        writeln!(out, "{body}")?;
-    } else {
-        let status: Status = serde_json::from_str(&body).context("the answer is no agent's status")?;
-        write_text(&status, out)?;
-    }
-    Ok(exit_code::OK)
+    fetch(address).with_context(|| format!("no answer from an agent at {address}"))
 }
 
 /// One GET over HTTP/1.0: the answer ends with the connection.
@@ -64,6 +76,11 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     };
     writeln!(out, "collector {}: {health}", collector.endpoints.join(", "))?;
     writeln!(out, "delivery {}", shown(&collector.delivery))?;
+    let config = &status.config;
+    writeln!(out, "configuration {}, {} reloads", config.version, config.reloads)?;
+    if let Some(error) = &config.error {
+        writeln!(out, "  a newer one is not used: {}", shown(error))?;
+    }
     writeln!(
         out,
         "spool {} of {} bytes, {} requests",
@@ -71,27 +88,26 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "\n{:<8} {:<8} {:>12} {:>12} {:>10} {:>10}",
+        "\n{:<16} {:<8} {:>12} {:>12} {:>10} {:>10}",
         "FROM", "SIGNAL", "IN", "OUT", "WAITING", "DROPPED"
     )?;
     for flow in &status.flows {
         let dropped: u64 = flow.dropped.iter().map(|(_, count)| count).sum();
         let (component, signal) = (&flow.component, flow.signal.name());
         let (input, output, waiting) = (flow.input_records, flow.output_records, flow.buffered_records);
-        writeln!(out, "{component:<8} {signal:<8} {input:>12} {output:>12} {waiting:>10} {dropped:>10}")?;
-    }
-    writeln!(out, "\n{:<9} {:>12} {:>10}  FILE", "STATE", "ACKED", "LAG")?;
-    for file in &status.files {
-        let reason =
-            file.reason.as_deref().map(|reason| format!("  ({})", shown(reason))).unwrap_or_default();
         writeln!(
             out,
-            "{:<9} {:>12} {:>10}  {}{reason}",
-            file.state,
-            file.acked,
-            file.lag_bytes,
-            shown(&file.path)
+            "{component:<16} {signal:<8} {input:>12} {output:>12} {waiting:>10} {dropped:>10}  {}",
+            reasons(flow)
         )?;
     }
+    writeln!(out)?;
+    super::files::write_files(&status.files, out)?;
     Ok(())
+}
+
+/// Why records were dropped, as `filtered 3, blank 1`.
+fn reasons(flow: &FlowStatus) -> String {
+    let counted = flow.dropped.iter().filter(|(_, count)| *count > 0);
+    counted.map(|(reason, count)| format!("{} {count}", reason.name())).collect::<Vec<_>>().join(", ")
 }

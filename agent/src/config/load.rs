@@ -1,9 +1,14 @@
-//! From the text of `agent.toml` to [`Config`]: `${NAME}` and `${NAME:-default}` in string values,
-//! errors with line, column and the nearest valid choice.
+//! From the texts of `agent.toml` and `conf.d` to [`Config`]: `${NAME}`, `${NAME:-default}` and
+//! `${file:/path}` in string values, errors with line, column and the nearest valid choice.
+//!
+//! Invariant: no message shows what a `${…}` was replaced by.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::dialect::Dialect;
 use model::text::nearest;
@@ -12,7 +17,7 @@ use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
+use super::{Config, Listen};
 use crate::{Error, ErrorKind};
 
 /// Why a configuration is not used.
@@ -36,15 +41,22 @@ impl From<ConfigError> for Error {
 }
 
 impl Config {
-    /// Reads a configuration file. Relative paths in it start at its folder.
+    /// Reads a configuration file and the `conf.d/*.toml` beside it. Relative paths start at its folder.
     ///
     /// # Errors
-    /// When it cannot be read, or the place of the first mistake.
+    /// When one cannot be read, or the place of the first mistake.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::new(ErrorKind::Config, format!("cannot read `{}`: {error}", path.display()))
-        })?;
-        let mut config = Self::parse(&text, &path.display().to_string(), |name| std::env::var(name).ok())?;
+        let paths = parts_of(path);
+        let mut texts = Vec::with_capacity(paths.len());
+        for path in &paths {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("cannot read `{}`: {error}", path.display()))
+            })?;
+            texts.push((path.display().to_string(), text));
+        }
+        let texts: Vec<(&str, &str)> =
+            texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mut config = Self::parse_parts(&texts, |name| std::env::var(name).ok())?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         config.resolve(&std::path::absolute(&folder).unwrap_or(folder));
         Ok(config)
@@ -59,22 +71,77 @@ impl Config {
         file: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let fail = |span: Option<Range<usize>>, problem: String| {
-            let (line, column) = place(text, span.map_or(0, |span| span.start));
-            ConfigError { file: file.to_owned(), line, column, problem }
-        };
-        let mut table =
-            DeTable::parse(text).map_err(|error| fail(error.span(), one_line(error.message())))?;
-        substitute_table(table.get_mut(), &variable).map_err(|(span, problem)| fail(Some(span), problem))?;
-        let config = Self::deserialize(toml::Deserializer::from(table))
-            .map_err(|error| fail(error.span(), with_hint(&one_line(error.message()))))?;
-        if config.files.is_empty() && config.otlp.grpc.is_none() && config.otlp.http.is_none() {
-            return Err(fail(
-                None,
+        Self::parse_parts(&[(file, text)], variable)
+    }
+
+    /// Reads several files as one: `(name, text)` each. A table stands in one of them.
+    ///
+    /// # Errors
+    /// The place of the first mistake.
+    pub fn parse_parts(
+        files: &[(&str, &str)],
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut merged = DeTable::new();
+        let mut owners = BTreeMap::new();
+        for (file, text) in files {
+            let fail = |span: Option<Range<usize>>, problem: String| {
+                let (line, column) = place(text, span.map_or(0, |span| span.start));
+                ConfigError { file: (*file).to_owned(), line, column, problem }
+            };
+            let mut table =
+                DeTable::parse(text).map_err(|error| fail(error.span(), one_line(error.message())))?;
+            let expansion = Expansion { variable: &variable, replaced: RefCell::default() };
+            substitute_table(table.get_mut(), &expansion)
+                .map_err(|(span, problem)| fail(Some(span), problem))?;
+            // Each file is read by itself first, so that a mistake has its place.
+            Self::deserialize(toml::Deserializer::from(table.clone())).map_err(|error| {
+                fail(error.span(), expansion.hide(&with_hint(&one_line(error.message()))))
+            })?;
+            merge(&mut merged, table.into_inner(), file, &mut owners)
+                .map_err(|(span, problem)| fail(Some(span), problem))?;
+        }
+        let first = files.first().map_or("", |(file, _)| *file);
+        let whole = |problem: String| ConfigError { file: first.to_owned(), line: 1, column: 1, problem };
+        let config = Self::deserialize(toml::Deserializer::from(Spanned::new(0..0, merged)))
+            .map_err(|error| whole(one_line(error.message())))?;
+        let statsd = config.statsd.iter().flat_map(|statsd| &statsd.listen);
+        if let Some(tcp) = statsd.into_iter().find(|listen| matches!(listen, Listen::Tcp(_))) {
+            return Err(whole(format!("[statsd] listens on udp:// and unix:// only, not on `{tcp}`")));
+        }
+        if !config.has_input() {
+            return Err(whole(
                 "nothing to ship: add a [files.NAME] table with `include`, or [otlp]".to_owned(),
             ));
         }
         Ok(config)
+    }
+
+    /// A fingerprint of the settings, the same for the same settings.
+    pub fn version(&self) -> String {
+        // Secrets are not shown by `Debug`; one that changes alone keeps the version.
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(format!("{self:?}").as_bytes()))
+    }
+
+    /// The tables that differ from `other` and that everything depends on, so that the agent has to drain
+    /// and start anew to use them. The other tables are exchanged while it runs.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("agent", self.agent != other.agent),
+            ("collector", self.collector != other.collector),
+            ("files", self.files != other.files),
+            ("otlp", self.otlp != other.otlp),
+            ("spool", self.spool != other.spool),
+            ("admin", self.admin != other.admin),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    fn has_input(&self) -> bool {
+        let has_otlp = self.otlp.grpc.is_some() || self.otlp.http.is_some() || self.otlp.unix.is_some();
+        let has_one = self.syslog.is_some() || self.journald.is_some() || self.statsd.is_some();
+        let has_group = !(self.files.is_empty() && self.scrape.is_empty() && self.report.is_empty());
+        has_otlp || has_one || has_group || self.host.is_some()
     }
 
     fn resolve(&mut self, folder: &Path) {
@@ -85,7 +152,58 @@ impl Config {
                 *glob = resolved.to_string_lossy().into_owned();
             }
         }
+        let listed = self.scrape.values_mut().flat_map(|scrape| &mut scrape.target_files);
+        for path in listed.chain(self.report.values_mut().flat_map(|report| &mut report.files)) {
+            *path = folder.join(&*path);
+        }
     }
+}
+
+/// A configuration file, then the `*.toml` of the folder `conf.d` beside it, by name.
+pub fn parts_of(path: &Path) -> Vec<PathBuf> {
+    let folder = path.parent().map(|folder| folder.join("conf.d")).unwrap_or_default();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut more: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    more.sort();
+    std::iter::once(path.to_path_buf()).chain(more).collect()
+}
+
+/// Tables of tables: their parts may stand in different files.
+const GROUPS: [&str; 3] = ["files", "scrape", "report"];
+
+/// Adds a file's tables; one that another file has already is a mistake.
+fn merge<'i>(
+    merged: &mut DeTable<'i>,
+    table: DeTable<'i>,
+    file: &str,
+    owners: &mut BTreeMap<String, String>,
+) -> Result<(), Misplaced> {
+    let mut claim = |name: String, span: Range<usize>| match owners.insert(name.clone(), file.to_owned()) {
+        Some(other) if other != file => {
+            Err((span, format!("[{name}] stands in `{other}` too: keep it in one file")))
+        }
+        _ => Ok(()),
+    };
+    for (key, value) in table {
+        let (name, span) = (key.get_ref().to_string(), key.span());
+        let is_group = GROUPS.contains(&name.as_str());
+        match (is_group, value.get_ref()) {
+            (true, DeValue::Table(inner)) => {
+                for member in inner.keys() {
+                    claim(format!("{name}.{}", member.get_ref()), member.span())?;
+                }
+            }
+            _ => claim(name, span.clone())?,
+        }
+        match (merged.get_mut(&key).map(Spanned::get_mut), value.into_inner()) {
+            (Some(DeValue::Table(there)), DeValue::Table(inner)) if is_group => there.extend(inner),
+            (_, value) => drop(merged.insert(key, Spanned::new(span, value))),
+        }
+    }
+    Ok(())
 }
 
 fn place(text: &str, at: usize) -> (usize, usize) {
@@ -114,44 +232,79 @@ fn with_hint(message: &str) -> String {
 
 type Misplaced = (Range<usize>, String);
 
-fn substitute_table(
-    table: &mut DeTable<'_>,
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<(), Misplaced> {
-    table.iter_mut().try_for_each(|(_, value)| substitute(value, variable))
+/// Looks up what `${…}` stands for, and remembers it so that no message shows it.
+struct Expansion<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    replaced: RefCell<Vec<(String, String)>>,
 }
 
-fn substitute(
-    value: &mut Spanned<DeValue<'_>>,
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<(), Misplaced> {
+/// Bytes of a secret's file.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+impl Expansion<'_> {
+    /// The value of what stands between the braces.
+    fn value(&self, inner: &str) -> Result<String, String> {
+        let value = match inner.strip_prefix("file:") {
+            Some(path) => secret(path)?,
+            None => {
+                let (name, default) = match inner.split_once(":-") {
+                    Some((name, default)) => (name, Some(default)),
+                    None => (inner, None),
+                };
+                let value = (self.variable)(name).filter(|value| !value.is_empty());
+                value.or(default.map(str::to_owned)).ok_or_else(|| {
+                    format!("environment variable `{name}` is not set: set it, or write ${{{name}:-default}}")
+                })?
+            }
+        };
+        self.replaced.borrow_mut().push((value.clone(), format!("${{{inner}}}")));
+        Ok(value)
+    }
+
+    /// A message with what was looked up written as it stands in the file.
+    fn hide(&self, message: &str) -> String {
+        let replaced = self.replaced.borrow();
+        replaced
+            .iter()
+            .filter(|(value, _)| value.len() >= 4)
+            .fold(message.to_owned(), |message, (value, written)| message.replace(value.as_str(), written))
+    }
+}
+
+/// The text of a secret's file, without the line end.
+fn secret(path: &str) -> Result<String, String> {
+    let problem = |error: std::io::Error| format!("cannot read the secret `{path}`: {error}");
+    let mut text = String::new();
+    let mut file = std::fs::File::open(path).map_err(problem)?;
+    std::io::Read::read_to_string(&mut std::io::Read::take(&mut file, SECRET_BYTES_MAX), &mut text)
+        .map_err(problem)?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn substitute_table(table: &mut DeTable<'_>, expansion: &Expansion<'_>) -> Result<(), Misplaced> {
+    table.iter_mut().try_for_each(|(_, value)| substitute(value, expansion))
+}
+
+fn substitute(value: &mut Spanned<DeValue<'_>>, expansion: &Expansion<'_>) -> Result<(), Misplaced> {
     let span = value.span();
     match value.get_mut() {
         DeValue::String(text) if text.contains("${") => {
-            *text = expand(text, variable).map_err(|problem| (span, problem))?.into();
+            *text = expand(text, expansion).map_err(|problem| (span, problem))?.into();
             Ok(())
         }
-        DeValue::Table(table) => substitute_table(table, variable),
-        DeValue::Array(values) => values.iter_mut().try_for_each(|value| substitute(value, variable)),
+        DeValue::Table(table) => substitute_table(table, expansion),
+        DeValue::Array(values) => values.iter_mut().try_for_each(|value| substitute(value, expansion)),
         _ => Ok(()),
     }
 }
 
-fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expand(text: &str, expansion: &Expansion<'_>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         let (inner, after) = after.split_once('}').ok_or("`${` without its `}`")?;
-        let (name, default) = match inner.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (inner, None),
-        };
-        let value = variable(name).filter(|value| !value.is_empty()).or(default.map(str::to_owned));
-        let value = value.ok_or_else(|| {
-            format!("environment variable `{name}` is not set: set it, or write ${{{name}:-default}}")
-        })?;
         out.push_str(before);
-        out.push_str(&value);
+        out.push_str(&expansion.value(inner)?);
         rest = after;
     }
     out.push_str(rest);
@@ -207,6 +360,13 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     let text = String::deserialize(deserializer)?;
     let wrong = |_| D::Error::custom(format!("`{text}` is no address: write IP:PORT, as in 127.0.0.1:4318"));
     text.parse().map(Some).map_err(wrong)
+}
+
+/// A duration of at least 100 ms.
+pub(super) fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let interval = model::units::duration::deserialize(deserializer)?;
+    let is_enough = interval >= Duration::from_millis(100);
+    if is_enough { Ok(interval) } else { Err(D::Error::custom("an interval is 100ms or more")) }
 }
 
 pub(super) fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

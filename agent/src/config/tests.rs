@@ -96,3 +96,70 @@ fn the_schema_describes_every_setting() {
         assert!(schema.contains(key), "{key}");
     }
 }
+
+#[test]
+fn tables_of_several_files_make_one_configuration_and_a_table_stands_in_one() {
+    let main = ("agent.toml", "[collector]\nflush = \"1s\"\n[files.a]\ninclude = [\"/a\"]\n");
+    let more = ("conf.d/b.toml", "[files.b]\ninclude = [\"/b\"]\n[host]\n");
+    let config = Config::parse_parts(&[main, more], |_| None).expect("valid");
+    assert_eq!(config.files.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((config.collector.flush, config.host.is_some()), (Duration::from_secs(1), true));
+    let again = ("conf.d/c.toml", "\n[files.a]\ninclude = [\"/c\"]\n");
+    let error = Config::parse_parts(&[main, more, again], |_| None).expect_err("twice");
+    assert_eq!(
+        error.to_string(),
+        "conf.d/c.toml:2:8: [files.a] stands in `agent.toml` too: keep it in one file"
+    );
+    let wrong = ("conf.d/d.toml", "[files.d]\nincludes = []\n");
+    let error = Config::parse_parts(&[main, wrong], |_| None).expect_err("a mistake");
+    assert_eq!((error.file.as_str(), error.line, error.column), ("conf.d/d.toml", 2, 1));
+}
+
+#[test]
+fn a_secret_is_read_from_its_file_and_never_shown() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("token");
+    std::fs::write(&path, "s3cr3t-value\n").expect("written");
+    let reference = format!("${{file:{}}}", path.display());
+    let config =
+        parse(&format!("[scrape.a]\ntargets = [\"h:1\"]\nbearer_token = \"{reference}\"\n")).expect("valid");
+    let token = config.scrape["a"].bearer_token.clone().expect("set");
+    assert_eq!(token.reveal(), "s3cr3t-value");
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    let error = parse(&format!("[collector]\nendpoint = \"{reference}\"\n")).expect_err("no URL");
+    assert!(error.problem.contains(&reference) && !error.problem.contains("s3cr3t"), "{error}");
+    refused("[agent]\ninstance = \"${file:/no/such}\"\n", (2, 12), "cannot read the secret `/no/such`");
+}
+
+#[test]
+fn processors_and_inputs_are_read_and_their_mistakes_have_places() {
+    let config = parse(
+        r#"
+        [files.a]
+        include = ["/a"]
+        multiline = { start = '^\d', timeout = "2s" }
+        redact = ["default", "cards"]
+        sample = { keep = 0.1, unless = "level >= warn" }
+        rate_limit = { lines = 5, per = "input" }
+        repeat_window = "10s"
+        [syslog]
+        listen = ["udp://127.0.0.1:5140", "unix:///run/x.sock"]
+        [scrape.b]
+        targets = ["127.0.0.1:9000", "http://h:1/m"]
+        "#,
+    )
+    .expect("valid");
+    let process = config.files["a"].process();
+    assert_eq!(process.multiline.timeout(), Duration::from_secs(2));
+    assert_eq!(process.repeat_window, Some(Duration::from_secs(10)));
+    assert_eq!(config.syslog.expect("set").listen.len(), 2);
+    let files = "[files.a]\ninclude = []\n";
+    refused(&format!("{files}multiline = \"jav\"\n"), (3, 13), "did you mean `java`?");
+    refused(&format!("{files}multiline = {{ start = '(' }}\n"), (3, 23), "is no pattern");
+    refused(&format!("{files}drop = [\"levl >\"]\n"), (3, 8), "is no condition");
+    refused(&format!("{files}sample = {{ keep = 2.0 }}\n"), (3, 19), "is no share");
+    refused(&format!("{files}redact = [\"emial\"]\n"), (3, 11), "did you mean `email`?");
+    refused("[syslog]\nlisten = [\"514\"]\n", (2, 10), "udp://IP:PORT");
+    refused("[scrape.a]\ntargets = [\"ftp://x\"]\n", (2, 11), "http://HOST:PORT/metrics");
+    refused("[host]\ninterval = \"1ms\"\n", (2, 12), "100ms or more");
+}

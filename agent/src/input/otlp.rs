@@ -30,8 +30,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use super::REQUESTS_MAX;
-use crate::queue::{Encoding, Queue, QueueError, Spooled};
-use crate::status::Shared;
+use super::intake::Intake;
+use crate::queue::{Encoding, QueueError};
 
 /// Bytes of a request, compressed or not.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -64,15 +64,13 @@ enum Refusal {
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    queue: Arc<Queue>,
-    shared: Arc<Shared>,
-    resource: Vec<(String, String)>,
+    intake: Intake,
     permits: Semaphore,
 }
 
 impl Receiver {
-    pub(crate) fn new(queue: Arc<Queue>, shared: Arc<Shared>, resource: Vec<(String, String)>) -> Arc<Self> {
-        Arc::new(Self { queue, shared, resource, permits: Semaphore::new(REQUESTS_MAX) })
+    pub(crate) fn new(intake: Intake) -> Arc<Self> {
+        Arc::new(Self { intake, permits: Semaphore::new(REQUESTS_MAX) })
     }
 
     /// The whole path of a request, whatever its protocol.
@@ -84,8 +82,8 @@ impl Receiver {
         unframe: impl FnOnce(Bytes) -> Result<(Bytes, String), Refusal> + Send + 'static,
     ) -> Result<(), Refusal> {
         let _permit = self.permits.acquire().await.map_err(|_| Refusal::Closing)?;
-        if self.queue.is_full() {
-            let status = self.queue.status();
+        if self.intake.queue.is_full() {
+            let status = self.intake.queue.status();
             return Err(QueueError::Full { bytes: status.bytes, bytes_max: status.bytes_max }.into());
         }
         let body =
@@ -104,31 +102,14 @@ impl Receiver {
 
     fn accept(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<(), Refusal> {
         let (request, items) = match encoding {
-            Encoding::Protobuf => resource::add_to_protobuf(raw, &self.resource),
-            Encoding::Json => resource::add_to_json(raw, signal, &self.resource),
+            Encoding::Protobuf => resource::add_to_protobuf(raw, &self.intake.resource),
+            Encoding::Json => resource::add_to_json(raw, signal, &self.intake.resource),
         }
         .map_err(Refusal::Malformed)?;
         if items == 0 {
             return Ok(());
         }
-        let payload = zstd::encode_all(request.as_slice(), 1).map_err(QueueError::Io)?;
-        let spooled = Spooled {
-            number: 0,
-            signal,
-            encoding,
-            items: u32::try_from(items).unwrap_or(u32::MAX),
-            raw_bytes: request.len(),
-            time: self.shared.clock.now(),
-            payload: payload.into(),
-        };
-        // Counted first: the exporter may send it before this thread goes on.
-        let flow = self.shared.otlp(signal);
-        flow.entered(u64::from(spooled.items), raw.len() as u64);
-        if let Err(error) = self.queue.append(&spooled) {
-            flow.withdrawn(u64::from(spooled.items), raw.len() as u64);
-            return Err(error.into());
-        }
-        self.shared.set_spool(self.queue.status());
+        self.intake.put(signal, encoding, &request, items as u64, raw.len() as u64)?;
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A [`Joiner`] belongs to a logical stream, not to a file, so that a record may begin in one file and end
 //! in the one that follows it. It knows nothing of files: every line comes with an origin of the caller's
-//! choice, and the record carries the origin of its first line. While a record is open, [`Joiner::open`]
-//! tells where it began: a position must not move beyond it.
+//! choice, and the record carries the origin of its first line: while it is open, a position must not move
+//! beyond that.
 //!
 //! ```text
 //! line  push ─► begins a record? ── yes ─► emit what is open, open this one
@@ -135,21 +135,6 @@ impl<T> Joiner<T> {
     pub(crate) fn clear(&mut self) -> u64 {
         self.bytes.clear();
         self.open.take().map_or(0, |open| open.lines)
-    }
-
-    /// Where the open record began.
-    pub(crate) fn open(&self) -> Option<&T> {
-        self.open.as_ref().map(|open| &open.origin)
-    }
-
-    /// Lines of the open record.
-    pub(crate) fn open_lines(&self) -> u64 {
-        self.open.as_ref().map_or(0, |open| open.lines)
-    }
-
-    /// When the open record ends by itself.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        self.open.as_ref().map(|open| open.last + self.timeout)
     }
 }
 

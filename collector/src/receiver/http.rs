@@ -4,6 +4,7 @@
 //! POST /v1/traces  /v1/logs  /v1/metrics   otlp_http
 //! POST /log                                log
 //! POST /v1/agent/hello                     hello
+//! POST /v1/agent/heartbeat                 heartbeat
 //! OPTIONS on any of them                   cors
 //! ```
 
@@ -22,8 +23,9 @@ use storage::Compression;
 
 use super::body::{BodyReader, too_long};
 use super::cors::{self, Origins};
-use super::{hello, log, otlp_http, positions};
+use super::{heartbeat, hello, log, otlp_http, positions};
 use crate::admission::Ticket;
+use crate::agents::Agents;
 use crate::pipeline::Pipeline;
 use crate::settings::Connections;
 use crate::status::{Reason, Refusal, whole_seconds};
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
 pub(crate) fn router(
     pipeline: &Arc<Pipeline>,
     connections: &Arc<Connections>,
+    agents: &Arc<Agents>,
     cors_origins: &[String],
 ) -> Router {
     let shared = Arc::new(Shared { pipeline: Arc::clone(pipeline), connections: Arc::clone(connections) });
@@ -49,10 +52,12 @@ pub(crate) fn router(
         router = router.route(&format!("/v1/{signal}"), post(handler));
     }
     let (to_log, to_hello) = (Arc::clone(&shared), Arc::clone(&shared));
+    let agents = Arc::clone(agents);
     let (unknown_path, other_method) = (Arc::clone(&shared), shared);
     router
         .route("/log", post(move |request| log::receive(to_log, request)))
         .route("/v1/agent/hello", post(move |request| hello::receive(to_hello, request)))
+        .route("/v1/agent/heartbeat", post(move |request| heartbeat::receive(agents, request)))
         .method_not_allowed_fallback(move |request| refuse(other_method, Reason::Method, request))
         .fallback(move |request| refuse(unknown_path, Reason::NotFound, request))
         .layer(middleware::from_fn_with_state(Arc::new(Origins::new(cors_origins)), cors::apply))

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::{
-    AlertsAnswer, ErrorAnswer, ErrorBody, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer,
-    MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
+    AgentsAnswer, AlertsAnswer, ErrorAnswer, ErrorBody, IdGraph, IdKindsAnswer, Journey, LogRecord,
+    LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
 };
 
 /// Why a request has no answer.
@@ -141,6 +141,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn services(&self, range: TimeRange) -> Result<ServicesAnswer, ClientError> {
         self.get("/api/v1/services", &[], Some(range)).await
+    }
+
+    /// Every agent that sends signs of life.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn agents(&self) -> Result<AgentsAnswer, ClientError> {
+        self.get("/api/v1/agents", &[], None).await
     }
 
     /// All alert rules with their state.

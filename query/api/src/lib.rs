@@ -7,6 +7,7 @@
 //! nanoseconds, durations are whole nanoseconds in fields that end in `_nano`; a field is only ever
 //! added within `v1`.
 
+pub mod agents;
 pub mod alerts;
 pub mod boards;
 pub mod client;
@@ -19,6 +20,7 @@ pub mod services;
 pub mod sql;
 pub mod whereabouts;
 
+pub use agents::{AgentHealth, AgentRow, AgentsAnswer};
 pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
 pub use client::{Client, ClientError};
 pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};

@@ -181,6 +181,11 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
     body.map_err(ApiError::internal)?.map(json_response).map_err(ApiError::internal)
 }
 
+pub(super) async fn agents(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(|engine, _| Ok((engine.agents)())).await
+}
+
 pub(super) async fn alerts(State(app): State<App>, params: Params) -> Answer {
     params.only(&[])?;
     app.json(|engine, _| Ok((engine.alerts)())).await

@@ -2,8 +2,8 @@
 
 use axum::routing::{MethodRouter, get, post};
 use query_api::{
-    AlertsAnswer, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer,
-    SqlAnswer, SqlRequest, WhereAnswer,
+    AgentsAnswer, AlertsAnswer, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer,
+    ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -217,6 +217,15 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some(of::<SqlRequest>),
         answer: Answer::Json(of::<SqlAnswer>),
         handlers: || post(handlers::sql),
+    },
+    Route {
+        path: "/api/v1/agents",
+        methods: GET,
+        about: "Every agent that sends signs of life, with its state and how far it is behind.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(of::<AgentsAnswer>),
+        handlers: || get(handlers::agents),
     },
     Route {
         path: "/api/v1/alerts",

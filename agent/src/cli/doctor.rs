@@ -1,0 +1,134 @@
+//! `silmari-agent doctor`: what would keep an agent with this configuration from working, and what to do.
+
+use std::fs;
+use std::io::{Read as _, Write};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::time::Duration;
+
+use agent::{Config, exit_code};
+use model::UnixNano;
+use model::time::SECOND;
+
+use super::{ConfigArgs, shown};
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Clocks that differ by more make timelines wrong.
+const SKEW_MAX: i64 = 2 * SECOND;
+/// Watches below which a host with many log folders runs out.
+const WATCHES_MIN: u64 = 8192;
+
+/// What one look found.
+type Finding = Result<String, String>;
+
+pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let config = Config::load(&args.config)?;
+    let mut problems = 0;
+    let mut say = |what: &str, finding: Finding| -> std::io::Result<()> {
+        let (mark, text) = match finding {
+            Ok(text) => ("ok     ", text),
+            Err(text) => {
+                problems += 1;
+                ("PROBLEM", text)
+            }
+        };
+        writeln!(out, "{mark} {what}: {}", shown(&text))
+    };
+    say("configuration", Ok(format!("valid, version {}", config.version())))?;
+    say("data directory", data_dir(&config.agent.data_dir))?;
+    say("inotify", watches())?;
+    for (name, matching) in agent::input::matching_files(&config) {
+        for (path, reason) in matching {
+            let finding = match reason {
+                Some(reason) => Err(format!("{} is not read: {reason}", path.display())),
+                None => fs::File::open(&path).map(|_| format!("{} can be read", path.display())).map_err(
+                    |error| {
+                        format!(
+                            "{} cannot be read: {error}; run the agent as a user or group that may",
+                            path.display()
+                        )
+                    },
+                ),
+            };
+            say(&format!("files.{name}"), finding)?;
+        }
+    }
+    for endpoint in &config.collector.endpoints {
+        say("collector", collector(endpoint))?;
+    }
+    Ok(if problems == 0 { exit_code::OK } else { exit_code::RUNTIME })
+}
+
+fn data_dir(folder: &Path) -> Finding {
+    let probe = folder.join(".doctor");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&probe, b"x"))
+        .and_then(|()| fs::remove_file(&probe))
+        .map(|()| format!("{} can be written", folder.display()))
+        .map_err(|error| format!("{}: {error}; make it writable or set [agent] data_dir", folder.display()))
+}
+
+fn watches() -> Finding {
+    let path = "/proc/sys/fs/inotify/max_user_watches";
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{path}: {error}; files are found by looking every second"))?;
+    match text.trim().parse::<u64>() {
+        Ok(watches) if watches >= WATCHES_MIN => Ok(format!("{watches} watches allowed")),
+        _ => Err(format!("only {} watches allowed: sysctl fs.inotify.max_user_watches=65536", text.trim())),
+    }
+}
+
+/// Whether a collector answers, and how far its clock is off by its `Date` header.
+fn collector(endpoint: &str) -> Finding {
+    let uri: http::Uri = endpoint.parse().map_err(|error| format!("{endpoint}: {error}"))?;
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(80);
+    let problem = |error: std::io::Error| format!("{endpoint} cannot be reached: {error}");
+    let address = (host, port).to_socket_addrs().map_err(problem)?.next();
+    let address = address.ok_or_else(|| format!("`{host}` has no address"))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(problem)?;
+    stream.set_read_timeout(Some(TIMEOUT)).map_err(problem)?;
+    let body = "{}";
+    let request = format!(
+        "POST /v1/logs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).map_err(problem)?;
+    let mut answer = String::new();
+    stream.take(64 << 10).read_to_string(&mut answer).map_err(problem)?;
+    let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    if status != "200" {
+        return Err(format!("{endpoint} answered {status} to an empty OTLP request: is it a collector?"));
+    }
+    let date = answer
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().starts_with("date:").then(|| line[5..].trim()));
+    let Some(theirs) = date.and_then(http_date) else { return Ok(format!("{endpoint} takes OTLP")) };
+    let ours = model::SystemClock::shared().now();
+    let skew = ours.since(theirs);
+    if skew.abs() > SKEW_MAX {
+        return Err(format!("{endpoint}: the clocks differ by {} s: run NTP on both", skew / SECOND));
+    }
+    Ok(format!("{endpoint} takes OTLP, clocks agree within 2 s"))
+}
+
+/// `Tue, 24 Nov 2026 10:41:58 GMT`
+fn http_date(text: &str) -> Option<UnixNano> {
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let (day, month, year, clock) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months.iter().position(|name| *name == month)? + 1;
+    format!("{year}-{month:02}-{day}T{clock}Z").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        let time = http_date("Tue, 24 Nov 2026 12:00:00 GMT").expect("a date");
+        assert_eq!(time, UnixNano(1_795_521_600_000_000_000));
+        assert_eq!(http_date("yesterday"), None);
+    }
+}

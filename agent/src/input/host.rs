@@ -1,0 +1,98 @@
+//! Metrics of this host, and of every service on it: which one eats the machine.
+//!
+//! Names follow OpenTelemetry's semantic conventions for `system.*` and `process.*`. A process belongs to
+//! the service that `OTEL_SERVICE_NAME` of its environment names, else to its systemd unit, else to its
+//! program. Memory, processor time, I/O and open files are summed up per service; `process.restarts` counts how
+//! often its oldest process was replaced.
+//!
+//! Bounds: the `services` that use most are told apart, the others are the service `other`.
+
+mod processes;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use model::{Signal, UnixNano};
+use tokio_util::sync::CancellationToken;
+
+use self::processes::{Service, Services};
+use super::intake::Intake;
+use super::points::{Head, Kind, Metrics};
+use crate::config::HostSettings;
+use crate::queue::Encoding;
+
+/// Looks until `stop`.
+pub(crate) async fn run(settings: HostSettings, intake: Intake, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(settings.interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let start = intake.shared.clock.now();
+    let mut services = Services::default();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let (settings, intake) = (settings.clone(), intake.clone());
+        let mut known = std::mem::take(&mut services);
+        let looking = tokio::task::spawn_blocking(move || {
+            look(&settings, &intake, &mut known, start);
+            known
+        });
+        match looking.await {
+            Ok(known) => services = known,
+            Err(error) => tracing::error!(%error, "cannot look at the host"),
+        }
+    }
+}
+
+/// One look: a request for the host, one for its services.
+fn look(settings: &HostSettings, intake: &Intake, services: &mut Services, start: UnixNano) {
+    let now = intake.shared.clock.now();
+    let resource = intake.resource.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut host = Metrics::new(resource, start, now);
+    system::write(&settings.proc, &mut host);
+    spool(intake, host);
+    services.update(&settings.proc);
+    for (name, service) in services.top(settings.services) {
+        let mut metrics = Metrics::new(intake.resource_of(&name), start, now);
+        write_service(&mut metrics, &service);
+        spool(intake, metrics);
+    }
+}
+
+fn spool(intake: &Intake, metrics: Metrics) {
+    let count = metrics.count();
+    if count == 0 {
+        return;
+    }
+    let request = metrics.finish();
+    if let Err(error) = intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64)
+    {
+        tracing::warn!(%error, "host metrics found no room in the spool");
+    }
+}
+
+fn write_service(metrics: &mut Metrics, service: &Service) {
+    let pairs = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    let modes = [
+        (pairs("cpu.mode", "user"), service.user_seconds),
+        (pairs("cpu.mode", "system"), service.system_seconds),
+    ];
+    let points = modes.iter().map(|(attributes, value)| (&attributes[..], Some(*value)));
+    metrics.numbers(Head::new("process.cpu.time", "s"), Kind::Counter, points);
+    metrics.number(Head::new("process.memory.usage", "By"), Kind::Gauge, service.memory_bytes as f64);
+    let directions = [
+        (pairs("disk.io.direction", "read"), service.read_bytes),
+        (pairs("disk.io.direction", "write"), service.written_bytes),
+    ];
+    let points = directions.iter().map(|(attributes, value)| (&attributes[..], Some(*value as f64)));
+    metrics.numbers(Head::new("process.disk.io", "By"), Kind::Counter, points);
+    for (name, unit, kind, value) in [
+        ("process.unix.file_descriptor.count", "{file_descriptor}", Kind::Gauge, service.open_files),
+        ("process.thread.count", "{thread}", Kind::Gauge, service.threads),
+        ("process.count", "{process}", Kind::Gauge, service.processes),
+        ("process.restarts", "{restart}", Kind::Counter, service.restarts),
+    ] {
+        metrics.number(Head::new(name, unit), kind, value as f64);
+    }
+}

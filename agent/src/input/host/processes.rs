@@ -1,0 +1,211 @@
+//! The processes of this host, summed up by service.
+//!
+//! Invariant: sums of a service only grow: what a process used is kept when it ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::system::TICKS;
+
+/// Bytes of a page of memory on the platforms we build for.
+const PAGE_BYTES: u64 = 4096;
+/// Bytes of a process's environment that are searched.
+const ENVIRON_BYTES_MAX: usize = 64 << 10;
+/// Services that are remembered.
+const SERVICES_MAX: usize = 4096;
+/// The service of all that are not told apart.
+const OTHER: &str = "other";
+
+/// What a service uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Service {
+    pub(super) user_seconds: f64,
+    pub(super) system_seconds: f64,
+    pub(super) memory_bytes: u64,
+    pub(super) read_bytes: u64,
+    pub(super) written_bytes: u64,
+    pub(super) open_files: u64,
+    pub(super) threads: u64,
+    pub(super) processes: u64,
+    pub(super) restarts: u64,
+    /// Processor seconds since the last look.
+    recent: f64,
+    /// Pid and start of its oldest process.
+    oldest: Option<(u64, u64)>,
+}
+
+/// One process at one moment.
+#[derive(Clone, Debug, PartialEq)]
+struct Process {
+    service: String,
+    /// Ticks since boot.
+    start: u64,
+    used: Used,
+    memory_bytes: u64,
+    open_files: u64,
+    threads: u64,
+}
+
+/// What only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Used {
+    user: f64,
+    system: f64,
+    read: u64,
+    written: u64,
+}
+
+/// All services and the processes last seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Services {
+    services: BTreeMap<String, Service>,
+    last: BTreeMap<(u64, u64), Used>,
+}
+
+impl Services {
+    /// Looks at every process.
+    pub(super) fn update(&mut self, proc: &Path) {
+        let is_first = self.last.is_empty();
+        for service in self.services.values_mut() {
+            let Service { memory_bytes, open_files, threads, processes, recent, .. } = service;
+            (*memory_bytes, *open_files, *threads, *processes, *recent) = (0, 0, 0, 0, 0.0);
+        }
+        let mut seen = BTreeMap::new();
+        let mut oldest: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for (pid, process) in processes(proc) {
+            let key = (pid, process.start);
+            let before = self.last.get(&key).copied().unwrap_or_default();
+            self.add(&process, before, is_first);
+            let first = oldest.entry(process.service).or_insert((process.start, pid));
+            *first = (*first).min((process.start, pid));
+            seen.insert(key, process.used);
+        }
+        self.last = seen;
+        for (name, first) in oldest {
+            if let Some(service) = self.services.get_mut(&name) {
+                let is_new = service.oldest.is_some_and(|known| known != first);
+                service.restarts += u64::from(is_new);
+                service.oldest = Some(first);
+            }
+        }
+        if self.services.len() > SERVICES_MAX {
+            self.services.retain(|_, service| service.processes > 0);
+        }
+    }
+
+    fn add(&mut self, process: &Process, before: Used, is_first: bool) {
+        let service = self.services.entry(process.service.clone()).or_default();
+        let used = process.used;
+        let (user, system) = ((used.user - before.user).max(0.0), (used.system - before.system).max(0.0));
+        service.user_seconds += user;
+        service.system_seconds += system;
+        service.read_bytes += used.read.saturating_sub(before.read);
+        service.written_bytes += used.written.saturating_sub(before.written);
+        // All that a process used before the first look is not of this interval.
+        service.recent += if is_first { 0.0 } else { user + system };
+        service.memory_bytes += process.memory_bytes;
+        service.open_files += process.open_files;
+        service.threads += process.threads;
+        service.processes += 1;
+    }
+
+    /// The `most` services that use most time or memory, and the others as one.
+    pub(super) fn top(&self, most: usize) -> Vec<(String, Service)> {
+        let mut living: Vec<(&String, &Service)> =
+            self.services.iter().filter(|(_, service)| service.processes > 0).collect();
+        let memory: u64 = living.iter().map(|(_, service)| service.memory_bytes).sum();
+        let time: f64 = living.iter().map(|(_, service)| service.recent).sum();
+        let weight = |service: &Service| {
+            service.memory_bytes as f64 / (memory.max(1) as f64) + service.recent / time.max(f64::EPSILON)
+        };
+        living.sort_by(|(_, one), (_, other)| weight(other).total_cmp(&weight(one)));
+        let cut = most.min(living.len());
+        let mut top: Vec<_> =
+            living[..cut].iter().map(|(name, service)| ((*name).clone(), **service)).collect();
+        if cut < living.len() {
+            let mut rest = Service::default();
+            for (_, service) in &living[cut..] {
+                rest.memory_bytes += service.memory_bytes;
+                rest.open_files += service.open_files;
+                rest.threads += service.threads;
+                rest.processes += service.processes;
+            }
+            // Which services these are changes, so sums that only grow cannot be told.
+            top.push((OTHER.to_owned(), rest));
+        }
+        top
+    }
+}
+
+fn processes(proc: &Path) -> impl Iterator<Item = (u64, Process)> {
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid: u64 = entry.file_name().to_str()?.parse().ok()?;
+        read(&entry.path()).map(|process| (pid, process))
+    })
+}
+
+/// A process, unless it ends meanwhile or is a thread of the kernel.
+fn read(folder: &Path) -> Option<Process> {
+    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    // The name is in brackets and may hold anything.
+    let (head, rest) = stat.rsplit_once(") ")?;
+    let name = head.split_once('(')?.1.to_owned();
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let memory_bytes = number(21) * PAGE_BYTES;
+    if memory_bytes == 0 {
+        return None;
+    }
+    let io = text("io");
+    let bytes = |key: &str| {
+        let line = io.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    };
+    let environ = fs::read(folder.join("environ")).unwrap_or_default();
+    let service = named_by_environ(&environ).or_else(|| unit_of(&text("cgroup"))).unwrap_or(name);
+    Some(Process {
+        service,
+        start: number(19),
+        used: Used {
+            user: number(11) as f64 / TICKS,
+            system: number(12) as f64 / TICKS,
+            read: bytes("read_bytes:"),
+            written: bytes("write_bytes:"),
+        },
+        memory_bytes,
+        open_files: fs::read_dir(folder.join("fd")).map_or(0, |files| files.count() as u64),
+        threads: number(17),
+    })
+}
+
+/// `OTEL_SERVICE_NAME`, as the SDK of the process reads it.
+fn named_by_environ(environ: &[u8]) -> Option<String> {
+    let environ = &environ[..environ.len().min(ENVIRON_BYTES_MAX)];
+    let value = environ.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(b"OTEL_SERVICE_NAME="))?;
+    let name = std::str::from_utf8(value).ok()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// `0::/system.slice/billing.service` is `billing`.
+fn unit_of(cgroup: &str) -> Option<String> {
+    let parts = cgroup.lines().flat_map(|line| line.split('/'));
+    let unit = parts.filter_map(|part| part.trim().strip_suffix(".service")).next_back()?;
+    let is_session = unit.starts_with("user@");
+    (!is_session).then(|| unit.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_belongs_to_the_service_it_says_or_its_unit() {
+        assert_eq!(named_by_environ(b"A=1\0OTEL_SERVICE_NAME=billing\0B=2\0").as_deref(), Some("billing"));
+        assert_eq!(named_by_environ(b"XOTEL_SERVICE_NAME=billing\0"), None);
+        assert_eq!(unit_of("0::/system.slice/billing.service\n").as_deref(), Some("billing"));
+        assert_eq!(unit_of("0::/user.slice/user-0.slice/session-1.scope\n"), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! A host made of files.
+
+use std::fs;
+use std::path::Path;
+
+use super::processes::Services;
+use super::*;
+
+fn process(proc: &Path, pid: u32, name: &str, ticks: u32, start: u32) {
+    let folder = proc.join(pid.to_string());
+    fs::create_dir_all(folder.join("fd")).expect("folder");
+    fs::write(folder.join("fd/0"), "").expect("file");
+    let stat =
+        format!("{pid} (a ) b) S 1 1 1 0 -1 4194560 1 0 0 0 {ticks} 50 0 0 20 0 3 0 {start} 1000 10 1 0 0");
+    fs::write(folder.join("stat"), stat).expect("file");
+    fs::write(folder.join("environ"), format!("OTEL_SERVICE_NAME={name}\0")).expect("file");
+    fs::write(folder.join("io"), "rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\n").expect("file");
+}
+
+fn service(services: &Services, name: &str) -> Service {
+    services.top(10).into_iter().find(|(found, _)| found == name).expect("a service").1
+}
+
+#[test]
+fn processes_are_summed_up_by_service_and_their_restarts_counted() {
+    let proc = tempfile::tempdir().expect("folder");
+    process(proc.path(), 10, "billing", 100, 5);
+    process(proc.path(), 11, "billing", 300, 6);
+    process(proc.path(), 12, "web", 100, 7);
+    let mut services = Services::default();
+    services.update(proc.path());
+    let billing = service(&services, "billing");
+    assert_eq!((billing.user_seconds, billing.system_seconds), (4.0, 1.0));
+    assert_eq!((billing.processes, billing.memory_bytes, billing.open_files), (2, 2 * 10 * 4096, 2));
+    assert_eq!((billing.threads, billing.read_bytes, billing.written_bytes), (6, 8192, 16384));
+    fs::remove_dir_all(proc.path().join("10")).expect("ended");
+    process(proc.path(), 11, "billing", 400, 6);
+    services.update(proc.path());
+    let billing = service(&services, "billing");
+    assert_eq!((billing.user_seconds, billing.restarts, billing.processes), (5.0, 1, 1), "sums only grow");
+    let top = services.top(1);
+    assert_eq!((top[0].0.as_str(), top[1].0.as_str()), ("billing", "other"));
+}
+
+#[test]
+fn this_host_is_described_with_the_names_of_the_conventions() {
+    let mut metrics = Metrics::new([], UnixNano(1), UnixNano(2));
+    system::write(Path::new("/proc"), &mut metrics);
+    let request = metrics.finish();
+    for name in ["system.cpu.time", "system.memory.usage", "system.cpu.load_average.1m", "system.uptime"] {
+        assert!(memchr::memmem::find(&request, name.as_bytes()).is_some(), "{name}");
+    }
+}

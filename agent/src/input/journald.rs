@@ -1,0 +1,214 @@
+//! systemd's journal, read with `journalctl --output=json --follow`.
+//!
+//! The cursor of the last record that is in the spool stands in `journald.cursor`, so that a restart goes on
+//! behind it; what was spooled just before a crash may come twice. While the spool has no room nothing is read:
+//! the journal is the buffer. Invariant: the cursor is written only after its record was spooled.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::dialect::Dialect;
+use model::{Severity, UnixNano};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::intake::Intake;
+use super::records::{Entry, Records};
+use super::syslog::of_priority;
+use crate::config::JournaldSettings;
+use crate::process::Chain;
+use crate::status::{DropReason, Flow};
+
+/// Bytes of one entry; longer ones are left out and counted.
+const ENTRY_BYTES_MAX: u64 = 1 << 20;
+const FLUSH: Duration = Duration::from_millis(200);
+/// How long until a reader that ended is started again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Journal {
+    settings: JournaldSettings,
+    cursor_file: PathBuf,
+    records: Records,
+    flow: Arc<Flow>,
+    /// Of the last record handed to `records`.
+    cursor: Option<String>,
+}
+
+/// Reads until `stop`; `folder` holds the cursor.
+pub(crate) async fn run(
+    settings: JournaldSettings,
+    folder: &Path,
+    intake: Intake,
+    flow: Arc<Flow>,
+    stop: CancellationToken,
+) {
+    let records = Records::new(intake, Chain::new(&settings.process()), Dialect::Auto);
+    let cursor_file = folder.join("journald.cursor");
+    let mut journal = Journal { settings, cursor_file, records, flow, cursor: None };
+    while !stop.is_cancelled() {
+        if let Err(error) = journal.follow(&stop).await {
+            let program = journal.settings.command.display();
+            tracing::warn!(%program, %error, "the journal cannot be read; trying on");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+impl Journal {
+    fn start(&self) -> io::Result<Child> {
+        let mut command = Command::new(&self.settings.command);
+        command.args(["--output=json", "--follow", "--quiet", "--all"]);
+        match std::fs::read_to_string(&self.cursor_file) {
+            Ok(cursor) => command.args(["--lines=all", &format!("--after-cursor={}", cursor.trim())]),
+            Err(_) => command.arg("--lines=0"),
+        };
+        for unit in &self.settings.units {
+            command.arg(format!("--unit={unit}"));
+        }
+        if let Some(level) = self.settings.min_level {
+            command.arg(format!("--priority={}", priority_of(level)));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
+    }
+
+    async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
+        let mut child = self.start()?;
+        let output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let result = self.read(BufReader::new(output), stop).await;
+        child.kill().await.unwrap_or_default();
+        result
+    }
+
+    async fn read(&mut self, mut output: BufReader<ChildStdout>, stop: &CancellationToken) -> io::Result<()> {
+        let mut tick = tokio::time::interval(FLUSH);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut line = Vec::new();
+        loop {
+            let is_blocked = self.records.is_blocked();
+            let mut bounded = (&mut output).take(ENTRY_BYTES_MAX - line.len() as u64);
+            tokio::select! {
+                read = bounded.read_until(b'\n', &mut line), if !is_blocked => {
+                    let is_end = read? == 0;
+                    if line.last() == Some(&b'\n') || line.len() as u64 >= ENTRY_BYTES_MAX {
+                        self.take(&line);
+                        line.clear();
+                    } else if is_end {
+                        self.flush()?;
+                        return Err(io::Error::other("the program ended"));
+                    }
+                    if !self.records.is_full() {
+                        continue;
+                    }
+                }
+                _ = tick.tick() => self.records.settle(&self.flow, false),
+                () = stop.cancelled() => {
+                    self.records.settle(&self.flow, true);
+                    return self.flush();
+                }
+            }
+            if !is_blocked {
+                self.flush()?;
+            }
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let fields = serde_json::from_slice::<Map<String, Value>>(line);
+        match fields {
+            Ok(fields) => {
+                self.records.push(&entry_of(&fields, line.len()), &self.flow);
+                if let Some(cursor) = fields.get("__CURSOR").and_then(Value::as_str) {
+                    self.cursor = Some(cursor.to_owned());
+                }
+            }
+            Err(_) => {
+                self.flow.entered(1, line.len() as u64);
+                self.flow.dropped(DropReason::Malformed, 1);
+            }
+        }
+    }
+
+    /// Spools what waits, then moves the cursor.
+    fn flush(&mut self) -> io::Result<()> {
+        self.records.flush(&self.flow).map_err(io::Error::other)?;
+        if let Some(cursor) = self.cursor.take() {
+            let new = self.cursor_file.with_extension("cursor.new");
+            std::fs::write(&new, cursor)?;
+            std::fs::rename(&new, &self.cursor_file)?;
+        }
+        Ok(())
+    }
+}
+
+/// The syslog priority that a level and all graver ones have.
+const fn priority_of(level: Severity) -> u8 {
+    match level {
+        Severity::Fatal => 2,
+        Severity::Error => 3,
+        Severity::Warn => 4,
+        Severity::Info => 6,
+        Severity::Debug | Severity::Trace => 7,
+    }
+}
+
+/// An entry with OpenTelemetry's names. A field that is no text is an array of bytes.
+fn entry_of(fields: &Map<String, Value>, bytes: usize) -> Entry {
+    let text = |key: &str| match fields.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Array(bytes)) => {
+            let bytes: Vec<u8> = bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        _ => None,
+    };
+    let unit = text("_SYSTEMD_UNIT");
+    let service = unit.as_deref().map(|unit| unit.strip_suffix(".service").unwrap_or(unit).to_owned());
+    let service = service.or_else(|| text("SYSLOG_IDENTIFIER")).unwrap_or_else(|| "journald".to_owned());
+    let micros = text("__REALTIME_TIMESTAMP").and_then(|micros| micros.parse::<i64>().ok());
+    let priority = text("PRIORITY").and_then(|priority| priority.parse::<u8>().ok());
+    let attributes = [
+        ("systemd.unit", unit),
+        ("syslog.appname", text("SYSLOG_IDENTIFIER")),
+        ("process.pid", text("_PID")),
+        ("process.executable.name", text("_COMM")),
+        ("systemd.boot_id", text("_BOOT_ID")),
+    ];
+    Entry {
+        sender: service.clone(),
+        service,
+        time: micros.map(|micros| UnixNano(micros.saturating_mul(1000))),
+        severity: priority.map_or((0, ""), of_priority),
+        text: text("MESSAGE").unwrap_or_default(),
+        attributes: attributes
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|value| (key.to_owned(), value)))
+            .collect(),
+        bytes: bytes as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_the_journal_is_a_record_of_its_unit() {
+        let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795521600000000","PRIORITY":"3",
+            "_SYSTEMD_UNIT":"billing.service","_PID":"7","MESSAGE":[104,105,255]}"#;
+        let fields: Map<String, Value> = serde_json::from_str(json).expect("JSON");
+        let entry = entry_of(&fields, 10);
+        assert_eq!((entry.service.as_str(), entry.text.as_str()), ("billing", "hi\u{fffd}"));
+        assert_eq!(entry.severity, (17, "err"));
+        assert_eq!(entry.time, Some(UnixNano(1_795_521_600_000_000_000)));
+        assert!(entry.attributes.contains(&("process.pid".to_owned(), "7".to_owned())));
+    }
+}

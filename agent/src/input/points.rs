@@ -1,0 +1,214 @@
+//! Writes `ExportMetricsServiceRequest` (opentelemetry-proto metrics.proto) metric by metric.
+//!
+//! One [`Metrics`] is one resource with one scope. All sums and histograms are cumulative. A point
+//! without a value carries the flag "no recorded value", which ends a series at once.
+
+use model::UnixNano;
+use model::otlp::logs::put_attribute;
+use model::wire::{put_bytes, put_fixed64, put_message, put_u64, put_varint};
+
+const CUMULATIVE: u64 = 2;
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// A label set.
+pub(crate) type Attributes = Vec<(String, String)>;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Gauge,
+    /// A cumulative sum that only grows.
+    Counter,
+}
+
+/// Name, unit and sort of a metric.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) unit: &'a str,
+    pub(crate) description: &'a str,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) const fn new(name: &'a str, unit: &'a str) -> Self {
+        Self { name, unit, description: "" }
+    }
+}
+
+/// A histogram's numbers: `counts` has one more than `bounds`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Buckets {
+    pub(crate) bounds: Vec<f64>,
+    pub(crate) counts: Vec<u64>,
+    pub(crate) sum: f64,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    resource: Vec<u8>,
+    metrics: Vec<u8>,
+    count: u64,
+    start: UnixNano,
+    time: UnixNano,
+}
+
+impl Metrics {
+    /// For a resource with these attributes; sums began at `start`, all points are of `time`.
+    pub(crate) fn new<'k>(
+        resource: impl IntoIterator<Item = (&'k str, &'k str)>,
+        start: UnixNano,
+        time: UnixNano,
+    ) -> Self {
+        let mut bytes = Vec::new();
+        for (key, value) in resource {
+            put_attribute(&mut bytes, 1, key, value);
+        }
+        Self { resource: bytes, metrics: Vec::new(), count: 0, start, time }
+    }
+
+    /// Metrics written so far.
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Appends a metric of numbers; `None` ends the series.
+    pub(crate) fn numbers<'a>(
+        &mut self,
+        head: Head<'_>,
+        kind: Kind,
+        points: impl IntoIterator<Item = (&'a [(String, String)], Option<f64>)>,
+    ) {
+        let (start, time) = (self.start, self.time);
+        let body = |out: &mut Vec<u8>| {
+            for (attributes, value) in points {
+                put_message(out, 1, |point| {
+                    if kind != Kind::Gauge {
+                        put_time(point, 2, start);
+                    }
+                    put_time(point, 3, time);
+                    match value {
+                        Some(value) => put_fixed64(point, 4, value.to_bits()),
+                        None => put_u64(point, 8, NO_RECORDED_VALUE),
+                    }
+                    put_attributes(point, 7, attributes);
+                });
+            }
+            if kind != Kind::Gauge {
+                put_u64(out, 2, CUMULATIVE);
+            }
+            if kind == Kind::Counter {
+                put_u64(out, 3, 1);
+            }
+        };
+        self.metric(head, if kind == Kind::Gauge { 5 } else { 7 }, body);
+    }
+
+    /// Appends a metric of one number without attributes.
+    pub(crate) fn number(&mut self, head: Head<'_>, kind: Kind, value: f64) {
+        self.numbers(head, kind, [(&[][..], Some(value))]);
+    }
+
+    /// Appends a cumulative histogram; `None` ends the series.
+    pub(crate) fn histograms<'a>(
+        &mut self,
+        head: Head<'_>,
+        points: impl IntoIterator<Item = (&'a [(String, String)], Option<&'a Buckets>)>,
+    ) {
+        let (start, time) = (self.start, self.time);
+        self.metric(head, 9, |out| {
+            for (attributes, buckets) in points {
+                put_message(out, 1, |point| {
+                    put_time(point, 2, start);
+                    put_time(point, 3, time);
+                    match buckets {
+                        Some(buckets) => put_buckets(point, buckets),
+                        None => put_u64(point, 10, NO_RECORDED_VALUE),
+                    }
+                    put_attributes(point, 9, attributes);
+                });
+            }
+            put_u64(out, 2, CUMULATIVE);
+        });
+    }
+
+    /// Appends a summary: count, sum, quantiles; `None` ends the series.
+    pub(crate) fn summaries<'a>(
+        &mut self,
+        head: Head<'_>,
+        points: impl IntoIterator<Item = (&'a [(String, String)], Option<(u64, f64, &'a [(f64, f64)])>)>,
+    ) {
+        let (start, time) = (self.start, self.time);
+        self.metric(head, 11, |out| {
+            for (attributes, values) in points {
+                put_message(out, 1, |point| {
+                    put_time(point, 2, start);
+                    put_time(point, 3, time);
+                    match values {
+                        Some((count, sum, quantiles)) => {
+                            put_fixed64(point, 4, count);
+                            put_fixed64(point, 5, sum.to_bits());
+                            for (quantile, value) in quantiles {
+                                put_message(point, 6, |out| {
+                                    put_fixed64(out, 1, quantile.to_bits());
+                                    put_fixed64(out, 2, value.to_bits());
+                                });
+                            }
+                        }
+                        None => put_u64(point, 8, NO_RECORDED_VALUE),
+                    }
+                    put_attributes(point, 7, attributes);
+                });
+            }
+        });
+    }
+
+    fn metric(&mut self, head: Head<'_>, field: u32, body: impl FnOnce(&mut Vec<u8>)) {
+        self.count += 1;
+        put_message(&mut self.metrics, 2, |metric| {
+            put_bytes(metric, 1, head.name.as_bytes());
+            if !head.description.is_empty() {
+                put_bytes(metric, 2, head.description.as_bytes());
+            }
+            if !head.unit.is_empty() {
+                put_bytes(metric, 3, head.unit.as_bytes());
+            }
+            put_message(metric, field, body);
+        });
+    }
+
+    /// The finished request.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.metrics.len() + self.resource.len() + 32);
+        put_message(&mut out, 1, |group| {
+            put_bytes(group, 1, &self.resource);
+            put_bytes(group, 2, &self.metrics);
+        });
+        out
+    }
+}
+
+fn put_buckets(point: &mut Vec<u8>, buckets: &Buckets) {
+    put_fixed64(point, 4, buckets.counts.iter().sum());
+    put_fixed64(point, 5, buckets.sum.to_bits());
+    put_packed(point, 6, buckets.counts.iter().copied());
+    put_packed(point, 7, buckets.bounds.iter().map(|bound| bound.to_bits()));
+}
+
+fn put_packed(out: &mut Vec<u8>, number: u32, values: impl ExactSizeIterator<Item = u64>) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, values.len() as u64 * 8);
+    for value in values {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn put_time(out: &mut Vec<u8>, number: u32, time: UnixNano) {
+    put_fixed64(out, number, u64::try_from(time.0).unwrap_or(0));
+}
+
+fn put_attributes(out: &mut Vec<u8>, number: u32, attributes: &[(String, String)]) {
+    for (key, value) in attributes {
+        put_attribute(out, number, key, value);
+    }
+}

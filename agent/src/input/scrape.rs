@@ -1,0 +1,230 @@
+//! Prometheus scrape: reads pages of metrics every interval and sends them as OTLP.
+//!
+//! Per target also `up`, `scrape_duration_seconds` and `scrape_samples_scraped`. A series that a page no
+//! longer has, and every series of a target that does not answer, ends at once. Bounds: [`PAGE_BYTES_MAX`]
+//! a page, `max_series` series a target, [`TARGETS_MAX`] targets a table, [`AT_ONCE`] pages at a time.
+
+mod families;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use model::{Signal, UnixNano};
+use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::families::{Families, Known};
+use super::intake::Intake;
+use super::points::{Head, Kind, Metrics};
+use crate::config::ScrapeSettings;
+use crate::config::inputs::target_url;
+use crate::queue::Encoding;
+use crate::status::{DropReason, Flow};
+
+/// Bytes of one page.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Targets of one table.
+const TARGETS_MAX: usize = 1024;
+/// Pages read at a time.
+const AT_ONCE: usize = 8;
+
+/// A page to read, and the labels that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Target {
+    url: String,
+    labels: Vec<(String, String)>,
+}
+
+/// What the last page of a target had.
+#[derive(Debug, Default)]
+struct Last {
+    known: Known,
+    is_up: Option<bool>,
+}
+
+#[derive(Debug)]
+struct Scraper {
+    name: String,
+    settings: ScrapeSettings,
+    client: Client<HttpConnector, Empty<Bytes>>,
+    intake: Intake,
+    flow: Arc<Flow>,
+    start: UnixNano,
+}
+
+/// Reads until `stop`.
+pub(crate) async fn run(
+    name: String,
+    settings: ScrapeSettings,
+    intake: Intake,
+    flow: Arc<Flow>,
+    stop: CancellationToken,
+) {
+    let mut tick = tokio::time::interval(settings.interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    let start = intake.shared.clock.now();
+    let scraper = Arc::new(Scraper { name, settings, client, intake, flow, start });
+    let mut lasts: HashMap<Target, Last> = HashMap::new();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let targets = scraper.targets();
+        lasts.retain(|target, _| targets.contains(target));
+        let mut pending = targets.into_iter();
+        let mut pages = JoinSet::new();
+        loop {
+            while pages.len() < AT_ONCE
+                && let Some(target) = pending.next()
+            {
+                let last = lasts.remove(&target).unwrap_or_default();
+                let scraper = Arc::clone(&scraper);
+                pages.spawn(async move { scraper.scrape(target, last).await });
+            }
+            let done = tokio::select! {
+                done = pages.join_next() => done,
+                () = stop.cancelled() => return,
+            };
+            match done {
+                Some(Ok((target, last))) => drop(lasts.insert(target, last)),
+                Some(Err(error)) => tracing::error!(%error, "a scrape failed"),
+                None => break,
+            }
+        }
+    }
+}
+
+/// A group of Prometheus' `file_sd_configs`.
+#[derive(Deserialize)]
+struct Listed {
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl Scraper {
+    /// The targets of this moment: configured ones, then those of files.
+    fn targets(&self) -> Vec<Target> {
+        let fixed = self.settings.targets.iter().map(|url| Target { url: url.clone(), labels: Vec::new() });
+        let mut targets: Vec<Target> = fixed.collect();
+        for path in &self.settings.target_files {
+            match listed(path) {
+                Ok(found) => targets.extend(found),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "cannot read a list of targets"),
+            }
+        }
+        targets.sort();
+        targets.dedup();
+        if targets.len() > TARGETS_MAX {
+            tracing::warn!(
+                table = self.name,
+                targets = targets.len(),
+                "only the first {TARGETS_MAX} targets are read"
+            );
+            targets.truncate(TARGETS_MAX);
+        }
+        targets
+    }
+
+    async fn scrape(self: Arc<Self>, target: Target, mut last: Last) -> (Target, Last) {
+        let began = self.intake.shared.clock.monotonic();
+        let page = match target_url(&target.url) {
+            Ok(uri) => match tokio::time::timeout(self.settings.timeout, self.fetch(&uri)).await {
+                Ok(page) => page.map(|page| (uri, page)),
+                Err(_) => Err(format!("no answer within {:?}", self.settings.timeout)),
+            },
+            Err(error) => Err(error),
+        };
+        let took = self.intake.shared.clock.monotonic().saturating_sub(began);
+        let is_up = page.is_ok();
+        if last.is_up != Some(is_up) {
+            match &page {
+                Ok(_) => tracing::info!(table = self.name, target = target.url, "target is up"),
+                Err(error) => {
+                    tracing::warn!(table = self.name, target = target.url, %error, "target is down");
+                }
+            }
+            last.is_up = Some(is_up);
+        }
+        self.send(&target, page.ok().map(|(_, page)| page).as_deref(), took, &mut last);
+        (target, last)
+    }
+
+    async fn fetch(&self, uri: &Uri) -> Result<String, String> {
+        let mut request = Request::get(uri)
+            .header(ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1")
+            .header(USER_AGENT, concat!("silmari-agent/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = &self.settings.bearer_token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        }
+        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let response =
+            self.client.request(request).await.map_err(|error| crate::export::whole_text(&error))?;
+        if !response.status().is_success() {
+            return Err(format!("answered {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await;
+        let bytes = body.map_err(|error| format!("the page broke off: {error}"))?.to_bytes();
+        String::from_utf8(bytes.to_vec()).map_err(|_| "the page is no UTF-8".to_owned())
+    }
+
+    /// Spools a page, or that there is none.
+    fn send(&self, target: &Target, page: Option<&str>, took: Duration, last: &mut Last) {
+        let read = page.map(|page| text::parse(page));
+        let families = Families::new(read.as_ref(), self.settings.max_series);
+        let scraped = families.samples + families.beyond;
+        let malformed = read.as_ref().map_or(0, |read| read.malformed);
+        self.flow.entered(scraped + malformed, page.map_or(0, |page| page.len() as u64));
+        self.flow.dropped(DropReason::Malformed, malformed);
+        self.flow.dropped(DropReason::TooManySeries, families.beyond);
+        let address = target_url(&target.url).ok().and_then(|uri| uri.authority().map(ToString::to_string));
+        let address = address.unwrap_or_else(|| target.url.clone());
+        let service = target.labels.iter().find(|(key, _)| key == "service.name" || key == "job");
+        let service = service.map(|(_, value)| value.as_str()).or(self.settings.service.as_deref());
+        let resource = self.intake.resource_of(service.unwrap_or(&self.name));
+        let more = [("service.instance.id", address.as_str())];
+        let labels = target.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let now = self.intake.shared.clock.now();
+        let mut metrics = Metrics::new(resource.chain(more).chain(labels), self.start, now);
+        last.known = families.write(&mut metrics, &last.known);
+        let up = f64::from(u8::from(page.is_some()));
+        metrics.number(Head::new("up", ""), Kind::Gauge, up);
+        metrics.number(Head::new("scrape_duration_seconds", ""), Kind::Gauge, took.as_secs_f64());
+        metrics.number(Head::new("scrape_samples_scraped", ""), Kind::Gauge, scraped as f64);
+        let count = metrics.count();
+        let request = metrics.finish();
+        match self.intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64) {
+            Ok(()) => self.flow.left(families.samples, 0, request.len() as u64),
+            Err(error) => {
+                tracing::warn!(target = target.url, %error, "a scrape found no room in the spool");
+                self.flow.dropped(DropReason::SpoolFull, families.samples);
+            }
+        }
+    }
+}
+
+/// The targets of a file; labels of the discovery itself (`__…`) are not kept.
+fn listed(path: &Path) -> Result<Vec<Target>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let groups: Vec<Listed> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let targets = groups.into_iter().flat_map(|group| {
+        let labels: Vec<_> = group.labels.into_iter().filter(|(key, _)| !key.starts_with("__")).collect();
+        group.targets.into_iter().map(move |url| Target { url, labels: labels.clone() })
+    });
+    Ok(targets.collect())
+}
