@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test check lint deny tidy build reference bench clean
+.PHONY: demo test torture crash-states check lint deny tidy build reference bench clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -18,6 +18,16 @@ build:
 ## test: every test, against the real binaries, which cargo builds for them
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+## torture: kill the server under load, ROUNDS times; nothing acknowledged may be lost or doubled
+torture: ROUNDS ?= 1000
+torture:
+	SILMARI_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package silmari --test main killed_under_load -- --nocapture
+
+## crash-states: cut the power at every operation of SCENARIOS runs of the log (40 to 100 states each)
+crash-states: SCENARIOS ?= 25000
+crash-states:
+	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package storage --lib everything_acknowledged_survives
 
 ## check: what a change has to pass besides the tests
 check: lint deny tidy

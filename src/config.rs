@@ -48,6 +48,16 @@ pub(crate) struct StoreConfig {
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) head_bytes_max: usize,
+    /// Memory for rows that are not yet in segments and requests in flight together; the rows take at most
+    /// half of it. Default: 60 % of the cgroup's limit, or of the machine's memory.
+    #[serde(with = "units::size")]
+    #[schemars(with = "String")]
+    pub(crate) memory_bytes_max: usize,
+    /// How much of the disk has to be free; below it senders are asked to wait and queries go on. Default:
+    /// `1GiB`, or 5 % of a smaller disk.
+    #[serde(with = "units::optional_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) disk_free_bytes_min: Option<u64>,
 }
 
 impl Default for StoreConfig {
@@ -57,6 +67,8 @@ impl Default for StoreConfig {
             seal_rows: store.seal_rows,
             seal_interval: store.seal_interval,
             head_bytes_max: store.head_bytes_max,
+            memory_bytes_max: store.memory_bytes_max,
+            disk_free_bytes_min: None,
         }
     }
 }

@@ -141,6 +141,8 @@ async fn build_store(
         seal_rows: config.store.seal_rows,
         seal_interval: config.store.seal_interval,
         head_bytes_max: config.store.head_bytes_max,
+        memory_bytes_max: config.store.memory_bytes_max,
+        disk_free_bytes_min: config.store.disk_free_bytes_min,
         records_per_request_max: config.collector.limits.request_records_max,
         request_bytes_max: config.collector.limits.request_bytes_max,
         ..storage::Settings::new(data_dir)

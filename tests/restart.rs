@@ -12,13 +12,16 @@ use query_api::{Client, SqlRequest};
 
 use crate::support::eventually;
 
-const ROUNDS: usize = 6;
+/// Rounds of a run; `make torture ROUNDS=1000` sets more.
+fn rounds() -> usize {
+    std::env::var("SILMARI_TORTURE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
 const SENDERS: u64 = 4;
 
-/// One request of ten records, `s3-00042-0` … `s3-00042-9`.
+/// One request of ten records, `s3-0000042-0` … `s3-0000042-9`.
 fn request(sender: u64, number: u64) -> (Vec<u8>, Vec<String>) {
     let mut writer = LogsWriter::new([("service.name", "load")]);
-    let bodies: Vec<String> = (0..10).map(|record| format!("s{sender}-{number:05}-{record}")).collect();
+    let bodies: Vec<String> = (0..10).map(|record| format!("s{sender}-{number:07}-{record}")).collect();
     let now = SystemClock::shared().now();
     for body in &bodies {
         writer.push(&LogRecordParts { time: now, body, ..LogRecordParts::default() }, []);
@@ -57,12 +60,27 @@ async fn count(api: &str) -> usize {
     answer.rows[0][0].as_u64().expect("a number") as usize
 }
 
-async fn stored(api: &str) -> Vec<String> {
-    let query = "select body from logs where service = 'load'".to_owned();
+/// Bodies of one sender's requests from number `first` on.
+async fn stored(api: &str, sender: usize, first: u64) -> Vec<String> {
+    let (from, to) = (format!("s{sender}-{first:07}"), format!("s{sender}-~"));
+    let query =
+        format!("select body from logs where service = 'load' and body >= '{from}' and body < '{to}'");
     let request = SqlRequest { query, limit: Some(100_000) };
     let answer = Client::new(api).sql(&request).await.expect("rows");
     assert!(answer.cuts.is_empty(), "{:?}", answer.cuts);
     answer.rows.iter().map(|row| row[0].as_str().expect("text").to_owned()).collect()
+}
+
+/// What was acknowledged from these numbers on is there, and nothing is there twice.
+async fn check(api: &str, first: &[u64], acknowledged: &[Vec<String>]) {
+    for (sender, acknowledged) in acknowledged.iter().enumerate() {
+        let rows = stored(api, sender, first[sender]).await;
+        let found: BTreeSet<&String> = rows.iter().collect();
+        assert_eq!(found.len(), rows.len(), "a record of sender {sender} is there twice");
+        let lost: Vec<_> = acknowledged.iter().filter(|body| !found.contains(body)).collect();
+        let (count, all) = (lost.len(), acknowledged.len());
+        assert!(lost.is_empty(), "{count} of {all} acknowledged records are lost: {lost:?}");
+    }
 }
 
 /// A server that seals every few hundred rows, so that kills hit seals too.
@@ -76,11 +94,17 @@ async fn start(folder: &std::path::Path) -> TestServer {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_killed_under_load() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut acknowledged: Vec<String> = Vec::new();
     let mut next = [0; SENDERS as usize];
-    let mut killed_while_sending = 0;
-    for round in 0..ROUNDS {
+    let mut before = next;
+    let mut acknowledged: Vec<Vec<String>> = vec![Vec::new(); SENDERS as usize];
+    let (mut total, mut killed_while_sending) = (0, 0);
+    for round in 0..rounds() {
         let mut server = start(folder.path()).await;
+        let api = server.api().to_owned();
+        check(&api, &before, &acknowledged).await;
+        before = next;
+        let rows_before = count(&api).await;
+        assert!(rows_before >= total, "round {round}: {rows_before} rows, {total} were acknowledged");
         let stop = Arc::new(AtomicBool::new(false));
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
@@ -89,11 +113,10 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
             })
             .collect();
         // Killed at another moment each round: when so and so many rows are there.
-        let wanted = 200 * (round + 1);
-        let api = server.api().to_owned();
+        let wanted = 200 * (round % 6 + 1);
         let enough = || async {
             let rows = count(&api).await;
-            (rows >= acknowledged.len() + wanted).then_some(()).ok_or(format!("{rows} rows"))
+            (rows >= rows_before + wanted).then_some(()).ok_or(format!("{rows} rows"))
         };
         eventually(Duration::from_secs(30), enough).await;
         // Every third round is asked to stop instead, which seals under load.
@@ -106,22 +129,19 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
         stop.store(true, Ordering::SeqCst);
         for (sender, task) in senders.into_iter().enumerate() {
             let (bodies, number) = task.await.expect("a sender");
-            acknowledged.extend(bodies);
+            total += bodies.len();
+            acknowledged[sender] = bodies;
             next[sender] = number;
         }
     }
     assert!(killed_while_sending > 0, "no kill hit a sender: the test says nothing");
 
     let server = start(folder.path()).await;
-    let rows = stored(server.api()).await;
-    let found: BTreeSet<&String> = rows.iter().collect();
-    assert_eq!(found.len(), rows.len(), "a record is there twice");
-    let lost: Vec<_> = acknowledged.iter().filter(|body| !found.contains(body)).collect();
-    assert!(
-        lost.is_empty(),
-        "{} of {} acknowledged records are lost: {lost:?}",
-        lost.len(),
-        acknowledged.len()
-    );
+    check(server.api(), &before, &acknowledged).await;
+    let query = "select count(*), count(distinct body) from logs where service = 'load'".to_owned();
+    let answer = Client::new(server.api()).sql(&SqlRequest { query, limit: None }).await.expect("a row");
+    assert_eq!(answer.rows[0][0], answer.rows[0][1], "a record is there twice");
+    let all = answer.rows[0][0].as_u64().expect("a number") as usize;
+    assert!(all >= total, "{all} rows, {total} were acknowledged");
     server.stop().await.expect("stops");
 }

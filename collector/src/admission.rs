@@ -57,10 +57,13 @@ impl Admission {
     }
 
     /// Admits a request that announces `announced` bytes, if they are known. Only the least is charged
-    /// yet, but a body that cannot fit now is refused here, before it is sent.
-    pub(crate) fn enter(&self, announced: Option<u64>) -> Result<Ticket, Refusal> {
-        let free = self.bytes.available_permits() as u64;
-        if announced.is_some_and(|bytes| bytes > free) {
+    /// yet, but a body that cannot fit now is refused here, before it is sent. `memory`: what the store
+    /// leaves of the memory budget, for all requests together.
+    pub(crate) fn enter(&self, announced: Option<u64>, memory: usize) -> Result<Ticket, Refusal> {
+        let unused = self.bytes.available_permits();
+        let in_flight = self.bytes_max.saturating_sub(unused);
+        let free = unused.min(memory.saturating_sub(in_flight)) as u64;
+        if free < FLOOR_BYTES as u64 || announced.is_some_and(|bytes| bytes > free) {
             return Err(overload());
         }
         let bytes = Arc::clone(&self.bytes);
@@ -117,15 +120,26 @@ mod tests {
     #[test]
     fn the_budget_is_never_exceeded_and_comes_back_whole() {
         let admission = Admission::new(1 << 20);
-        let mut first = admission.enter(Some(900_000)).expect("fits");
+        let mut first = admission.enter(Some(900_000), usize::MAX).expect("fits");
         first.grow_to(900_000).expect("fits");
-        assert!(admission.enter(Some(900_000)).is_err(), "refused by its announcement");
-        let mut second = admission.enter(None).expect("the floor fits");
+        assert!(admission.enter(Some(900_000), usize::MAX).is_err(), "refused by its announcement");
+        let mut second = admission.enter(None, usize::MAX).expect("the floor fits");
         assert!(second.grow_to(900_000).is_err(), "refused while it grows");
         first.shrink_to(100);
         second.grow_to(900_000).expect("fits now");
         drop((first, second));
         assert_eq!(admission.bytes.available_permits(), 1 << 20);
+    }
+
+    #[test]
+    fn what_the_head_holds_is_not_there_for_requests() {
+        let admission = Admission::new(1 << 20);
+        assert!(admission.enter(None, FLOOR_BYTES - 1).is_err());
+        assert!(admission.enter(Some(100_000), 90_000).is_err(), "refused before the body is read");
+        let first = admission.enter(Some(60_000), 100_000).expect("fits");
+        assert!(admission.enter(Some(90_000), 100_000).is_err(), "the first one counts");
+        drop(first);
+        admission.enter(Some(90_000), 100_000).expect("fits again");
     }
 
     #[tokio::test]

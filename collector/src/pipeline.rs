@@ -134,6 +134,12 @@ impl Pipeline {
         })
     }
 
+    /// Admits a request that announces `announced` bytes, before its body is read.
+    pub(crate) fn enter(&self, announced: Option<u64>) -> Result<Ticket, Refusal> {
+        self.store.check_room().map_err(|error| refusal_of(&error))?;
+        self.admission.enter(announced, self.store.memory_free())
+    }
+
     /// Bytes that a payload may have as it arrives.
     pub(crate) const fn wire_bytes_max(&self, compression: Compression) -> usize {
         match compression {

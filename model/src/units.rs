@@ -92,6 +92,35 @@ pub mod size {
     }
 }
 
+/// A size that may be left out, as [`size`].
+pub mod optional_size {
+    use serde::{Deserializer, Serializer};
+
+    /// As [`super::size::serialize`]; nothing for `None`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<T: Copy + TryInto<u64>, S: Serializer>(
+        bytes: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => super::size::serialize(bytes, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// As [`super::size::deserialize`]. A field that may be missing also needs serde's `default`.
+    ///
+    /// # Errors
+    /// For a text that is no size, or one too large for the type.
+    pub fn deserialize<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        super::size::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

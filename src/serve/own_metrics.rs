@@ -29,6 +29,19 @@ pub(super) fn text(store: &Store, collector: &Collector, alerts: &rules::Handle)
             "WAL records replay could not read.",
             stats.wal_records_lost,
         ),
+        ("silmari_disk_free_bytes", "gauge", "Bytes free on the store's disk.", stats.disk_free_bytes),
+        (
+            "silmari_disk_low",
+            "gauge",
+            "1 while senders are refused because too little of the disk is free.",
+            u64::from(stats.is_disk_low),
+        ),
+        (
+            "silmari_wal_refusing",
+            "gauge",
+            "1 while senders are refused because the WAL cannot be written.",
+            u64::from(stats.is_wal_refusing),
+        ),
         ("silmari_seals_total", "counter", "Times the head was sealed.", stats.seals),
         ("silmari_seal_failures_total", "counter", "Times sealing failed.", stats.seal_failures),
     ] {

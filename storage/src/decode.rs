@@ -19,10 +19,8 @@ use thiserror::Error;
 
 use crate::rows;
 
-/// Attributes kept per record; the first ones win.
-pub(crate) const ATTRIBUTES_MAX: usize = 128;
-/// Bytes kept of one attribute value or body.
-pub(crate) const VALUE_BYTES_MAX: usize = 64 << 10;
+pub(crate) use crate::limits::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
+
 /// Timestamps later than this after arrival are not believed.
 pub(crate) const FUTURE_NANO_MAX: i64 = 600 * 1_000_000_000;
 

@@ -14,6 +14,7 @@
 //! Invariants: [`Durable`] exists only after fdatasync; rows are in the next snapshot before their
 //! `Durable` is returned; a segment is immutable; a row is in exactly one of head and segments.
 
+mod budget;
 mod catalog;
 mod compaction;
 mod decode;
@@ -24,6 +25,7 @@ mod fs;
 mod head;
 mod index;
 pub mod inspect;
+pub mod limits;
 mod maintenance;
 mod order;
 mod positions;
@@ -39,6 +41,7 @@ mod testing;
 mod wal;
 mod window;
 
+pub use budget::memory_bytes_default;
 pub use decode::{Batch, DecodeError};
 pub use deletes::{DELETES_PENDING_MAX, DeleteReceipt};
 pub use error::{Error, ErrorKind};

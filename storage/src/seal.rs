@@ -45,6 +45,7 @@ pub(crate) async fn run(store: Weak<Store>) {
         let is_due = wanted || is_old(&shared);
         drop(shared);
         let Some(store) = store.upgrade() else { return };
+        store.look_around().await;
         if is_due && let Err(error) = store.seal().await {
             tracing::error!("sealing the head failed and will be tried again: {error}");
             tokio::time::sleep(RETRY_INTERVAL).await;
@@ -58,20 +59,25 @@ fn is_old(shared: &Shared) -> bool {
     shared.state().oldest.is_some_and(|oldest| now.since(oldest) >= limit)
 }
 
-/// Moves all of the head into segments.
+/// Moves all of the head into segments, and trims the log.
 pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Arrived>>) -> Result<(), Error> {
-    let shared = &shared;
+    let Some(sequence) = seal_head(&shared).await? else { return Ok(()) };
+    if let Err(error) = wal.trim(sequence).await {
+        tracing::warn!("the wal keeps files that are in segments until the next seal: {error}");
+    }
+    Ok(())
+}
+
+/// Moves all of the head into segments; up to which sequence, when there was anything to move.
+pub(crate) async fn seal_head(shared: &Arc<Shared>) -> Result<Option<u64>, Error> {
     let _one_at_a_time = shared.seal_lock.lock().await;
-    let Some(mut taken) = take(shared) else { return Ok(()) };
+    let Some(mut taken) = take(shared) else { return Ok(None) };
     let (sequence, moved) = (taken.sequences.1, std::mem::take(&mut taken.moved));
     match write_and_commit(shared, taken, &moved).await {
         Ok(segments) => {
             swap(shared, segments, sequence);
             shared.maintenance_wanted.notify_one();
-            if let Err(error) = wal.trim(sequence).await {
-                tracing::warn!("the wal keeps files that are in segments until the next seal: {error}");
-            }
-            Ok(())
+            Ok(Some(sequence))
         }
         Err(error) => {
             give_back(shared, moved);

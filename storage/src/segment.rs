@@ -84,6 +84,15 @@ impl SegmentMeta {
         }
     }
 
+    /// What the name of a finished folder says.
+    pub(crate) fn from_name(signal: Signal, name: &str) -> Option<Self> {
+        let mut parts = name.splitn(4, '-');
+        let (first, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let level = parts.next()?.strip_prefix('L')?.parse().ok()?;
+        let meta = Self::named(signal, level, (first, last), parts.next()?.parse().ok()?);
+        (meta.name == name).then_some(meta)
+    }
+
     /// The number in a folder's name.
     pub(crate) fn number_of(name: &str) -> Option<u64> {
         name.trim_end_matches(".tmp").rsplit('-').next()?.parse().ok()

@@ -24,6 +24,7 @@ use model::{Clock, IdRules, Signal, UnixNano};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
+use crate::budget::{Disk, DiskState, memory_bytes_default};
 use crate::catalog::Catalog;
 use crate::decode::{self, Batch, DecodeError};
 use crate::deletes::{DeleteReceipt, Tombstone};
@@ -53,6 +54,12 @@ pub struct Settings {
     /// Bytes of rows in the head above which appends are refused until sealing has caught up. From half
     /// of it on the head is sealed.
     pub head_bytes_max: usize,
+    /// Memory of the process. The head takes at most half of it; what requests in flight may take is
+    /// [`Store::memory_free`]. Bytes.
+    pub memory_bytes_max: usize,
+    /// Bytes that have to be free on the disk; below it appends are refused. `None`: 1 GiB, or 5 % of a
+    /// smaller disk.
+    pub disk_free_bytes_min: Option<u64>,
     /// Size of a WAL file in bytes.
     pub wal_segment_bytes: u64,
     /// Records one request may carry.
@@ -75,6 +82,8 @@ impl Settings {
             seal_rows: 262_144,
             seal_interval: Duration::from_secs(600),
             head_bytes_max: 1 << 30,
+            memory_bytes_max: memory_bytes_default(),
+            disk_free_bytes_min: None,
             wal_segment_bytes: 64 << 20,
             records_per_request_max: 200_000,
             request_bytes_max: 64 << 20,
@@ -82,6 +91,11 @@ impl Settings {
             compaction_fan_in: 8,
             has_maintenance: true,
         }
+    }
+
+    /// Bytes the head may take.
+    fn head_bytes(&self) -> usize {
+        self.head_bytes_max.min(self.memory_bytes_max / 2)
     }
 
     pub(crate) fn compaction(&self) -> compaction::plan::Settings {
@@ -109,6 +123,12 @@ pub struct StoreStats {
     pub segments_unreadable: u64,
     /// Last WAL sequence that is durable.
     pub wal_sequence: u64,
+    /// Bytes free on the disk when it was last looked at.
+    pub disk_free_bytes: u64,
+    /// Whether appends are refused because too little of the disk is free.
+    pub is_disk_low: bool,
+    /// Whether appends are refused because the WAL cannot be written.
+    pub is_wal_refusing: bool,
     /// Times the head was sealed since the store was opened.
     pub seals: u64,
     /// Times sealing failed since the store was opened.
@@ -162,6 +182,7 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     number: AtomicU64,
     identity: String,
+    pub(crate) disk: Disk,
 }
 
 /// Batches a slow subscriber may be behind before it misses some.
@@ -187,6 +208,16 @@ impl Shared {
         self.is_closing() || self.deletes_waiting.load(Ordering::Acquire) > 0
     }
 
+    fn is_full_at(&self, stats: &StoreStats) -> bool {
+        stats.head_rows as usize >= self.settings.seal_rows
+            || stats.head_bytes as usize >= self.settings.head_bytes() / 2
+    }
+
+    /// Whether the head should be sealed.
+    fn is_full(&self) -> bool {
+        self.is_full_at(&self.state().stats)
+    }
+
     /// Makes a durable batch visible, and the positions that came with it. Called in WAL order.
     fn push(&self, sequence: u64, batch: Batch, move_positions: impl FnOnce(&mut Positions, UnixNano)) {
         let signal = batch.signal();
@@ -208,9 +239,7 @@ impl Shared {
             state.stats.head_rows += rows;
             state.stats.head_bytes += batch.bytes() as u64;
             state.active.push(Arc::clone(&batch));
-            let is_full = state.stats.head_rows as usize >= self.settings.seal_rows
-                || state.stats.head_bytes as usize >= self.settings.head_bytes_max / 2;
-            if is_full {
+            if self.is_full_at(&state.stats) {
                 self.seal_wanted.notify_one();
             }
             batch
@@ -318,7 +347,9 @@ impl Store {
         let lock = lock(&data_dir).await?;
         // Every version is checked before anything of the store is changed.
         WalFolder::new(Arc::new(RealFs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
-        let catalog = Catalog::open(&data_dir).await?;
+        // On a full disk this gives up the reserve, so that the catalog opens.
+        drop(Disk::new(&data_dir, settings.disk_free_bytes_min));
+        let catalog = Catalog::open(&data_dir, &*clock).await?;
         let shared = build_shared(settings, clock, catalog).await?;
         let wal = Arc::new(build_wal(&shared, &ids).await?);
         let store = Arc::new(Self {
@@ -426,12 +457,46 @@ impl Store {
         self.shared.state().positions.kafka()
     }
 
-    fn check_room(&self) -> Result<(), Error> {
-        if self.shared.state().stats.head_bytes as usize > self.shared.settings.head_bytes_max {
+    /// Whether an append can be taken now: to be asked before a request is read.
+    ///
+    /// # Errors
+    /// `Retry` when the head or the disk is full, or the disk does not work.
+    pub fn check_room(&self) -> Result<(), Error> {
+        if self.shared.state().stats.head_bytes as usize > self.shared.settings.head_bytes() {
             self.shared.seal_wanted.notify_one();
             return Err(Error::retry("the head is full: sealing has to catch up first"));
         }
+        let DiskState { free, is_low } = self.shared.disk.state();
+        if is_low {
+            return Err(Error::retry(format!(
+                "the disk of `{}` is full: {free} bytes are free",
+                self.shared.settings.data_dir.display()
+            )));
+        }
+        if self.wal.is_refusing() {
+            return Err(Error::retry("the write-ahead log cannot be written just now"));
+        }
         Ok(())
+    }
+
+    /// What is left of the memory budget beside the head. Bytes.
+    pub fn memory_free(&self) -> usize {
+        let head = usize::try_from(self.shared.state().stats.head_bytes).unwrap_or(usize::MAX);
+        self.shared.settings.memory_bytes_max.saturating_sub(head)
+    }
+
+    /// Looks whether disk and log work again: nobody else would, once requests are refused.
+    pub(crate) async fn look_around(&self) {
+        self.shared.disk.look();
+        if self.wal.is_refusing() {
+            let received_at = self.shared.clock.now();
+            let (signal, compression) = (Signal::Logs, Compression::Identity);
+            let frame = Frame { signal, compression, received_at, payload: bytes::Bytes::new() };
+            if let Ok(batch) = decode::decode(signal, &[], &self.ids, received_at, 0) {
+                // Whether it works shows in `is_refusing`.
+                drop(self.log(&frame, batch, Extension::default()).await);
+            }
+        }
     }
 
     fn log(
@@ -546,9 +611,9 @@ impl Store {
         Ok(tombstones.into_iter().map(|tombstone| tombstone.receipt).collect())
     }
 
-    /// Whether requests can be made durable just now: the WAL is not refusing because of its disk.
+    /// Whether requests can be made durable just now: the disk works and has room.
     pub fn is_ready(&self) -> bool {
-        !self.wal.stats().is_refusing
+        !self.wal.is_refusing() && !self.shared.disk.state().is_low
     }
 
     /// The id rules that are applied.
@@ -558,7 +623,13 @@ impl Store {
 
     /// The numbers as they are now.
     pub fn stats(&self) -> StoreStats {
-        self.shared.state().stats.clone()
+        let DiskState { free, is_low } = self.shared.disk.state();
+        StoreStats {
+            disk_free_bytes: free,
+            is_disk_low: is_low,
+            is_wal_refusing: self.wal.is_refusing(),
+            ..self.shared.state().stats.clone()
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -605,6 +676,7 @@ async fn build_shared(
         ..State::default()
     };
     open_segments(&settings, metas, &mut state);
+    let disk = Disk::new(&settings.data_dir, settings.disk_free_bytes_min);
     let identity = catalog.identity(&uuid::Uuid::new_v4().to_string()).await?;
     Ok(Arc::new(Shared {
         settings,
@@ -620,6 +692,7 @@ async fn build_shared(
         closing: AtomicBool::new(false),
         number: AtomicU64::new(number),
         identity,
+        disk,
     }))
 }
 
@@ -645,6 +718,7 @@ fn open_segments(settings: &Settings, metas: Vec<SegmentMeta>, state: &mut State
 async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Arrived>, Error> {
     let from_sequence = shared.catalog.wal_sequence().await?;
     let (shared, ids) = (Arc::clone(shared), Arc::clone(ids));
+    let runtime = tokio::runtime::Handle::current();
     let open = move || {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let dir = shared.settings.data_dir.join("wal");
@@ -662,6 +736,13 @@ async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Arriv
             });
             if let Ok(batch) = batch {
                 shared.push(record.sequence, batch, |positions, now| positions.replay(&extension, now));
+            }
+            if shared.is_full() {
+                // Else the whole log would have to fit into memory. When it fails, for example because
+                // the disk is full, the head grows to what it was before the restart.
+                if let Err(error) = runtime.block_on(crate::seal::seal_head(&shared)) {
+                    tracing::error!("sealing during replay failed: {error}");
+                }
             }
             Ok(())
         };

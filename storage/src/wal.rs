@@ -291,6 +291,11 @@ impl<T: Send + 'static> Wal<T> {
 }
 
 impl<T> Wal<T> {
+    /// Whether appends are refused without touching the disk, but for one attempt per interval.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).is_refusing
+    }
+
     /// What the log did so far.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -7,13 +7,7 @@
 use model::Signal;
 use model::otlp::value;
 use model::wire::{Fields, Repeated, Value};
-
-/// Fixed columns, offsets and index terms of a row.
-const ROW_BYTES: usize = 192;
-/// Bytes of one attribute value that are kept.
-const VALUE_BYTES_MAX: usize = 64 << 10;
-/// Attributes of a record that are kept.
-const ATTRIBUTES_MAX: usize = 128;
+use storage::limits::{ATTRIBUTES_MAX, ROW_BYTES, VALUE_BYTES_MAX};
 
 /// What a request holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

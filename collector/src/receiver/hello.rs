@@ -47,7 +47,7 @@ pub(super) async fn receive(shared: Arc<Shared>, request: Request) -> Response {
 }
 
 async fn answer(shared: &Shared, reader: &mut BodyReader) -> Result<String, Refusal> {
-    let mut ticket = shared.pipeline.admission.enter(reader.announced())?;
+    let mut ticket = shared.pipeline.enter(reader.announced())?;
     let body = reader.all(BODY_BYTES_MAX, &mut ticket).await?;
     let hello: Hello = serde_json::from_slice(&body)
         .map_err(|error| Refusal::new(Reason::Malformed, format!("the hello is not understood: {error}")))?;

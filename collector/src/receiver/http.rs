@@ -85,7 +85,7 @@ impl Shared {
         if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
             return Err(too_long(bytes_max));
         }
-        let mut ticket = self.pipeline.admission.enter(announced)?;
+        let mut ticket = self.pipeline.enter(announced)?;
         let bytes = reader.all(bytes_max, &mut ticket).await?;
         Ok((bytes, ticket))
     }

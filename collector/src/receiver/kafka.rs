@@ -213,7 +213,7 @@ impl Reader {
     /// Decodes all at once and appends them in order. What does not work now is left for later.
     async fn store_together(&self, batch: &mut [Message]) {
         let decoded = join_all(batch.iter_mut().map(|message| async {
-            let ticket = self.pipeline.admission.enter(Some(message.payload.len() as u64)).ok()?;
+            let ticket = self.pipeline.enter(Some(message.payload.len() as u64)).ok()?;
             self.decode(message, ticket).await.ok()
         }));
         let decoded = decoded.await;

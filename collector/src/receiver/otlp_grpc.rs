@@ -94,7 +94,7 @@ async fn receive(
 ) -> Result<Receipt, Refusal> {
     let encoding = encoding(headers)?;
     let origin = positions::origin(headers)?.map(Origin::Agent);
-    let mut ticket = pipeline.admission.enter(reader.announced())?;
+    let mut ticket = pipeline.enter(reader.announced())?;
     if !reader.at_least(FRAME_HEADER_BYTES, &mut ticket).await? {
         return Err(Refusal::new(
             Reason::Malformed,

@@ -4,7 +4,7 @@ use model::{Signal, TimeRange, UnixNano};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Catalog, SET_POSITION, WAL_SEQUENCE, positions};
+use super::{Catalog, SET_POSITION, WAL_SEQUENCE, guard, positions};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::positions::{Entry, Key};
 use crate::segment::{Kept, SegmentMeta};
@@ -50,6 +50,7 @@ impl Catalog {
             .execute(&mut *transaction)
             .await
             .context(ErrorKind::Retry, committing)?;
+        guard::write(&mut transaction).await?;
         transaction.commit().await.context(ErrorKind::Retry, committing)
     }
 
@@ -72,6 +73,7 @@ impl Catalog {
         for segment in added {
             insert(&mut transaction, segment).await?;
         }
+        guard::write(&mut transaction).await?;
         transaction.commit().await.context(ErrorKind::Retry, committing)
     }
 

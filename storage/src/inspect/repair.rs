@@ -99,7 +99,7 @@ impl Inspector {
         if from.exists() {
             move_folder(&from, &to)?;
         }
-        let catalog = Catalog::open(&self.data_dir).await?;
+        let catalog = Catalog::open(&self.data_dir, &*self.clock).await?;
         let forgotten = catalog.forget(meta).await;
         catalog.close().await;
         forgotten?;

@@ -337,6 +337,7 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
         match what {
             "catalog" => {
                 in_catalog(dir.path(), "UPDATE position SET value = 2 WHERE name = 'catalog_version'").await;
+                in_catalog(dir.path(), "PRAGMA user_version = 2").await;
             }
             "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 2").await,
             _ => newer_wal(dir.path()),

@@ -122,6 +122,17 @@ impl Segment {
         )))
     }
 
+    /// What the file says of itself, for a catalog that was lost.
+    pub(crate) fn described(&self) -> SegmentMeta {
+        let metadata = self.files.parquet.metadata();
+        let times = self.group_times(0..metadata.num_row_groups());
+        let from = times.iter().flatten().map(|time| time.from).min();
+        let to = times.iter().flatten().map(|time| time.to).max();
+        let time = from.zip(to).map_or(TimeRange::ALL, |(from, to)| TimeRange { from, to });
+        let rows = metadata.file_metadata().num_rows().max(0) as u64;
+        SegmentMeta { rows, time, ..self.meta().clone() }
+    }
+
     /// For each row group, which of its rows to read; `None` for all of them.
     pub(crate) fn visible(&self) -> Vec<Option<RowSelection>> {
         let metadata = self.files.parquet.metadata();

@@ -1,5 +1,8 @@
 //! The store as its callers see it: durable, visible at once, found again.
 
+mod damage;
+mod limits;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 

@@ -1,0 +1,8 @@
+//! What one record may hold, and what a row costs: for those who have to know before they decode.
+
+/// Attributes kept of a record; the first ones win.
+pub const ATTRIBUTES_MAX: usize = 128;
+/// Bytes kept of one attribute value or body.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a row's fixed columns, offsets and index terms, beside what its record brings.
+pub const ROW_BYTES: usize = 192;
