@@ -24,8 +24,8 @@ torture: ROUNDS ?= 1000
 torture:
 	SILMARI_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package silmari --test main killed_under_load -- --nocapture
 
-## crash-states: cut the power at every operation of SCENARIOS runs of the log (40 to 100 states each)
-crash-states: SCENARIOS ?= 25000
+## crash-states: cut the power at every operation of SCENARIOS runs of the log (about 37 states each)
+crash-states: SCENARIOS ?= 28000
 crash-states:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package storage --lib everything_acknowledged_survives
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// Enough for ten thousand crash states; `make crash-states SCENARIOS=25000` looks at a million.
+/// Enough for ten thousand crash states; `make crash-states SCENARIOS=28000` looks at a million.
 fn scenarios() -> u64 {
-    std::env::var("SILMARI_CRASH_SCENARIOS").ok().and_then(|text| text.parse().ok()).unwrap_or(250)
+    std::env::var("SILMARI_CRASH_SCENARIOS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
 }
 
 /// How often something happened. A run in which one of them never did has tested nothing.
