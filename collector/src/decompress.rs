@@ -111,7 +111,7 @@ mod tests {
     fn a_bomb_is_charged_before_it_is_held() {
         let bomb = gzip(&vec![0; 32 << 20]);
         let admission = Admission::new(4 << 20);
-        let mut ticket = admission.enter(None).expect("empty");
+        let mut ticket = admission.enter(None, usize::MAX).expect("empty");
         let error = decompress(Compression::Gzip, &bomb, 64 << 20, &mut ticket).expect_err("over budget");
         assert_eq!(error.reason, Reason::Overload);
     }
