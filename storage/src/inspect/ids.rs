@@ -75,8 +75,8 @@ fn look_up(index: &IdIndex, samples: &[Sample], checked: &mut Checked) {
     for sample in samples {
         for term in &sample.terms {
             checked.looked_up += 1;
-            match index.lookup(std::slice::from_ref(term)) {
-                Ok(ranges) if ranges.iter().any(|range| range.contains(&(sample.row as usize))) => {}
+            match index.lookup(std::slice::from_ref(term), usize::MAX) {
+                Ok((ranges, _)) if ranges.iter().any(|range| range.contains(&(sample.row as usize))) => {}
                 Ok(_) => missed.push(format!("row {} by `{term}`", sample.row)),
                 Err(error) => {
                     checked.problems.push(error.to_string());
