@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test torture crash-states check lint deny tidy build reference bench clean
+.PHONY: demo test torture torture-agent crash-states check lint deny tidy build reference bench clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -28,6 +28,11 @@ torture:
 crash-states: SCENARIOS ?= 28000
 crash-states:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package storage --lib everything_acknowledged_survives
+
+## torture-agent: kill -9 of agent and server under load and rotation, ROUNDS times
+torture-agent: ROUNDS ?= 1000
+torture-agent: build
+	SILMARI_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package silmari --test main agent_kill -- --nocapture
 
 ## check: what a change has to pass besides the tests
 check: lint deny tidy

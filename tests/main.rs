@@ -3,6 +3,7 @@
 //! They start `silmari`, `silmari-agent` and `silmari-shop` of the same build: `cargo test --workspace` builds all
 //! three. For this package alone, run `cargo build --workspace --bins` first.
 
+mod agent_kill;
 mod commands;
 mod demo;
 mod ledger;

@@ -149,12 +149,31 @@ pub struct FileSettings {
     #[serde(default, deserialize_with = "load::dialect")]
     #[schemars(with = "String")]
     pub dialect: Dialect,
+    /// What stands around each line: `plain` (nothing), `cri` (containerd, CRI-O), `docker` (`json-file`), or
+    /// `auto`, which tells line by line. Default `auto`.
+    #[serde(default)]
+    pub format: Format,
     /// Where files that are there at the very first start are read from: `beginning`, `end`, or `auto`
     /// (the end, but the beginning of files younger than 5 minutes). Files that appear later are always
     /// read from their beginning. Default `auto`.
     #[serde(default)]
     pub start_at: StartAt,
 }
+}
+
+/// What a container runtime puts around a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Told line by line.
+    #[default]
+    Auto,
+    /// Nothing.
+    Plain,
+    /// Docker's `json-file`.
+    Docker,
+    /// The Kubernetes container runtime interface.
+    Cri,
 }
 
 /// Where the first reading of a file begins.

@@ -18,7 +18,9 @@
 //! generation never move the position of a newer one; a file is known on disk, with its fingerprints,
 //! before the first of its lines leaves, so that after a crash the collector's position finds it again.
 
+mod assemble;
 pub(crate) mod batch;
+mod container;
 mod copies;
 mod discover;
 pub(crate) mod identity;
@@ -30,7 +32,7 @@ mod tests;
 pub(crate) mod tracked;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -328,6 +330,7 @@ impl FileTail {
             file.generation = known.generation;
             if known.is_begun_in(&file.file, stat.size)? {
                 file.continues = known.continues;
+                file.rename_stream(&known.stream_path);
                 return file.start_at(self.resume(&known));
             }
             self.note_truncation(&file.path, stat.size, known.resume);
@@ -387,11 +390,7 @@ impl FileTail {
                 tracing::warn!(path = %moved.display(), %error, "cannot open the rotated file");
             } else if let Some(file) = self.by_key.get(&key).and_then(|id| self.files.get_mut(id)) {
                 file.gone_since = Some(now);
-                file.stream = Stream {
-                    file_name: name_of(&path),
-                    file_path: path.display().to_string(),
-                    ..file.stream.clone()
-                };
+                file.rename_stream(&path);
             }
         }
     }
@@ -425,16 +424,21 @@ impl FileTail {
         let mut has_read = false;
         self.settle();
         let ids: Vec<FileId> = self.files.keys().copied().collect();
-        // One block of each file in turn, so that a busy file does not keep the others waiting.
+        // One block of each file in turn, so that a busy file does not keep the others waiting; but the
+        // files of one stream one after the other, the oldest first.
         let mut active = ids;
+        let mut busy = HashSet::new();
         while !active.is_empty() && !self.builder.is_full() {
-            active.retain(|id| match self.read_block(*id) {
-                Outcome::Idle => false,
-                Outcome::Progress => {
-                    has_read = true;
-                    true
+            busy.clear();
+            active.retain(|id| {
+                let lane = self.files.get(id).map(|file| (file.input, file.lane));
+                if lane.is_some_and(|lane| busy.contains(&lane)) {
+                    return true;
                 }
-                Outcome::Full | Outcome::Truncated => true,
+                let outcome = self.read_block(*id);
+                has_read |= outcome == Outcome::Progress;
+                busy.extend(lane.filter(|_| outcome != Outcome::Idle));
+                outcome != Outcome::Idle
             });
         }
         has_read || self.builder.is_full()
@@ -450,8 +454,8 @@ impl FileTail {
         }
         let (before, generation) = (file.read.offset, file.generation);
         let now = self.shared.clock.monotonic();
-        let Input { chain, bucket, .. } = &mut self.inputs[file.input];
-        let logical = self.streams.of(file.input, &file.stream, chain);
+        let Input { settings, chain, bucket, .. } = &mut self.inputs[file.input];
+        let logical = self.streams.of(file.input, settings.format, &file.stream, chain);
         let (builder, flow) = (&mut self.builder, &self.shared.files);
         let mut take = |stream: &Stream, line: tracked::Line<'_>| {
             if builder.is_full() {
@@ -461,6 +465,7 @@ impl FileTail {
             logical.take((id, generation), line, now, &mut |state, finished| {
                 write(builder, flow, stream, finished, Processing { chain, state, bucket, now });
             });
+            flow.dropped(DropReason::Joined, logical.take_joined_parts());
             ControlFlow::Continue(())
         };
         let outcome = file.read_lines(&mut self.block, now, &mut take);
@@ -501,8 +506,8 @@ impl FileTail {
     fn end_stream(&mut self, id: FileId) {
         let now = self.shared.clock.monotonic();
         let Some(file) = self.files.get(&id) else { return };
-        let Input { chain, bucket, .. } = &mut self.inputs[file.input];
-        let logical = self.streams.of(file.input, &file.stream, chain);
+        let Input { settings, chain, bucket, .. } = &mut self.inputs[file.input];
+        let logical = self.streams.of(file.input, settings.format, &file.stream, chain);
         settle_stream(logical, &mut self.builder, &self.shared.files, (chain, bucket), now, None);
     }
 
@@ -660,6 +665,7 @@ impl FileTail {
             key: file.key,
             generation: file.generation,
             path: file.path.clone(),
+            stream_path: PathBuf::from(&file.stream.file_path),
             input: self.inputs[file.input].name.clone(),
             is_closed: false,
             acked: file.acked,
@@ -722,7 +728,7 @@ fn write(
     }
     let (file, generation) = finished.place;
     builder.turn_to(file, generation);
-    let record = Record { bytes: finished.bytes, piece: finished.piece };
+    let record = Record { bytes: finished.bytes, piece: finished.piece, origin: finished.origin };
     if let Err(reason) = builder.push(stream, record, processing) {
         flow.dropped(reason, 1);
     }
@@ -742,6 +748,7 @@ fn settle_stream(
     logical.settle(chain.repeat_window(), until, &mut |state, finished| {
         write(builder, flow, &stream, finished, Processing { chain, state, bucket, now });
     });
+    flow.dropped(DropReason::Joined, logical.take_joined_parts());
     let (file, generation) = logical.place;
     builder.turn_to(file, generation);
     builder.push_summary(&stream, &mut logical.state);
@@ -779,8 +786,4 @@ fn last_line_end(file: &File, size: u64) -> io::Result<u64> {
     let start = size.saturating_sub(LINE_BYTES_MAX as u64);
     let bytes = read_range(file, start, (size - start) as usize)?;
     Ok(memchr::memrchr(b'\n', &bytes).map_or(start, |newline| start + newline as u64 + 1))
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

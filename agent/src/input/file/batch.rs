@@ -20,6 +20,7 @@ use model::otlp::logs::{LogRecordParts, LogsWriter};
 use model::positions::{self, StreamId};
 use model::{Clock, UnixNano};
 
+use super::container::Origin;
 use super::identity::Mark;
 use super::tracked::FileId;
 use crate::process::limit::Bucket;
@@ -60,6 +61,12 @@ impl Stream {
         }
     }
 
+    /// The same under the name of `path`.
+    pub(crate) fn renamed(&self, path: &Path) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { file_name: name, file_path: path.to_string_lossy().into_owned(), ..self.clone() }
+    }
+
     /// The service of a record: configured, else named by the record, else the fallback.
     fn service_of<'a>(&'a self, parsed: &'a ParsedLine) -> &'a str {
         self.service.as_deref().or(parsed.service.as_deref()).unwrap_or(&self.fallback_service)
@@ -72,6 +79,8 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes: &'a [u8],
     /// See [`Line`](super::tracked::Line).
     pub(crate) piece: Option<u32>,
+    /// What the container runtime says about it.
+    pub(crate) origin: Origin,
 }
 
 /// What the processors need for a record.
@@ -84,6 +93,9 @@ pub(crate) struct Processing<'a> {
     /// Monotonic.
     pub(crate) now: Duration,
 }
+
+/// Bytes of a line that is put together of parts.
+pub(crate) const JOINED_PART_BYTES_MAX: usize = 256 * 1024;
 
 /// Files of one batch: well below [`positions::RANGES_MAX`], and their message below its limit.
 pub(crate) const RANGES_MAX: usize = 400;
@@ -249,7 +261,7 @@ impl BatchBuilder {
         let verdict = chain.on_record(&text, &mut self.parsed, &service, state, bucket, now);
         self.push_summary(stream, state);
         verdict.map(|()| {
-            self.write(stream, record.piece);
+            self.write(stream, record.piece, record.origin);
             self.input_bytes += record.bytes.len() as u64 + 1;
         })
     }
@@ -261,7 +273,7 @@ impl BatchBuilder {
             self.observed = self.clock.now();
         }
         let parsed = std::mem::replace(&mut self.parsed, summary);
-        self.write(stream, None);
+        self.write(stream, None, Origin::default());
         self.parsed = parsed;
         self.summaries += 1;
         true
@@ -292,7 +304,7 @@ impl BatchBuilder {
         }
     }
 
-    fn write(&mut self, stream: &Stream, piece: Option<u32>) {
+    fn write(&mut self, stream: &Stream, piece: Option<u32>, origin: Origin) {
         let section = self.section_of(self.current);
         let parsed = &self.parsed;
         let service = stream.service_of(parsed);
@@ -309,7 +321,7 @@ impl BatchBuilder {
         });
         section.records += 1;
         let parts = LogRecordParts {
-            time: parsed.time.unwrap_or(UnixNano(0)),
+            time: parsed.time.or(origin.time).unwrap_or(UnixNano(0)),
             observed_time: self.observed,
             severity_number: parsed.severity_number,
             severity_text: &parsed.severity_text,
@@ -328,6 +340,7 @@ impl BatchBuilder {
         writer.push(
             &parts,
             file.into_iter()
+                .chain(origin.iostream.map(|iostream| ("log.iostream", iostream.name())))
                 .chain(piece.as_deref().map(|piece| (PIECE, piece)))
                 .chain(named)
                 .chain(attributes),

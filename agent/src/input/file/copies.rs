@@ -13,7 +13,8 @@
 //!                          └─ else, after a grace ─► a file of its own, from 0
 //! ```
 //!
-//! When in doubt a line is sent twice, never lost.
+//! A file restored from a backup under its old name goes on where the lost one was left, if it is at
+//! least as long as a whole head. When in doubt a line is sent twice, never lost.
 
 use std::fs::File;
 use std::io;
@@ -33,6 +34,8 @@ pub(super) struct Remembered {
     pub(super) key: FileKey,
     pub(super) generation: u32,
     pub(super) path: PathBuf,
+    /// See [`SavedFile::stream_path`].
+    pub(super) stream_path: PathBuf,
     pub(super) input: String,
     pub(super) read: Mark,
     pub(super) acked: Mark,
@@ -53,6 +56,7 @@ impl From<SavedFile> for Remembered {
             key: saved.key,
             generation: saved.generation,
             path: saved.path,
+            stream_path: saved.stream_path,
             input: saved.input,
             read: saved.seen,
             acked: saved.acked,
@@ -72,6 +76,7 @@ impl Remembered {
             key: file.key,
             generation: file.generation,
             path: file.path.clone(),
+            stream_path: PathBuf::from(&file.stream.file_path),
             input,
             read: file.read,
             acked: file.acked,
@@ -80,6 +85,17 @@ impl Remembered {
             continues: file.continues,
             is_closed: true,
         }
+    }
+
+    /// Of a file that was deleted and is held open, for the comparison with one restored in its place.
+    fn restorable(file: &Tracked) -> Self {
+        Self::of(file, String::new())
+    }
+
+    /// Whether a new file at `path` is this one restored from a backup, if their bytes agree: with less
+    /// evidence than a whole head, files that only begin alike would be taken for each other.
+    fn is_restored_as(&self, path: &Path) -> bool {
+        self.path == path && self.read.offset >= HEAD_BYTES as u64
     }
 
     /// Whether this is that generation of that file.
@@ -93,6 +109,7 @@ impl Remembered {
             key: self.key,
             generation: self.generation,
             path: self.path.clone(),
+            stream_path: self.stream_path.clone(),
             input: self.input.clone(),
             is_closed: self.is_closed,
             acked: self.acked,
@@ -176,6 +193,17 @@ impl FileTail {
         let size = FileStat::of(&file.file)?.size;
         let is_over = now.saturating_sub(copy.since) >= self.grace.copy;
         let mut waits = None;
+        let held = self.files.values().filter(|known| known.gone_since.is_some() && known.path == file.path);
+        let held: Vec<_> = held.filter(|known| known.id != file.id).map(Remembered::restorable).collect();
+        let mut restored: Vec<_> =
+            held.iter().chain(&self.remembered).filter(|old| old.is_restored_as(&file.path)).collect();
+        // Of several that agree, the one that was read furthest.
+        restored.sort_by_key(|old| std::cmp::Reverse(old.read.offset));
+        for old in restored {
+            if let found @ Verdict::GoOn(..) = judge_gone(file, size, old, copy, is_over)? {
+                return Ok(found);
+            }
+        }
         for old in self.remembered.iter().filter(|old| is_kin(&old.path, &file.path) && old.read.offset > 0) {
             match judge_gone(file, size, old, copy, is_over)? {
                 found @ Verdict::GoOn(..) => return Ok(found),

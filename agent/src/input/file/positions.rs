@@ -24,6 +24,8 @@ pub(crate) struct SavedFile {
     pub(crate) generation: u32,
     /// Where it was last seen.
     pub(crate) path: PathBuf,
+    /// The name its lines carry: where it was first seen.
+    pub(crate) stream_path: PathBuf,
     /// Name of its `[files.NAME]` table.
     pub(crate) input: String,
     /// Nothing of it is left to be read: it was truncated, or rotated away and read to its end.
@@ -102,7 +104,8 @@ mod tests {
         let file = SavedFile {
             key: FileKey { inode: 7, birth_time_unix_nano: Some(u32::MAX.into()), device: None },
             generation: 2,
-            path: PathBuf::from("/l/a.log"),
+            path: PathBuf::from("/l/a.log.1"),
+            stream_path: PathBuf::from("/l/a.log"),
             input: "shop".to_owned(),
             is_closed: false,
             acked: Mark { offset: u64::MAX, ..Mark::default() },

@@ -282,6 +282,46 @@ fn a_new_file_with_a_kin_name_and_an_equal_beginning_is_read_when_it_differs() {
 }
 
 #[test]
+fn a_file_restored_from_a_backup_goes_on_where_it_was_left() {
+    let mut world = World::new("*.log");
+    let long = "x".repeat(2000);
+    world.append("a.log", &format!("{long}\n1\n"));
+    assert_eq!(world.texts().len(), 2);
+    for is_closed in [false, true] {
+        let backup = fs::read(world.path("a.log")).expect("read");
+        fs::remove_file(world.path("a.log")).expect("removed");
+        if is_closed {
+            world.texts();
+            world.pass(11);
+            world.texts();
+            assert!(world.tail.files.is_empty(), "closed");
+        }
+        fs::write(world.path("a.log"), backup).expect("restored");
+        world.append("a.log", "2\n");
+        assert_eq!(world.texts(), ["2"]);
+        world.pass(400);
+        assert!(world.texts().is_empty());
+    }
+}
+
+#[test]
+fn a_container_line_cut_into_two_files_is_one_record_also_after_a_crash_between() {
+    let mut world = World::new("*.log*");
+    let line = |tag: &str, text: &str| format!("2026-11-24T10:00:00.5Z stdout {tag} {text}\n");
+    world.append("0.log", &(line("F", "before") + &line("P", "one ")));
+    assert_eq!(world.texts(), ["before"]);
+    world.append("0.log", "2026-11-24T10:00:00.5Z stderr F beside\n");
+    assert!(world.texts().is_empty(), "in the order of their beginnings");
+    world.rename("0.log", "0.log.20261124-100000");
+    world.restart();
+    world.append("0.log", &(line("P", "two ") + &line("F", "three") + &line("F", "after")));
+    assert_eq!(world.texts(), ["one two three", "beside", "after"]);
+    world.restart();
+    world.pass(400);
+    assert!(world.texts().is_empty(), "positions moved over both files");
+}
+
+#[test]
 fn unacknowledged_lines_are_read_again_after_a_restart() {
     let mut world = World::new("*.log");
     world.append("a.log", "1\n");

@@ -7,8 +7,10 @@
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Stream;
 use super::identity::{FileKey, FileStat, Fingerprint, HEAD_BYTES, Mark, TAIL_BYTES, read_into};
@@ -40,6 +42,8 @@ pub(crate) struct Tracked {
     pub(crate) input: usize,
     pub(crate) path: PathBuf,
     pub(crate) stream: Stream,
+    /// Which logical stream of its input it belongs to.
+    pub(crate) lane: u64,
     pub(crate) file: File,
     /// How far it was read, and how far acknowledged.
     pub(crate) read: Mark,
@@ -114,6 +118,7 @@ impl Tracked {
             generation: 0,
             input,
             path,
+            lane: xxh3_64(stream.file_path.as_bytes()),
             stream,
             file,
             read: Mark::default(),
@@ -144,6 +149,12 @@ impl Tracked {
         self.pieces = 0;
         self.idle_at = None;
         Ok(())
+    }
+
+    /// Lets the lines carry the name that the file had when it was first seen.
+    pub(crate) fn rename_stream(&mut self, path: &Path) {
+        self.stream = self.stream.renamed(path);
+        self.lane = xxh3_64(self.stream.file_path.as_bytes());
     }
 
     /// Begins the next generation, at offset 0.
