@@ -166,7 +166,8 @@ fn assert_conserved(status: &serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_is_stored_once_while_agent_and_server_are_killed_under_load_and_rotation() {
-    let rounds = std::env::var("SILMARI_TORTURE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let rounds =
+        std::env::var("SILMARI_TORTURE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = World::start(folder.path()).await;
     let service = Service::start(folder.path().join("logs"));

@@ -131,6 +131,7 @@ impl Records {
             body: &parsed.body,
             trace_id: parsed.trace_id,
             span_id: parsed.span_id,
+            event_name: "",
         };
         let before = writer.bytes();
         let named = parsed.service.as_deref().filter(|named| *named != service);
