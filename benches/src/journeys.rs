@@ -218,7 +218,10 @@ mod tests {
             ["journey", "--spans", "2000", "--records", "64", "--journeys", "20", "--segments", "2"];
         let options = Options::parse_from(options);
         let report = run(&options, dir.path(), SystemClock::shared()).await.expect("runs");
-        assert_eq!(report.segments, 4, "two of each signal");
+        assert!(
+            (2..=4).contains(&report.segments),
+            "two of each signal, or what compaction made of them: {report:?}"
+        );
         let rows = report.head_rows.into_iter().chain(report.segment_rows);
         assert!(rows.into_iter().all(|rows| rows >= 1_000), "{report:?}");
         assert_eq!(report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(), [20; 3]);
