@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        Admission::new(64 << 20).enter(None).expect("empty")
+        Admission::new(64 << 20).enter(None, usize::MAX).expect("empty")
     }
 
     #[test]
