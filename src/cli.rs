@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
-use crate::{demo, ids, import, serve, store, ui, whereabouts};
+use crate::{demo, ids, import, serve, sql_worker, store, ui, whereabouts};
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
 ///
@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Print the configuration reference (docs/reference/configuration.md)
     #[command(hide = true)]
     Reference,
+    /// Run SQL statements for the server that started this process
+    #[command(hide = true)]
+    SqlWorker(sql_worker::SqlWorkerArgs),
 }
 
 /// Arguments of `trace`.

@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) collector: collector::Settings,
     /// The query API.
     pub(crate) api: ApiConfig,
+    /// What a SQL statement may cost.
+    pub(crate) sql: SqlConfig,
     /// What identifies a request.
     pub(crate) ids: IdsConfig,
     /// Alert rules and where alerts go.
@@ -84,6 +86,36 @@ pub(crate) struct ApiConfig {
 impl Default for ApiConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3900)) }
+    }
+}
+
+/// What a SQL statement may cost. Statements run in processes of their own; docs/reference/sql.md has the limits
+/// that cannot be changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SqlConfig {
+    /// How long it may take. A second later its process is killed. Default: `30s`.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "String")]
+    pub(crate) timeout: Duration,
+    /// Memory for sorting, grouping and joining. Default: `256MiB`.
+    #[serde(with = "units::size")]
+    #[schemars(with = "String")]
+    pub(crate) memory_bytes_max: usize,
+    /// Bytes of segment files it may read. Default: `16GiB`.
+    #[serde(with = "units::size")]
+    #[schemars(with = "String")]
+    pub(crate) scan_bytes_max: usize,
+}
+
+impl Default for SqlConfig {
+    fn default() -> Self {
+        let limits = query::sql::SqlLimits::default();
+        Self {
+            timeout: limits.timeout,
+            memory_bytes_max: limits.memory_bytes_max,
+            scan_bytes_max: limits.scan_bytes_max,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod remote;
 mod serve;
 mod services;
 mod sql;
+mod sql_worker;
 mod store;
 mod trace;
 mod ui;
@@ -30,6 +31,9 @@ use crate::exit::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::SqlWorker(arguments)) = cli.command {
+        return sql_worker::run(&arguments);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&Failure::runtime(format!("starting threads: {error}"))),
@@ -62,5 +66,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Store(command)) => store::run(command).await,
         Some(Command::Completions { shell }) => cli::completions(shell),
         Some(Command::Reference) => reference::run(),
+        Some(Command::SqlWorker(_)) => {
+            Err(Failure::runtime("the SQL worker is run before the threads start"))
+        }
     }
 }

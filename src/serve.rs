@@ -29,9 +29,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Config;
+use crate::config::{Config, SqlConfig};
 use crate::exit::Failure;
-use crate::output;
+use crate::{output, sql_worker};
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -193,6 +193,17 @@ async fn build_collector(
     collector.map(Arc::new).map_err(|error| Failure::runtime(error.to_string()))
 }
 
+fn build_limits(config: &Config) -> query::limits::Limits {
+    let SqlConfig { timeout, memory_bytes_max, scan_bytes_max } = config.sql;
+    let sql = query::sql::SqlLimits {
+        timeout,
+        memory_bytes_max,
+        scan_bytes_max,
+        ..query::sql::SqlLimits::default()
+    };
+    query::limits::Limits { sql, ..query::limits::Limits::default() }
+}
+
 fn build_api(
     config: &Config,
     store: &Arc<Store>,
@@ -213,6 +224,8 @@ fn build_api(
         .with_alerts(move || alerts.status())
         .with_agents(inventory)
         .with_metrics(metrics)
+        .with_limits(build_limits(config))
+        .with_sql_workers(sql_worker::command())
         .with_boards(config.boards.folder.clone());
     tokio::spawn(async move {
         if let Err(error) = query::http::serve(engine, listener, stop).await {

@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod ledger;
 mod restart;
+mod sql;
 mod store_tools;
 mod support;
 mod terminal;

@@ -10,6 +10,7 @@ use storage::Store;
 
 use crate::boards::Boards;
 use crate::limits::Limits;
+use crate::sql::{Runner, WorkerCommand, WorkerPool};
 
 /// Gives the state of all alert rules.
 type Alerts = Arc<dyn Fn() -> AlertsAnswer + Send + Sync>;
@@ -29,6 +30,7 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// What queries may cost.
     pub limits: Limits,
+    pub(crate) sql: Runner,
     pub(crate) boards: Arc<Boards>,
     pub(crate) alerts: Alerts,
     pub(crate) agents: Agents,
@@ -48,6 +50,7 @@ impl Engine {
             ids,
             clock,
             limits: Limits::default(),
+            sql: Runner::default(),
             boards: Arc::new(Boards::new(None)),
             alerts: Arc::new(no_alerts),
             agents: Arc::new(no_agents),
@@ -80,6 +83,13 @@ impl Engine {
     #[must_use]
     pub fn with_boards(mut self, folder: Option<PathBuf>) -> Self {
         self.boards = Arc::new(Boards::new(folder));
+        self
+    }
+
+    /// Runs SQL in worker processes instead of in threads of this one.
+    #[must_use]
+    pub fn with_sql_workers(mut self, command: WorkerCommand) -> Self {
+        self.sql = Runner::Workers(WorkerPool::new(command));
         self
     }
 

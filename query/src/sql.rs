@@ -1,33 +1,48 @@
 //! SQL over `spans`, `logs` and `points`: one read-only statement, fenced.
 //!
 //! ```text
-//! text ─► guard (size, one statement, SELECT only, our tables, bounded shape) ─► plan ─► rows ─► JSON
-//!         └────────────── a thread of its own: large stack, small runtime, memory pool ──────────────┘
+//!             ┌ Runner::Workers ─ pool ═ pipes ═ worker process ─┐
+//! statement ─►┤                                                  ├─► guard ─► plan ─► rows ─► JSON
+//!             └ Runner::Thread ─── a thread of its own ──────────┘   (size, one statement, SELECT only,
+//!                                                                     our tables, bounded shape)
 //! ```
 //!
-//! Owns: what a statement may do and cost, how Arrow values look in JSON. Does not own: SQL itself
-//! (DataFusion), the tables (`storage`).
+//! Owns: what a statement may do and cost, where it runs, how Arrow values look in JSON. Does not own: SQL
+//! itself (DataFusion), the rows (`storage`).
 //!
 //! Invariants: nothing but the snapshot's tables can be read and nothing can be written; a statement is
 //! refused by its shape before DataFusion sees it, because planning cannot be interrupted; a statement
-//! that never ends holds its thread and its place in the gate, not a thread of the server.
+//! that never ends is killed with its worker. In a thread it holds that thread and its place in the gate.
 
 mod functions;
 mod guard;
+mod pool;
+mod prune;
+mod reader;
 mod render;
 mod session;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wire;
+pub mod worker;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::error::DataFusionError;
 use futures_util::StreamExt as _;
+use model::Signal;
 use query_api::{Cut, SqlAnswer, SqlRequest};
+use serde::{Deserialize, Serialize};
 use storage::Snapshot;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use pool::{WorkerCommand, WorkerPool};
+use source::Tables;
 
 /// Rows returned when the request names no limit.
 pub const ROWS_DEFAULT: usize = 1_000;
@@ -51,6 +66,8 @@ pub struct SqlLimits {
     pub answer_bytes_max: usize,
     /// Memory for sorting, grouping and joining. Default 256 MiB.
     pub memory_bytes_max: usize,
+    /// Bytes of segment files it may read, compressed as they are. Default 16 GiB.
+    pub scan_bytes_max: usize,
     /// How long it may take. Default 30 s.
     pub timeout: Duration,
     /// Stack of the thread it is planned and run on. Default 64 MiB, of which only what is used is real.
@@ -68,6 +85,7 @@ impl Default for SqlLimits {
             rows_max: 100_000,
             answer_bytes_max: 32 << 20,
             memory_bytes_max: 256 << 20,
+            scan_bytes_max: 16 << 30,
             timeout: Duration::from_secs(30),
             stack_bytes: 64 << 20,
         }
@@ -75,7 +93,7 @@ impl Default for SqlLimits {
 }
 
 /// Why a statement has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum SqlError {
     /// The statement is wrong, or does what is not allowed.
     #[error("{message}")]
@@ -112,19 +130,48 @@ impl SqlError {
 
     fn timeout(limits: &SqlLimits) -> Self {
         Self::limit(
-            format!("no answer within {:?}", limits.timeout),
+            format!("no answer within {:?} (`timeout`)", limits.timeout),
             "ask for a shorter time range or fewer columns",
         )
     }
 }
 
-/// Runs one statement on a thread of its own. `place` is dropped when that thread ends, be it long after
-/// this future; dropping the future cancels the statement. `stats.elapsed_nano` is left 0 for the
-/// caller, who holds the clock.
-///
-/// # Errors
-/// See [`SqlError`].
-pub async fn run(
+/// Where statements run.
+#[derive(Clone, Debug, Default)]
+pub enum Runner {
+    /// In threads of this process. What never ends cannot be ended, and what overflows its stack takes the
+    /// process with it: for tests and programs that trust their statements.
+    #[default]
+    Thread,
+    /// In processes of their own, which are killed when they will not end.
+    Workers(WorkerPool),
+}
+
+impl Runner {
+    /// Runs one statement. `place` is dropped when nothing of it runs any more; dropping the future cancels the
+    /// statement. `stats.elapsed_nano` is left 0 for the caller, who holds the clock.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub async fn run(
+        &self,
+        snapshot: Snapshot,
+        request: SqlRequest,
+        limits: SqlLimits,
+        place: impl Send + 'static,
+    ) -> Result<SqlAnswer, SqlError> {
+        match self {
+            Self::Thread => run_in_thread(snapshot, request, limits, place).await,
+            Self::Workers(pool) => {
+                let answer = pool.run(snapshot, request, &limits).await;
+                drop(place);
+                answer
+            }
+        }
+    }
+}
+
+async fn run_in_thread(
     snapshot: Snapshot,
     request: SqlRequest,
     limits: SqlLimits,
@@ -137,7 +184,8 @@ pub async fn run(
     let (timeout, stack_bytes) = (SqlError::timeout(&limits), limits.stack_bytes);
     let work = move || {
         let _place = place;
-        let answer = run_here(&snapshot, &request, &limits, &cancel);
+        let tables = Arc::new(Tables::of(&snapshot, limits.scan_bytes_max));
+        let answer = run_here(tables, &request, &limits, &cancel);
         // The asker may have gone.
         drop(sender.send(answer));
     };
@@ -157,8 +205,9 @@ fn spawn(work: impl FnOnce() + Send + 'static, stack_bytes: usize) -> Result<(),
     }
 }
 
+/// Runs one statement on this thread, whose stack should be as large as the limits say.
 fn run_here(
-    snapshot: &Snapshot,
+    tables: Arc<Tables>,
     request: &SqlRequest,
     limits: &SqlLimits,
     cancel: &CancellationToken,
@@ -176,22 +225,28 @@ fn run_here(
             biased;
             () = cancel.cancelled() => Err(SqlError::Cancelled),
             () = tokio::time::sleep(limits.timeout) => Err(SqlError::timeout(limits)),
-            answer = execute(snapshot, statement, rows_wanted, limits) => answer,
+            answer = execute(&tables, statement, rows_wanted, limits) => answer,
         }
     });
     runtime.shutdown_background();
+    if answer.is_err() && tables.cost.is_exceeded() {
+        let message =
+            format!("the statement reads more than {} bytes (`scan_bytes_max`)", limits.scan_bytes_max);
+        return Err(SqlError::limit(message, "ask for a shorter time range or fewer columns"));
+    }
     answer
 }
 
 async fn execute(
-    snapshot: &Snapshot,
+    tables: &Arc<Tables>,
     statement: guard::Checked,
     rows_wanted: usize,
     limits: &SqlLimits,
 ) -> Result<SqlAnswer, SqlError> {
     let explain = |error: DataFusionError| guard::explain(&error);
-    let context = session::context(snapshot, limits).map_err(explain)?;
+    let context = session::context(tables, limits).map_err(explain)?;
     let is_query = statement.is_query;
+    let names = statement.tables.clone();
     let mut frame = session::plan(&context, statement).await.map_err(explain)?;
     if is_query {
         frame = frame.limit(0, Some(rows_wanted + 1)).map_err(explain)?;
@@ -209,7 +264,20 @@ async fn execute(
     drop(stream);
     let mut answer = answer.finish();
     answer.stats = session::scan_cost(scanned.as_ref());
+    answer.stats.segments_pruned = tables.cost.segments_pruned();
+    answer.cuts.extend(unreadable_cut(tables, &names));
     Ok(answer)
+}
+
+/// The cut of an answer that lacks the rows of segments that cannot be read.
+fn unreadable_cut(tables: &Tables, names: &HashSet<String>) -> Option<Cut> {
+    let signals = Signal::ALL.into_iter().filter(|signal| names.contains(signal.table()));
+    let segments: usize = signals.map(|signal| tables.unreadable(signal)).sum();
+    (segments > 0).then(|| Cut {
+        what: format!("the rows of {segments} segments, which cannot be read"),
+        limit: "unreadable segments".to_owned(),
+        hint: Some("stop the server and run `silmari store verify`".to_owned()),
+    })
 }
 
 /// The cut of an answer that has more rows than were wanted.

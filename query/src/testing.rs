@@ -84,16 +84,22 @@ fn resource(service: &str) -> Option<Resource> {
 pub(crate) struct TestStore {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<ManualClock>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl TestStore {
     pub(crate) async fn open() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
+        let store = Self::open_in(dir.path()).await;
+        Self { _dir: Some(dir), ..store }
+    }
+
+    /// A store in a folder that stays.
+    pub(crate) async fn open_in(dir: &std::path::Path) -> Self {
         let clock = ManualClock::at(NOW);
         let shared: Arc<dyn model::Clock> = Arc::<ManualClock>::clone(&clock);
-        let store = Store::open(Settings::new(dir.path()), Arc::new(IdRules::default()), shared);
-        Self { store: store.await.expect("the store opens"), clock, _dir: dir }
+        let store = Store::open(Settings::new(dir), Arc::new(IdRules::default()), shared);
+        Self { store: store.await.expect("the store opens"), clock, _dir: None }
     }
 
     async fn append(&self, signal: Signal, payload: Vec<u8>) {

@@ -50,5 +50,6 @@ pub use fs::{DiskFile, Fs, RealFs};
 pub use head::HeadBatch;
 pub use positions::{AgentOrigin, Hello, KafkaRange, Mismatch, Origin, PositionRefusal};
 pub use retention::{Keep, Retention};
-pub use snapshot::{IdKindCount, LOOKUP_ROWS_MAX, ScanOrder, ScanStats, SegmentFile, Snapshot};
+pub use segment::file::{SegmentDescription, SegmentFile};
+pub use snapshot::{IdKindCount, LOOKUP_ROWS_MAX, ScanOrder, ScanStats, Snapshot};
 pub use store::{Durable, Placed, Settings, Store, StoreStats};

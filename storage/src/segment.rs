@@ -9,6 +9,7 @@
 //!
 //! Owns: the folder and its name. Does not own: which segments live (`catalog`).
 
+pub(crate) mod file;
 mod form;
 mod ranges;
 pub(crate) mod reader;

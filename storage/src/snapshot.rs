@@ -13,13 +13,13 @@ use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampNanosecondType;
 use model::{Signal, TimeRange, UnixNano};
-use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
 use crate::rows::{self, TermColumns};
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
+use crate::segment::file::SegmentFile;
 use crate::segment::reader::Segment;
 
 pub use census::IdKindCount;
@@ -281,41 +281,26 @@ impl Snapshot {
         self.head(signal).map(|batch| &batch.rows)
     }
 
-    /// The Parquet files of a signal's segments, for engines that read them by themselves through
-    /// [`Snapshot::object_store`].
+    /// The batches of a signal in the head that may have rows within `range`.
+    pub fn head_rows_within(&self, signal: Signal, range: TimeRange) -> impl Iterator<Item = &RecordBatch> {
+        let batches = self.head(signal).filter(move |batch| batch.time.overlaps(&range));
+        batches.map(|batch| &batch.rows)
+    }
+
+    /// The Parquet files of a signal's segments, for engines that read them by themselves.
     ///
     /// # Errors
     /// `Damaged` for a file that is not there any more.
     pub fn segment_files(&self, signal: Signal) -> impl Iterator<Item = Result<SegmentFile, Error>> {
-        self.segments(signal).map(|segment| {
-            let doing = || format!("reading `{}`", segment.data_path().display());
-            let path = object_store::path::Path::from_filesystem_path(segment.data_path());
-            let path = path.context(ErrorKind::Damaged, doing)?;
-            let bytes = std::fs::metadata(segment.data_path()).context(ErrorKind::Damaged, doing)?.len();
-            let visible = (!segment.hidden().is_empty()).then(|| segment.visible());
-            Ok(SegmentFile { path, bytes, time: segment.meta().time, visible })
-        })
+        let segments = self.segments.iter().filter(move |segment| segment.signal() == signal);
+        segments.map(SegmentFile::of)
     }
 
-    /// Where [`Snapshot::segment_files`] are: the root of the file system, read through absolute paths.
-    pub fn object_store() -> Arc<dyn object_store::ObjectStore> {
-        Arc::new(object_store::local::LocalFileSystem::new())
+    /// Segments of a signal that the catalog names and that cannot be opened: their rows are missing from
+    /// every answer.
+    pub fn unreadable_segments(&self, signal: Signal) -> usize {
+        self.unreadable.iter().filter(|meta| meta.signal == signal).count()
     }
-}
-
-/// A Parquet file with the rows of one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentFile {
-    /// Where it is in [`Snapshot::object_store`].
-    pub path: object_store::path::Path,
-    /// Its size.
-    pub bytes: u64,
-    /// Earliest and latest time of its rows.
-    pub time: TimeRange,
-    /// When deletes hide rows of it: for each row group, which rows to read, `None` for all. Whoever reads the file
-    /// has to leave the others out, and to hold the snapshot as long as it reads: compaction removes files
-    /// that no snapshot holds.
-    pub visible: Option<Vec<Option<RowSelection>>>,
 }
 
 /// A segment that went bad while the store is open: its rows are missing from the answer, which says so.

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
 use crate::identity::{self, GraphLimits};
-use crate::{journey, logs, search, services, sql, whereabouts};
+use crate::{journey, logs, search, services, whereabouts};
 use model::text::nearest;
 
 /// How far back a journey is looked for when `from` is not given.
@@ -175,7 +175,7 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
     let start = app.engine.clock.monotonic();
     let place = app.gate.enter().await?;
     let limits = app.engine.limits.sql.clone();
-    let mut answer = sql::run(app.engine.store.snapshot(), request, limits, place).await?;
+    let mut answer = app.engine.sql.run(app.engine.store.snapshot(), request, limits, place).await?;
     elapsed(&mut answer.stats, &*app.engine.clock, start);
     let body = tokio::task::spawn_blocking(move || serde_json::to_vec(&answer)).await;
     body.map_err(ApiError::internal)?.map(json_response).map_err(ApiError::internal)

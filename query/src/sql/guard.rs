@@ -27,11 +27,17 @@ const TABLES: [&str; 3] = [Signal::Traces.table(), Signal::Logs.table(), Signal:
 /// Nested parentheses and the like that are parsed; beyond it the text is refused unread.
 const PARSE_DEPTH_MAX: usize = 128;
 
+/// Uses of `WITH` tables. Each use is planned anew, so that tables which use each other twice double the plan with
+/// every step: twenty uses are a thousandfold at most.
+const CTE_REFERENCES_MAX: usize = 20;
+
 /// A statement that may be planned.
 pub(super) struct Checked {
     pub(super) statement: Statement,
     /// Not an `EXPLAIN`.
     pub(super) is_query: bool,
+    /// The tables it reads.
+    pub(super) tables: HashSet<String>,
 }
 
 /// Reads a statement and checks its shape.
@@ -57,11 +63,10 @@ pub(super) fn check(text: &str, limits: &SqlLimits) -> Result<Checked, SqlError>
         count => return Err(SqlError::statement(format!("one statement at a time, these are {count}"))),
     };
     let is_query = check_kind(&statement, text)?;
-    let mut shape =
-        Shape { limits, ctes: HashSet::new(), nodes: 0, depth: 0, in_items: 0, set_operations: 0 };
+    let mut shape = Shape::new(limits);
     match statement.visit(&mut shape) {
         ControlFlow::Break(refusal) => Err(refusal),
-        ControlFlow::Continue(()) => Ok(Checked { statement, is_query }),
+        ControlFlow::Continue(()) => Ok(Checked { statement, is_query, tables: shape.tables }),
     }
 }
 
@@ -87,13 +92,28 @@ fn check_kind(statement: &Statement, text: &str) -> Result<bool, SqlError> {
 struct Shape<'l> {
     limits: &'l SqlLimits,
     ctes: HashSet<String>,
+    cte_references: usize,
+    tables: HashSet<String>,
     nodes: usize,
     depth: usize,
     in_items: usize,
     set_operations: usize,
 }
 
-impl Shape<'_> {
+impl<'l> Shape<'l> {
+    fn new(limits: &'l SqlLimits) -> Self {
+        Self {
+            limits,
+            ctes: HashSet::new(),
+            cte_references: 0,
+            tables: HashSet::new(),
+            nodes: 0,
+            depth: 0,
+            in_items: 0,
+            set_operations: 0,
+        }
+    }
+
     fn deeper(&mut self) -> ControlFlow<SqlError> {
         self.depth += 1;
         at_most(self.depth, self.limits.depth_max, "levels of nesting", "use WITH, or IN for a chain of OR")
@@ -120,12 +140,18 @@ impl Shape<'_> {
         ControlFlow::Continue(())
     }
 
-    fn table(&self, name: &ObjectName) -> ControlFlow<SqlError> {
+    fn table(&mut self, name: &ObjectName) -> ControlFlow<SqlError> {
         let [ObjectNamePart::Identifier(ident)] = &*name.0 else {
             return refuse(format!("there is no table `{name}`: the tables are {}", TABLES.join(", ")));
         };
         let wanted = normalized(ident);
+        if self.ctes.contains(&wanted) {
+            self.cte_references += 1;
+            let hint = "write out what is used once, or ask in parts";
+            at_most(self.cte_references, CTE_REFERENCES_MAX, "uses of WITH tables", hint)?;
+        }
         if TABLES.contains(&&*wanted) || self.ctes.contains(&wanted) {
+            self.tables.insert(wanted);
             return ControlFlow::Continue(());
         }
         let place = match ident.span.start.line {
@@ -191,6 +217,10 @@ impl Visitor for Shape<'_> {
         match expr {
             Expr::InList { list, .. } => self.in_items += list.len(),
             Expr::Function(function) => check_function(&function.name)?,
+            // Syntax of its own, which the planner resolves past the list of functions.
+            Expr::Overlay { .. } => {
+                return refuse("`overlay` is not offered: it grows with every nesting".to_owned());
+            }
             _ => {}
         }
         at_most(
@@ -259,7 +289,7 @@ pub(super) fn explain(error: &DataFusionError) -> SqlError {
     let text: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
     match root {
         DataFusionError::ResourcesExhausted(_) => SqlError::limit(
-            format!("not enough memory: {text}"),
+            format!("not enough memory (`memory_bytes_max`): {text}"),
             "group or sort fewer rows, or select fewer columns",
         ),
         DataFusionError::Internal(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {

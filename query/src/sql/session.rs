@@ -1,4 +1,4 @@
-//! A DataFusion session that can read one snapshot and nothing else.
+//! A DataFusion session that can read three tables and nothing else.
 
 use std::any::Any;
 use std::num::NonZeroUsize;
@@ -18,21 +18,22 @@ use datafusion::execution::object_store::{
 };
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::object_store::memory::InMemory;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use model::Signal;
 use query_api::QueryStats;
-use storage::Snapshot;
 
 use super::SqlLimits;
 use super::functions::scalar_functions;
 use super::guard::Checked;
-use super::table::{STORE_URL, SnapshotTable};
+use super::source::Tables;
+use super::table::{STORE_URL, SegmentTable};
 
-/// A session over a snapshot: its three tables, the offered functions, bounded memory, no files but the
-/// snapshot's, nothing spilled to disk.
-pub(super) fn context(snapshot: &Snapshot, limits: &SqlLimits) -> Result<SessionContext> {
+/// A session over three tables: the offered functions, bounded memory, no files but the tables', nothing
+/// spilled to disk.
+pub(super) fn context(tables: &Arc<Tables>, limits: &SqlLimits) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
@@ -47,16 +48,17 @@ pub(super) fn context(snapshot: &Snapshot, limits: &SqlLimits) -> Result<Session
         .build();
     let context = SessionContext::new_with_state(state);
     for signal in Signal::ALL {
-        context.register_table(signal.table(), Arc::new(SnapshotTable::new(snapshot.clone(), signal)))?;
+        context.register_table(signal.table(), Arc::new(SegmentTable::new(Arc::clone(tables), signal)))?;
     }
     Ok(context)
 }
 
 fn runtime_env(limits: &SqlLimits) -> Result<Arc<RuntimeEnv>> {
-    // The default registry knows `file://`: that goes before the segments' store comes in.
+    // The default registry knows `file://`: that goes. A scan wants a store to be there, so there is one, and it
+    // is empty: segments are read by `reader`, which no URL leads to.
     let stores = DefaultObjectStoreRegistry::new();
     stores.deregister_store(ObjectStoreUrl::local_filesystem().as_ref())?;
-    stores.register_store(ObjectStoreUrl::parse(STORE_URL)?.as_ref(), Snapshot::object_store());
+    stores.register_store(ObjectStoreUrl::parse(STORE_URL)?.as_ref(), Arc::new(InMemory::new()));
     let named_consumers = NonZeroUsize::new(3).expect("3 is not 0");
     let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limits.memory_bytes_max), named_consumers);
     RuntimeEnvBuilder::new()

@@ -1,74 +1,128 @@
-//! A snapshot's table for DataFusion: the head's batches and the segments' Parquet files in one plan.
+//! A table for DataFusion: the head's batches and the segments' Parquet files in one plan, without what the
+//! filters rule out.
 //!
-//! Files are read through the `object_store` crate under the URL [`STORE_URL`], which a session has to
-//! be given with [`Snapshot::object_store`]; no other store needs to be registered.
+//! ```text
+//! filters ─► prune ─┬─ time range ─► segments of that time, batches of the head of that time
+//!                   └─ ids ─► identity index of each segment ─► row ranges ─► ParquetAccessPlan; none: not opened
+//! ```
+//!
+//! Row groups and pages are ruled out further by DataFusion, with the statistics of the footers that the
+//! store has parsed.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::parquet::ParquetAccessPlan;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use model::Signal;
-use storage::Snapshot;
+use storage::SegmentFile;
 
-/// The URL under which DataFusion finds segment files.
+use super::prune::Wanted;
+use super::reader::SegmentReaders;
+use super::source::{HeadWanted, Tables};
+
+/// The URL under which DataFusion believes segment files to be. The store behind it is empty.
 pub(super) const STORE_URL: &str = "silmari://segments/";
 
 #[derive(Debug)]
-pub(super) struct SnapshotTable {
-    snapshot: Snapshot,
+pub(super) struct SegmentTable {
+    tables: Arc<Tables>,
     signal: Signal,
     schema: SchemaRef,
 }
 
-impl SnapshotTable {
-    pub(super) fn new(snapshot: Snapshot, signal: Signal) -> Self {
-        Self { snapshot, signal, schema: storage::schema::schema(signal) }
+impl SegmentTable {
+    pub(super) fn new(tables: Arc<Tables>, signal: Signal) -> Self {
+        Self { tables, signal, schema: storage::schema::schema(signal) }
     }
 
-    fn head(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let batches = self.snapshot.head_rows(self.signal).cloned().collect();
-        let plan =
-            MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&self.schema), projection.cloned())?;
-        Ok(plan)
+    fn head(&self, wanted: &Wanted, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let time = (wanted.time.from.0, wanted.time.to.0);
+        let head = HeadWanted { signal: self.signal, columns: projection.cloned(), time };
+        let batches = match wanted.is_nothing() {
+            true => Vec::new(),
+            false => self.tables.head().rows(&head)?,
+        };
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        Ok(MemorySourceConfig::try_new_exec(&[batches], schema, None)?)
     }
 
     fn files(
         &self,
-        partitions: usize,
+        wanted: &Wanted,
+        has_filters: bool,
         projection: Option<&Vec<usize>>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let mut groups = vec![Vec::new(); partitions.max(1)];
-        for (at, file) in self.snapshot.segment_files(self.signal).enumerate() {
-            let file = file.map_err(|error| DataFusionError::External(error.into()))?;
-            let slot = at % groups.len();
-            groups[slot].push(PartitionedFile::new(file.path.as_ref(), file.bytes));
+        let mut files = Vec::new();
+        let mut rows = 0;
+        for segment in self.tables.segments(self.signal) {
+            if wanted.is_nothing() || !segment.time().overlaps(&wanted.time) {
+                self.tables.cost.pruned();
+                continue;
+            }
+            let Some(segment) = self.tables.open(segment) else { continue };
+            let Some(plan) = access_plan(&segment, &wanted.terms)? else {
+                self.tables.cost.pruned();
+                continue;
+            };
+            rows += segment.rows() as usize;
+            let file = PartitionedFile::new(shown_path(&segment), segment.bytes());
+            files.push(file.with_extension(segment).with_extension(plan));
         }
-        groups.retain(|group| !group.is_empty());
-        if groups.is_empty() {
+        if files.is_empty() {
             return Ok(None);
         }
-        let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)).with_pushdown_filters(true));
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, source)
-            .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
+        let readers = SegmentReaders { cost: Arc::clone(&self.tables.cost) };
+        let source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_parquet_file_reader_factory(Arc::new(readers))
+            .with_pushdown_filters(true)
+            .with_reorder_filters(true);
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = if has_filters { Precision::Inexact(rows) } else { Precision::Exact(rows) };
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+            .with_file_groups(vec![FileGroup::new(files)])
+            .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
     }
 }
 
+/// What `EXPLAIN` calls a segment's file: table, segment, file, and not where the data folder is.
+fn shown_path(segment: &SegmentFile) -> String {
+    let parts: Vec<_> = segment.path().iter().map(|part| part.to_string_lossy()).collect();
+    parts[parts.len().saturating_sub(3)..].join("/")
+}
+
+/// Which rows of a segment to read; `None` when there are none to be read.
+fn access_plan(segment: &SegmentFile, terms: &[Vec<String>]) -> Result<Option<ParquetAccessPlan>> {
+    let groups = segment.metadata().row_groups();
+    let selection = segment.selection(terms).map_err(|error| DataFusionError::External(error.into()))?;
+    match selection {
+        None => Ok(Some(ParquetAccessPlan::new_all(groups.len()))),
+        Some(rows) if !rows.selects_any() => Ok(None),
+        Some(rows) => ParquetAccessPlan::try_new_from_overall_row_selection(rows, groups).map(Some),
+    }
+}
+
 #[async_trait]
-impl TableProvider for SnapshotTable {
+impl TableProvider for SegmentTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -77,15 +131,21 @@ impl TableProvider for SnapshotTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Filters rule files and rows out; DataFusion applies them once more to what is read.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
-        state: &dyn Session,
+        _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let head = self.head(projection)?;
-        match self.files(state.config().target_partitions(), projection)? {
+        let wanted = Wanted::of(self.signal, filters);
+        let head = self.head(&wanted, projection)?;
+        match self.files(&wanted, !filters.is_empty(), projection)? {
             Some(files) => UnionExec::try_new(vec![files, head]),
             None => Ok(head),
         }

@@ -1,5 +1,8 @@
 //! What statements answer, and each way in which one is refused.
 
+mod hostile;
+mod pruning;
+
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;
 
@@ -29,7 +32,7 @@ async fn filled() -> TestStore {
 
 async fn ask(store: &TestStore, query: &str, limit: Option<usize>) -> Result<SqlAnswer, SqlError> {
     let request = SqlRequest { query: query.to_owned(), limit };
-    run(store.store.snapshot(), request, SqlLimits::default(), ()).await
+    Runner::Thread.run(store.store.snapshot(), request, SqlLimits::default(), ()).await
 }
 
 async fn rows(store: &TestStore, query: &str) -> Vec<Vec<serde_json::Value>> {
@@ -116,7 +119,7 @@ async fn an_answer_with_more_rows_than_wanted_says_so() {
     assert_eq!(ask(&store, "select * from spans", Some(3)).await.expect("answered").cuts, []);
     let limits = SqlLimits { answer_bytes_max: 100, ..SqlLimits::default() };
     let request = SqlRequest { query: "select * from spans".to_owned(), limit: None };
-    let answer = run(store.store.snapshot(), request, limits, ()).await.expect("answered");
+    let answer = Runner::Thread.run(store.store.snapshot(), request, limits, ()).await.expect("answered");
     assert_eq!((answer.rows.len(), &*answer.cuts[0].limit), (1, "answer_bytes_max"));
 }
 
@@ -244,7 +247,7 @@ async fn time_memory_and_rows_are_bounded() {
     let joins: Vec<String> = (0..16).map(|at| format!("spans s{at}")).collect();
     let query = format!("select count(*), min(s0.name), min(s15.name) from {}", joins.join(", "));
     let request = SqlRequest { query, limit: None };
-    let error = run(store.store.snapshot(), request, limits, ()).await.expect_err("too long");
+    let error = Runner::Thread.run(store.store.snapshot(), request, limits, ()).await.expect_err("too long");
     assert!(matches!(error, SqlError::Limit { .. }), "{error:?}");
 
     let limits = SqlLimits { memory_bytes_max: 1_000, ..SqlLimits::default() };
@@ -252,7 +255,7 @@ async fn time_memory_and_rows_are_bounded() {
         query: "select name, count(*) from spans group by name order by 2".to_owned(),
         limit: None,
     };
-    let error = run(store.store.snapshot(), request, limits, ()).await.expect_err("too much");
+    let error = Runner::Thread.run(store.store.snapshot(), request, limits, ()).await.expect_err("too much");
     assert!(error.to_string().contains("not enough memory"), "{error:?}");
 
     let error = ask(&store, "select 1", Some(100_001)).await.expect_err("too many");
@@ -265,7 +268,7 @@ async fn the_place_is_given_back_when_the_statement_ends() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
     let place = std::sync::Arc::clone(&gate).acquire_owned().await.expect("open");
     let request = SqlRequest { query: "select 1".to_owned(), limit: None };
-    run(store.store.snapshot(), request, SqlLimits::default(), place).await.expect("answered");
+    Runner::Thread.run(store.store.snapshot(), request, SqlLimits::default(), place).await.expect("answered");
     let again = tokio::time::timeout(Duration::from_secs(10), gate.acquire()).await;
     assert!(again.is_ok(), "the thread still holds its place");
 }

@@ -35,7 +35,8 @@ async fn deleted_rows_are_hidden_at_once_everywhere_and_nothing_else_is() {
     let (head, segments) = snapshot.row_counts(Signal::Logs);
     assert_eq!(head + segments, 2);
     for file in snapshot.segment_files(Signal::Logs) {
-        assert!(file.expect("there").visible.is_some(), "other engines are told");
+        let selection = file.expect("there").selection(&[]).expect("readable");
+        assert!(selection.is_some(), "other engines are told");
     }
     assert_eq!(lines(&before, Signal::Logs).len(), 4, "an older snapshot stays as it is");
 }

@@ -24,6 +24,11 @@ impl RowRanges {
         Self(merged.into())
     }
 
+    /// The ranges, sorted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<usize>> {
+        self.0.iter().cloned()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

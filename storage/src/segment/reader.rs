@@ -97,6 +97,11 @@ impl Segment {
         &self.files.data
     }
 
+    /// Footer and page index, parsed when the segment was opened.
+    pub(crate) fn parquet(&self) -> &ArrowReaderMetadata {
+        &self.files.parquet
+    }
+
     /// Rows that reads leave out.
     pub(crate) fn hidden(&self) -> &RowRanges {
         &self.hidden
@@ -131,17 +136,6 @@ impl Segment {
         let time = from.zip(to).map_or(TimeRange::ALL, |(from, to)| TimeRange { from, to });
         let rows = metadata.file_metadata().num_rows().max(0) as u64;
         SegmentMeta { rows, time, ..self.meta().clone() }
-    }
-
-    /// For each row group, which of its rows to read; `None` for all of them.
-    pub(crate) fn visible(&self) -> Vec<Option<RowSelection>> {
-        let metadata = self.files.parquet.metadata();
-        let groups = self.group_rows(0..metadata.num_row_groups());
-        let selection = |group: Range<usize>| {
-            let is_whole = self.hidden.outside(group.clone()) == [group.clone()];
-            (!is_whole).then(|| self.hidden.selection_outside(&[group]))
-        };
-        groups.into_iter().map(selection).collect()
     }
 
     /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how
@@ -201,7 +195,13 @@ impl Segment {
         Ok(RowRanges::new(found))
     }
 
-    fn groups_with(&self, terms: &[String], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
+    /// Ranges of the rows of the last `groups_max` groups that carry one of the terms, hidden ones too, and how
+    /// many groups were left out.
+    pub(crate) fn groups_with(
+        &self,
+        terms: &[String],
+        groups_max: usize,
+    ) -> Result<(Vec<Range<usize>>, usize), Error> {
         self.files.ids.as_ref().map_or(Ok((Vec::new(), 0)), |ids| ids.lookup(terms, groups_max))
     }
 
