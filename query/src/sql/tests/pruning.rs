@@ -89,7 +89,7 @@ async fn a_plan_does_not_tell_where_the_data_folder_is() {
     let plan = ask(&store, "explain select name from spans", None).await.expect("explained");
     let text = format!("{:?}", plan.rows);
     assert!(
-        text.contains("data.parquet") && !text.contains(&*std::env::temp_dir().to_string_lossy()[1..]),
+        text.contains("data.parquet") && !text.contains(&std::env::temp_dir().to_string_lossy()[1..]),
         "{text}"
     );
 }
