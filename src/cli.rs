@@ -67,6 +67,14 @@ pub(crate) enum Command {
     Store(store::StoreCommand),
     /// Agents: state, lag, versions, labels
     Agents(AgentsArgs),
+    /// Delete every span and log record that carries an ID
+    ///
+    /// No query shows them from then on; they leave the disk with the next compaction. Rows received later are not
+    /// touched.
+    #[command(
+        after_help = "Examples:\n  silmari delete order_id=ORD-4711          says how many rows it would be\n  silmari delete order_id=ORD-4711 --yes    deletes them\n  silmari delete --list                     receipts of all deletes"
+    )]
+    Delete(DeleteArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -166,6 +174,23 @@ pub(crate) struct AgentsArgs {
 /// Arguments of `alerts`.
 #[derive(Args, Debug)]
 pub(crate) struct AlertsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `delete`.
+#[derive(Args, Debug)]
+pub(crate) struct DeleteArgs {
+    /// The ID as kind=value; trace_id=… deletes the spans and log records of a trace
+    #[arg(required_unless_present = "list", value_name = "KIND=VALUE")]
+    pub(crate) id: Option<String>,
+    /// Delete; without it rows are only counted
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print the receipts of all deletes
+    #[arg(long, conflicts_with_all = ["id", "yes"])]
+    pub(crate) list: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -19,6 +19,8 @@ use crate::exit::Failure;
 pub(crate) struct Config {
     /// The store.
     pub(crate) store: StoreConfig,
+    /// How long rows stay.
+    pub(crate) retention: RetentionConfig,
     /// Receiving telemetry.
     pub(crate) collector: collector::Settings,
     /// The query API.
@@ -60,6 +62,57 @@ pub(crate) struct StoreConfig {
     #[serde(with = "units::optional_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub(crate) disk_free_bytes_min: Option<u64>,
+    /// Segments of similar size of one hour that make them be merged while the hour lasts, 2 to 16; ten minutes
+    /// after its end all small ones are merged. Default: 8.
+    pub(crate) compaction_fan_in: usize,
+}
+
+/// How long rows stay. Nothing is removed unless a key says so. A file goes as a whole when its latest row is old
+/// enough: up to an hour later.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RetentionConfig {
+    /// Spans.
+    pub(crate) traces: KeepConfig,
+    /// Log records.
+    pub(crate) logs: KeepConfig,
+    /// Data points; `errors_age` means nothing for them.
+    pub(crate) metrics: KeepConfig,
+}
+
+/// How long the rows of one signal stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct KeepConfig {
+    /// Age, by its own time, at which a row goes, for example `30d`. Default: never.
+    #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) age: Option<Duration>,
+    /// The same for spans of traces in which a span has failed and for log records of level error and above, if it is
+    /// longer than `age`. Default: as `age`.
+    #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) errors_age: Option<Duration>,
+    /// Bytes of files above which the oldest go, errors too, for example `200GiB`. Default: no limit.
+    #[serde(with = "units::optional_size", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) bytes_max: Option<u64>,
+}
+
+impl RetentionConfig {
+    /// As the store takes it.
+    pub(crate) fn settings(&self) -> storage::Retention {
+        let keep = |keep: &KeepConfig| storage::Keep {
+            age: keep.age,
+            errors_age: keep.errors_age,
+            bytes_max: keep.bytes_max,
+        };
+        storage::Retention {
+            traces: keep(&self.traces),
+            logs: keep(&self.logs),
+            metrics: keep(&self.metrics),
+        }
+    }
 }
 
 impl Default for StoreConfig {
@@ -71,6 +124,7 @@ impl Default for StoreConfig {
             head_bytes_max: store.head_bytes_max,
             memory_bytes_max: store.memory_bytes_max,
             disk_free_bytes_min: None,
+            compaction_fan_in: store.compaction_fan_in,
         }
     }
 }
@@ -199,6 +253,19 @@ mod tests {
         assert_eq!(Config::parse(""), Ok(Config::default()));
         let text = toml::to_string(&Config::default()).expect("can be written");
         assert_eq!(Config::parse(&text), Ok(Config::default()));
+    }
+
+    #[test]
+    fn retention_is_read_by_signal_and_written_back() {
+        let text = "[retention.logs]\nage = \"7d\"\nbytes_max = \"1GiB\"\n";
+        let config = Config::parse(text).expect("valid");
+        assert_eq!(config.retention.logs.age, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(config.retention.settings().logs.bytes_max, Some(1 << 30));
+        assert_eq!(config.retention.traces, KeepConfig::default());
+        let text = toml::to_string(&config).expect("can be written");
+        assert_eq!(Config::parse(&text), Ok(config));
+        let error = Config::parse("[retention.logs]\nage = \"7\"\n").expect_err("no unit");
+        assert!(error.contains("15m"), "{error}");
     }
 
     #[test]

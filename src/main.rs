@@ -4,6 +4,7 @@ mod agents;
 mod alerts;
 mod cli;
 mod config;
+mod delete;
 mod demo;
 mod exit;
 mod ids;
@@ -64,6 +65,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Alerts(arguments)) => alerts::run(&server, arguments).await,
         Some(Command::Import(arguments)) => import::run(arguments).await,
         Some(Command::Store(command)) => store::run(command).await,
+        Some(Command::Delete(arguments)) => delete::run(&server, arguments).await,
         Some(Command::Completions { shell }) => cli::completions(shell),
         Some(Command::Reference) => reference::run(),
         Some(Command::SqlWorker(_)) => {

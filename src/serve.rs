@@ -143,6 +143,8 @@ async fn build_store(
         head_bytes_max: config.store.head_bytes_max,
         memory_bytes_max: config.store.memory_bytes_max,
         disk_free_bytes_min: config.store.disk_free_bytes_min,
+        compaction_fan_in: config.store.compaction_fan_in,
+        retention: config.retention.settings(),
         records_per_request_max: config.collector.limits.request_records_max,
         request_bytes_max: config.collector.limits.request_bytes_max,
         ..storage::Settings::new(data_dir)

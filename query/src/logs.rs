@@ -74,7 +74,10 @@ fn visit_candidates(
                 }
             }
         }
-        None => snapshot.scan(Signal::Logs, &range, &[], ScanOrder::Newest, &mut stats, visit)?,
+        None => {
+            let (hint, order) = (query.text_hint(), ScanOrder::Newest);
+            snapshot.scan_with(Signal::Logs, &range, &[], hint, order, &mut stats, visit)?;
+        }
     }
     Ok(stats)
 }

@@ -19,6 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use model::IdRules;
+use storage::TextHint;
 use storage::rows::{LogRows, SpanRows};
 use thiserror::Error;
 
@@ -53,6 +54,7 @@ pub struct Query {
     expr: Expr,
     node: Node,
     required_ids: Option<Vec<String>>,
+    text_hint: TextHint,
 }
 
 /// Reads a search.
@@ -76,7 +78,8 @@ impl Query {
     fn new(expr: Expr, ids: Option<&IdRules>) -> Result<Self, SearchError> {
         let node = Node::new(&expr, ids).map_err(|message| SearchError { column: 1, message })?;
         let required_ids = node.required_ids();
-        Ok(Self { expr, node, required_ids })
+        let text_hint = text_hint(&expr, TextHint::default());
+        Ok(Self { expr, node, required_ids, text_hint })
     }
 
     /// What was asked.
@@ -99,6 +102,22 @@ impl Query {
     /// demands no id. Id kinds other than `trace_id` need [`parse_with_ids`].
     pub fn required_ids(&self) -> Option<&[String]> {
         self.required_ids.as_deref()
+    }
+
+    /// Text that every match contains, for [`storage::Snapshot::scan_with`].
+    pub const fn text_hint(&self) -> &TextHint {
+        &self.text_hint
+    }
+}
+
+/// The text that every row contains for which `expr` holds.
+fn text_hint(expr: &Expr, hint: TextHint) -> TextHint {
+    match expr {
+        Expr::And(parts) => parts.iter().fold(hint, |hint, part| text_hint(part, hint)),
+        Expr::Term(Term { field: Field::Text, test: Test::Matches(pattern) }) => {
+            pattern.0.iter().fold(hint, |hint, text| hint.and(text))
+        }
+        Expr::All | Expr::Or(_) | Expr::Not(_) | Expr::Term(_) => hint,
     }
 }
 

@@ -44,6 +44,13 @@ pub(super) fn text(store: &Store, collector: &Collector, alerts: &rules::Handle)
         ),
         ("silmari_seals_total", "counter", "Times the head was sealed.", stats.seals),
         ("silmari_seal_failures_total", "counter", "Times sealing failed.", stats.seal_failures),
+        ("silmari_merges_total", "counter", "Merges of segments.", stats.merges),
+        (
+            "silmari_segments_expired_total",
+            "counter",
+            "Segments retention removed or reduced to errors.",
+            stats.segments_expired,
+        ),
     ] {
         writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").unwrap_or_default();
     }

@@ -38,6 +38,7 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod testing;
+mod text;
 mod wal;
 mod window;
 
@@ -53,3 +54,4 @@ pub use retention::{Keep, Retention};
 pub use segment::file::{SegmentDescription, SegmentFile};
 pub use snapshot::{IdKindCount, LOOKUP_ROWS_MAX, ScanOrder, ScanStats, Snapshot};
 pub use store::{Durable, Placed, Settings, Store, StoreStats};
+pub use text::TextHint;

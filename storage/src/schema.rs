@@ -130,6 +130,15 @@ pub const fn time_column(signal: Signal) -> &'static str {
     }
 }
 
+/// The column that the text index is made of.
+pub(crate) const fn text_column(signal: Signal) -> Option<&'static str> {
+    match signal {
+        Signal::Traces => Some("name"),
+        Signal::Logs => Some("body"),
+        Signal::Metrics => None,
+    }
+}
+
 /// The column by whose equal values rows are grouped on disk and in the identity index; rows of
 /// signals without one are not indexed by id.
 pub(crate) const fn group_column(signal: Signal) -> Option<&'static str> {

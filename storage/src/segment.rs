@@ -11,6 +11,8 @@
 
 pub(crate) mod file;
 mod form;
+#[cfg(test)]
+mod golden;
 mod ranges;
 pub(crate) mod reader;
 pub(crate) mod writer;

@@ -11,8 +11,9 @@ use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::{
-    AgentsAnswer, AlertsAnswer, ErrorAnswer, ErrorBody, IdGraph, IdKindsAnswer, Journey, LogRecord,
-    LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
+    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer, ErrorBody, IdGraph,
+    IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer,
+    SqlRequest, WhereAnswer,
 };
 
 /// Why a request has no answer.
@@ -211,6 +212,24 @@ impl Client {
         let url = format!("{}/api/v1/sql", self.base);
         let response = self.send(self.http.post(&url).json(request), &url).await?;
         decode(response, &url).await
+    }
+
+    /// Deletes, or counts, the rows that carry an id.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when the id is of no known kind.
+    pub async fn delete(&self, request: &DeleteRequest) -> Result<DeleteReceipt, ClientError> {
+        let url = format!("{}/api/v1/delete", self.base);
+        let response = self.send(self.http.post(&url).json(request), &url).await?;
+        decode(response, &url).await
+    }
+
+    /// Receipts of all deletes.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn deletes(&self) -> Result<DeletesAnswer, ClientError> {
+        self.get("/api/v1/deletes", &[], None).await
     }
 
     /// Whether the server is up and has replayed its WAL.

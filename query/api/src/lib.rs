@@ -12,6 +12,7 @@ pub mod alerts;
 pub mod boards;
 pub mod client;
 pub mod common;
+pub mod deletes;
 pub mod identity;
 pub mod journey;
 pub mod logs;
@@ -24,6 +25,7 @@ pub use agents::{AgentHealth, AgentRow, AgentsAnswer};
 pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
 pub use client::{Client, ClientError};
 pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};
+pub use deletes::{DeleteReceipt, DeleteRequest, DeletesAnswer};
 pub use identity::{
     EdgeEvidence, EdgeKind, IdEdge, IdGraph, IdKindRow, IdKindsAnswer, IdNode, NodeKind, RecordRef,
 };

@@ -99,6 +99,7 @@ impl From<storage::Error> for ApiError {
     fn from(error: storage::Error) -> Self {
         match error.kind() {
             storage::ErrorKind::Retry => Self::unavailable(error.to_string()),
+            storage::ErrorKind::FixInput => Self::bad_query(error.to_string()),
             _ => Self::internal(error),
         }
     }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use model::Clock;
 use query_api::boards::NamedBoard;
-use query_api::{QueryStats, SqlRequest};
+use query_api::{DeleteReceipt, DeleteRequest, DeletesAnswer, QueryStats, SqlRequest};
 
 use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
@@ -184,6 +184,40 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
 pub(super) async fn agents(State(app): State<App>, params: Params) -> Answer {
     params.only(&[])?;
     app.json(|engine, _| Ok((engine.agents)())).await
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    request: Result<Json<DeleteRequest>, JsonRejection>,
+) -> Answer {
+    let Json(request) =
+        request.map_err(|rejection| ApiError::unreadable(rejection.status(), rejection.body_text()))?;
+    let store = &app.engine.store;
+    let receipt = match request.dry_run {
+        true => store.count_deletable(&request.id).await?,
+        false => store.delete(&request.id).await?,
+    };
+    let receipt = receipt_of(receipt, request.dry_run);
+    serde_json::to_vec(&receipt).map(json_response).map_err(ApiError::internal)
+}
+
+pub(super) async fn deletes(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    let deletes = app.engine.store.deletes().await?;
+    let deletes = deletes.into_iter().map(|receipt| receipt_of(receipt, false)).collect();
+    serde_json::to_vec(&DeletesAnswer { deletes }).map(json_response).map_err(ApiError::internal)
+}
+
+fn receipt_of(receipt: storage::DeleteReceipt, dry_run: bool) -> DeleteReceipt {
+    DeleteReceipt {
+        number: receipt.id,
+        id: receipt.term,
+        requested_at: receipt.requested_at,
+        spans: receipt.spans,
+        log_records: receipt.log_records,
+        gone_at: receipt.gone_at,
+        dry_run,
+    }
 }
 
 pub(super) async fn alerts(State(app): State<App>, params: Params) -> Answer {

@@ -2,8 +2,8 @@
 
 use axum::routing::{MethodRouter, get, post};
 use query_api::{
-    AgentsAnswer, AlertsAnswer, IdGraph, IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer,
-    ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
+    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, IdGraph, IdKindsAnswer, Journey,
+    LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -226,6 +226,25 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<AgentsAnswer>),
         handlers: || get(handlers::agents),
+    },
+    Route {
+        path: "/api/v1/delete",
+        methods: POST,
+        about: "Deletes every span and log record received so far that carries an id: no query shows them from now on, and \
+                they leave the disk with the next compaction. Answers with a receipt.",
+        params: &[],
+        body: Some(of::<DeleteRequest>),
+        answer: Answer::Json(of::<DeleteReceipt>),
+        handlers: || post(handlers::delete),
+    },
+    Route {
+        path: "/api/v1/deletes",
+        methods: GET,
+        about: "Receipts of all deletes, with the time when the last file that held their rows was gone.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(of::<DeletesAnswer>),
+        handlers: || get(handlers::deletes),
     },
     Route {
         path: "/api/v1/alerts",

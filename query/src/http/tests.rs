@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use model::TimeRange;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use query_api::client::TailItem;
-use query_api::{Client, ClientError, ErrorAnswer, ErrorBody, MetricsData, SqlRequest};
+use query_api::{Client, ClientError, DeleteRequest, ErrorAnswer, ErrorBody, MetricsData, SqlRequest};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +78,28 @@ async fn filled() -> Server {
         server.store.counter("checkout", "orders", (minute - 4) * 60 * SECOND, minute * 6).await;
     }
     server
+}
+
+#[tokio::test]
+async fn what_was_deleted_by_id_is_in_no_answer_and_the_receipt_says_so() {
+    let server = filled().await;
+    server.store.store.seal().await.expect("sealed");
+    let client = &server.client;
+    let request = |dry_run| DeleteRequest { id: "order_id=ORD-4711".to_owned(), dry_run };
+    let counted = client.delete(&request(true)).await.expect("counted");
+    assert_eq!((counted.spans, counted.log_records, counted.dry_run), (1, 0, true));
+    let receipt = client.delete(&request(false)).await.expect("deleted");
+    assert_eq!((receipt.number, receipt.spans, receipt.dry_run), (1, 1, false));
+    assert_eq!(refused(client.journey("ORD-4711", last_15m()).await.expect_err("gone")).code, "not_found");
+    // The file still holds the span, or is rewritten already: no engine may show it.
+    let sql = SqlRequest { query: "select count(*), count(name) from spans".to_owned(), limit: None };
+    let row = vec![serde_json::json!(0), serde_json::json!(0)];
+    assert_eq!(client.sql(&sql).await.expect("answered").rows, [row]);
+    assert_eq!(client.deletes().await.expect("answered").deletes[0].id, "order_id=ORD-4711");
+    let unknown = DeleteRequest { id: "ordr_id=1".to_owned(), dry_run: false };
+    let refusal = refused(client.delete(&unknown).await.expect_err("no such kind"));
+    assert_eq!(refusal.code, "bad_query");
+    assert!(refusal.message.contains("order_id"), "{}", refusal.message);
 }
 
 fn refused(error: ClientError) -> ErrorBody {

@@ -77,6 +77,38 @@ async fn rows_of_different_hours_are_never_merged() {
     assert_eq!((stats.segments_read, stats.segments_pruned), (1, 1));
 }
 
+#[tokio::test]
+async fn a_rare_word_in_merged_segments_is_found_without_reading_every_row() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    for seal in 0..2 {
+        let body = |row| if row == 700 + seal { "a Needle, here".to_owned() } else { format!("hay {row}") };
+        let logs = (0..1_000).map(|row| log(&body(row), 0, "", row)).collect();
+        append_logs(&store, logs).await;
+        store.seal().await.expect("sealed");
+    }
+    let found = |hint: &str| {
+        let (mut found, mut stats) = (0, crate::ScanStats::default());
+        let mut visit = |rows: &arrow::array::RecordBatch| {
+            let rows = crate::rows::LogRows::new(rows);
+            found += (0..rows.len()).filter(|row| rows.body(*row).contains("Needle")).count();
+            std::ops::ControlFlow::Continue(())
+        };
+        let (range, order) = (model::TimeRange::ALL, crate::ScanOrder::Any);
+        let hint = crate::TextHint::default().and(hint);
+        let snapshot = store.snapshot();
+        snapshot
+            .scan_with(Signal::Logs, &range, &[], &hint, order, &mut stats, &mut visit)
+            .expect("readable");
+        (found, stats.rows_scanned)
+    };
+    assert_eq!(found("needle"), (2, 2_000), "level 0 is scanned");
+    store.compact().await.expect("merged");
+    let (matching, scanned) = found("EEDLE, h");
+    assert!(matching == 2 && scanned < 20, "{matching} of {scanned}, with rows that stand close");
+    assert_eq!(found("nowhere"), (0, 0));
+}
+
 /// The merge of all log segments, one step after the other.
 async fn written(
     store: &Arc<Store>,

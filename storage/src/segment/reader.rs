@@ -20,13 +20,18 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
-use super::{RowRanges, SegmentMeta};
+use super::{RowRanges, SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndex;
 use crate::rows;
-use crate::schema::{self, time_column};
+use crate::schema::{self, FORMAT_VERSION, time_column};
+use crate::text::{TextHint, TextIndex};
 
 const BATCH_ROWS: usize = 8_192;
+/// Picking rows pays when they are fewer than one in so many.
+const SCAN_SHARE: usize = 4;
+/// Rows that stand closer than this are read with what is between them.
+const NEAR_ROWS: usize = 16;
 /// Bytes a batch should stay below.
 const BATCH_BYTES: u64 = 32 << 20;
 
@@ -45,6 +50,7 @@ struct Files {
     data: PathBuf,
     parquet: ArrowReaderMetadata,
     ids: Option<IdIndex>,
+    text: Option<TextIndex>,
     batch_rows: usize,
     is_dead: AtomicBool,
 }
@@ -68,10 +74,13 @@ impl Segment {
         let file = File::open(&data).context(ErrorKind::Damaged, doing)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
+        check_version(&parquet, &data)?;
         let has_index = schema::group_column(meta.signal).is_some();
         let ids = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
+        let text = text_index(&dir.join("text"));
         let batch_rows = batch_rows(&parquet);
-        let files = Files { meta, dir, data, parquet, ids, batch_rows, is_dead: AtomicBool::new(false) };
+        let is_dead = AtomicBool::new(false);
+        let files = Files { meta, dir, data, parquet, ids, text, batch_rows, is_dead };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
 
@@ -205,6 +214,14 @@ impl Segment {
         self.files.ids.as_ref().map_or(Ok((Vec::new(), 0)), |ids| ids.lookup(terms, groups_max))
     }
 
+    /// The rows that may contain the text of the hint; `None` when all may.
+    fn rows_with_text(&self, hint: &TextHint) -> Result<Option<Vec<usize>>, Error> {
+        match &self.files.text {
+            Some(text) if !hint.is_empty() => text.rows(hint),
+            _ => Ok(None),
+        }
+    }
+
     fn read_ranges(
         &self,
         ranges: Vec<Range<usize>>,
@@ -216,14 +233,23 @@ impl Segment {
         builder.build().context(ErrorKind::Damaged, || self.doing())
     }
 
-    /// All visible rows of the row groups that overlap `range`, with the columns named (all when empty).
+    /// All visible rows of the row groups that overlap `range` and that the hint does not rule out, with the
+    /// columns named (all when empty).
     pub(crate) fn scan(
         &self,
         range: &TimeRange,
         columns: &[&str],
+        hint: &TextHint,
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
-        for batch in self.reader(range, columns, BATCH_ROWS)? {
+        let reader = match self.rows_with_text(hint)? {
+            Some(rows) if rows.is_empty() => return Ok(ControlFlow::Continue(())),
+            Some(rows) if rows.len() < self.files.meta.rows as usize / SCAN_SHARE => {
+                self.read_rows(&rows, range, columns)?
+            }
+            _ => self.reader(range, columns, BATCH_ROWS)?,
+        };
+        for batch in reader {
             if visit(batch.context(ErrorKind::Damaged, || self.doing())?)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -231,7 +257,27 @@ impl Segment {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The batches that [`Segment::scan`] visits, in the order of the file, of `batch_rows` at most.
+    /// The visible ones of some rows, and rows that stand close to them.
+    fn read_rows(
+        &self,
+        rows: &[usize],
+        range: &TimeRange,
+        columns: &[&str],
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for row in rows {
+            match ranges.last_mut() {
+                Some(last) if row - last.end < NEAR_ROWS => last.end = row + 1,
+                _ => ranges.push(*row..row + 1),
+            }
+        }
+        let groups = self.group_rows(self.row_groups(range).into_iter());
+        let within = RowRanges::new(groups);
+        let outside = RowRanges::new(within.outside(0..self.files.meta.rows as usize)).union(&self.hidden);
+        self.read_ranges(ranges.into_iter().flat_map(|range| outside.outside(range)).collect(), columns)
+    }
+
+    /// The batches that [`Segment::scan`] would visit without a hint, in the order of the file, of `batch_rows` at most.
     pub(crate) fn reader(
         &self,
         range: &TimeRange,
@@ -300,6 +346,28 @@ impl Segment {
         };
         groups.map(time).collect()
     }
+}
+
+/// Refuses files that a newer program has written.
+fn check_version(parquet: &ArrowReaderMetadata, data: &Path) -> Result<(), Error> {
+    let pairs = parquet.metadata().file_metadata().key_value_metadata();
+    let version = pairs.into_iter().flatten().find(|pair| pair.key == form::VERSION_KEY);
+    match version.and_then(|pair| pair.value.as_deref()?.parse::<u32>().ok()) {
+        Some(version) if version <= FORMAT_VERSION => Ok(()),
+        Some(version) => Err(Error::damaged(format!(
+            "`{}` has format {version}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
+            data.display()
+        ))),
+        None => Err(Error::damaged(format!("`{}` does not say its format version", data.display()))),
+    }
+}
+
+/// The text index, where there is one; without it, or with a damaged one, scans read all rows.
+fn text_index(dir: &Path) -> Option<TextIndex> {
+    if !dir.is_dir() {
+        return None;
+    }
+    TextIndex::open(dir).inspect_err(|error| tracing::warn!("{error}: searches read every row")).ok()
 }
 
 /// Rows of a batch that is likely below [`BATCH_BYTES`].

@@ -17,6 +17,7 @@ use parquet::arrow::ArrowWriter;
 use super::{SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndexWriter;
+use crate::text::TextIndexWriter;
 use crate::{rows, schema};
 
 /// Writes one segment. Dropping it unfinished removes what it wrote.
@@ -30,7 +31,11 @@ pub(crate) struct SegmentWriter {
 struct Parts {
     parquet: ArrowWriter<File>,
     ids: Option<IdIndexWriter>,
+    text: Option<TextIndexWriter>,
 }
+
+/// The level from which on segments have a text index: sealing has no time for it.
+const TEXT_LEVEL_MIN: u32 = 1;
 
 impl SegmentWriter {
     /// Begins the segment that `meta` names below `data_dir`.
@@ -50,7 +55,13 @@ impl SegmentWriter {
             Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), signal)?),
             None => None,
         };
-        writer.parts = Some(Parts { parquet, ids });
+        let text = match schema::text_column(signal) {
+            Some(column) if writer.meta.level >= TEXT_LEVEL_MIN => {
+                Some(TextIndexWriter::create(&writer.tmp.join("text"), column)?)
+            }
+            _ => None,
+        };
+        writer.parts = Some(Parts { parquet, ids, text });
         Ok(writer)
     }
 
@@ -63,6 +74,9 @@ impl SegmentWriter {
         parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
         if let Some(ids) = &mut parts.ids {
             ids.push(rows)?;
+        }
+        if let Some(text) = &mut parts.text {
+            text.push(rows)?;
         }
         let time = rows::time_range(self.meta.signal, rows);
         self.meta.time = match self.meta.rows {
@@ -85,6 +99,9 @@ impl SegmentWriter {
         parts.parquet.close().context(ErrorKind::Retry, doing)?;
         if let Some(ids) = parts.ids {
             ids.finish()?;
+        }
+        if let Some(text) = parts.text {
+            text.finish()?;
         }
         self.meta.bytes = sync_tree(&self.tmp).context(ErrorKind::Retry, doing)?;
         remove_if_there(&self.dir).context(ErrorKind::Retry, doing)?;

@@ -1,0 +1,280 @@
+//! A seeded shop: traces of about ten spans over forty services, a log record of 200 bytes for each span,
+//! series of counters and gauges.
+//!
+//! As in real life a request carries the records of one service, so that a trace is spread over many
+//! requests. Services, users and orders are drawn with skew: few have much.
+
+use model::{Signal, UnixNano};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message as _;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+const SERVICES: usize = 40;
+const BATCH: usize = 512;
+const BODY_BYTES: usize = 200;
+const TRACE_NANOS: i64 = 2_000_000;
+const ROUTES: [&str; 6] = [
+    "/api/cart/{id}",
+    "/api/checkout",
+    "/api/orders/{id}",
+    "/api/payments",
+    "/api/catalog/items/{sku}",
+    "/api/stock/reserve",
+];
+const WORDS: [&str; 16] = [
+    "accepted",
+    "after",
+    "amount",
+    "available",
+    "batch",
+    "cache",
+    "customer",
+    "delivery",
+    "inventory",
+    "lookup",
+    "pending",
+    "quantity",
+    "reserved",
+    "retry",
+    "updated",
+    "warehouse",
+];
+
+/// One request, encoded.
+pub(crate) struct Request {
+    pub(crate) signal: Signal,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What was made.
+pub(crate) struct Lot {
+    pub(crate) requests: Vec<Request>,
+    /// Correlation ids, one a trace.
+    pub(crate) correlation_ids: Vec<String>,
+}
+
+/// At least `spans` spans and as many log records, from `start` on.
+pub(crate) fn records(spans: usize, start: UnixNano) -> Lot {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut lot = Lot { requests: Vec::new(), correlation_ids: Vec::new() };
+    let mut waiting: Vec<(Vec<Span>, Vec<LogRecord>)> = vec![<_>::default(); SERVICES];
+    let mut made = 0;
+    let mut order = 0;
+    while made < spans {
+        let time = start.plus(lot.correlation_ids.len() as i64 * TRACE_NANOS);
+        if rng.random_bool(0.35) {
+            order += 1;
+        }
+        let order_id = format!("ORD-{:08}", order - skewed(&mut rng, order.min(256).max(1), 2.0).min(order));
+        let correlation_id = uuid(&mut rng);
+        let trace: [u8; 16] = rng.random();
+        let mut parent = Vec::new();
+        for at in 0..rng.random_range(8..=12) {
+            let service = skewed(&mut rng, SERVICES, 1.7);
+            let id: [u8; 8] = rng.random();
+            let begin = time.plus(rng.random_range(0..200_000_000));
+            let span = span(&mut rng, (trace, id, &parent), (service, at), begin, &order_id, &correlation_id);
+            let log = log(&mut rng, (trace, id), (service, at), begin, &order_id, &correlation_id);
+            parent = id.to_vec();
+            waiting[service].0.push(span);
+            waiting[service].1.push(log);
+            made += 1;
+            if waiting[service].0.len() >= BATCH {
+                flush(service, &mut waiting[service], &mut lot.requests);
+            }
+        }
+        lot.correlation_ids.push(correlation_id);
+    }
+    for (service, waiting) in waiting.iter_mut().enumerate() {
+        flush(service, waiting, &mut lot.requests);
+    }
+    lot
+}
+
+/// `scrapes` values, ten seconds apart, of fifty series of each of forty services.
+pub(crate) fn points(scrapes: usize, start: UnixNano) -> Vec<Request> {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut values = vec![0.0_f64; SERVICES * 50];
+    let mut requests = Vec::new();
+    for scrape in 0..scrapes {
+        for service in 0..SERVICES {
+            let time = start.plus(scrape as i64 * 10_000_000_000 + rng.random_range(0..5_000_000));
+            let mut metrics = Vec::new();
+            for series in 0..50 {
+                let value = &mut values[service * 50 + series];
+                match series % 10 {
+                    0 => *value = rng.random(),
+                    _ => *value += f64::from(rng.random_range(0..40_u32)),
+                }
+                let point = NumberDataPoint {
+                    time_unix_nano: time.0 as u64,
+                    attributes: vec![
+                        text("http.route", ROUTES[series % ROUTES.len()]),
+                        text("http.response.status_code", ["200", "404", "500"][series % 3]),
+                    ],
+                    value: Some(number_data_point::Value::AsDouble(*value)),
+                    ..NumberDataPoint::default()
+                };
+                let sum = Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true };
+                metrics.push(Metric {
+                    name: format!("http.server.metric_{}", series / 6),
+                    data: Some(metric::Data::Sum(sum)),
+                    ..Metric::default()
+                });
+            }
+            let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }];
+            let group =
+                ResourceMetrics { resource: resource(service), scope_metrics, ..ResourceMetrics::default() };
+            let bytes = ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_to_vec();
+            requests.push(Request { signal: Signal::Metrics, bytes });
+        }
+    }
+    requests
+}
+
+fn flush(service: usize, waiting: &mut (Vec<Span>, Vec<LogRecord>), requests: &mut Vec<Request>) {
+    let (spans, log_records) = std::mem::take(waiting);
+    if spans.is_empty() {
+        return;
+    }
+    let scope_spans = vec![ScopeSpans { scope: scope(), spans, ..ScopeSpans::default() }];
+    let group = ResourceSpans { resource: resource(service), scope_spans, ..ResourceSpans::default() };
+    let bytes = ExportTraceServiceRequest { resource_spans: vec![group] }.encode_to_vec();
+    requests.push(Request { signal: Signal::Traces, bytes });
+    let scope_logs = vec![ScopeLogs { scope: scope(), log_records, ..ScopeLogs::default() }];
+    let group = ResourceLogs { resource: resource(service), scope_logs, ..ResourceLogs::default() };
+    let bytes = ExportLogsServiceRequest { resource_logs: vec![group] }.encode_to_vec();
+    requests.push(Request { signal: Signal::Logs, bytes });
+}
+
+fn span(
+    rng: &mut StdRng,
+    (trace, id, parent): ([u8; 16], [u8; 8], &[u8]),
+    (service, at): (usize, usize),
+    begin: UnixNano,
+    order_id: &str,
+    correlation_id: &str,
+) -> Span {
+    let is_failure = rng.random_range(0..100) == 0;
+    let route = ROUTES[(service + at) % ROUTES.len()];
+    let path = route.replace("{id}", order_id).replace("{sku}", "SKU-4711");
+    let who = match at % 3 {
+        0 => text("order.id", order_id),
+        _ => text("enduser.id", &format!("user-{}", skewed(rng, 10_000, 3.0))),
+    };
+    let attributes = vec![
+        text("http.request.method", "GET"),
+        text("http.route", route),
+        text("url.path", &path),
+        number("http.response.status_code", if is_failure { 500 } else { 200 }),
+        text("server.address", &format!("{}.shop.svc.cluster.local", name(service))),
+        text("client.address", &format!("10.{}.{}.{service}", rng.random::<u8>(), rng.random::<u8>())),
+        text("correlation_id", correlation_id),
+        who,
+    ];
+    Span {
+        trace_id: trace.to_vec(),
+        span_id: id.to_vec(),
+        parent_span_id: parent.to_vec(),
+        name: format!("GET {route}"),
+        kind: 2 + (at % 2) as i32,
+        start_time_unix_nano: begin.0 as u64,
+        end_time_unix_nano: begin.plus(rng.random_range(50_000..90_000_000)).0 as u64,
+        attributes,
+        status: Some(Status { code: if is_failure { 2 } else { 0 }, ..Status::default() }),
+        ..Span::default()
+    }
+}
+
+fn log(
+    rng: &mut StdRng,
+    (trace, id): ([u8; 16], [u8; 8]),
+    (service, at): (usize, usize),
+    begin: UnixNano,
+    order_id: &str,
+    correlation_id: &str,
+) -> LogRecord {
+    let took = rng.random_range(10..90_000);
+    let mut body = match at % 3 {
+        0 => format!("step {at} order_id={order_id} took {took} us:"),
+        _ => format!("step {at} item SKU-{} took {took} us:", rng.random_range(1_000..9_999)),
+    };
+    while body.len() < BODY_BYTES {
+        body.push(' ');
+        body.push_str(WORDS[rng.random_range(0..WORDS.len())]);
+    }
+    body.truncate(BODY_BYTES);
+    let (severity_number, word) = match rng.random_range(0..100) {
+        0 => (17, "ERROR"),
+        1..=5 => (13, "WARN"),
+        _ => (9, "INFO"),
+    };
+    let time = begin.plus(rng.random_range(0..1_000_000)).0 as u64;
+    LogRecord {
+        time_unix_nano: time,
+        observed_time_unix_nano: time + rng.random_range(1_000..2_000_000),
+        severity_number,
+        severity_text: word.to_owned(),
+        body: Some(AnyValue { value: Some(Value::StringValue(body)) }),
+        attributes: vec![
+            text("correlation_id", correlation_id),
+            text("logger.name", &format!("shop.{}.Handler", name(service))),
+            text("code.function.name", ROUTES[at % ROUTES.len()]),
+            number("thread.id", rng.random_range(1..64)),
+        ],
+        trace_id: trace.to_vec(),
+        span_id: id.to_vec(),
+        ..LogRecord::default()
+    }
+}
+
+/// A number below `count`; the larger `power`, the more often a small one.
+fn skewed(rng: &mut StdRng, count: usize, power: f64) -> usize {
+    let share: f64 = rng.random();
+    ((share.powf(power) * count as f64) as usize).min(count - 1)
+}
+
+fn uuid(rng: &mut StdRng) -> String {
+    let text = format!("{:032x}", rng.random::<u128>());
+    format!("{}-{}-4{}-a{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..])
+}
+
+fn name(service: usize) -> String {
+    format!("{}-{}", ["gateway", "checkout", "cart", "order", "billing"][service % 5], service / 5)
+}
+
+fn resource(service: usize) -> Option<Resource> {
+    let attributes = vec![
+        text("service.name", &name(service)),
+        text("service.version", "1.4.2"),
+        text("service.instance.id", &format!("{}-7c9f6d5b8-x{service:03}", name(service))),
+        text("deployment.environment.name", "production"),
+        text("telemetry.sdk.language", "java"),
+    ];
+    Some(Resource { attributes, ..Resource::default() })
+}
+
+fn scope() -> Option<InstrumentationScope> {
+    let name = "io.opentelemetry.http".to_owned();
+    Some(InstrumentationScope { name, ..InstrumentationScope::default() })
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
+fn number(key: &str, value: i64) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::IntValue(value)) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}

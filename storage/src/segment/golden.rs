@@ -1,0 +1,107 @@
+//! Segments of the present format, kept in `storage/tests/golden/`: whoever changes the format without a way to
+//! read what there is, learns it here.
+//!
+//! They are written anew, on purpose only, by
+//! `cargo test --package storage --lib write_the_golden_segments -- --ignored`.
+
+use std::path::{Path, PathBuf};
+
+use model::{Signal, TimeRange, UnixNano};
+
+use super::reader::Segment;
+use super::{Kept, SegmentMeta};
+use crate::schema::FORMAT_VERSION;
+use crate::testing::*;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+}
+
+async fn fill(dir: &Path) -> std::sync::Arc<crate::Store> {
+    let store = open(dir).await;
+    for half in 0..2 {
+        let time = i64::from(half) * SECOND;
+        append_spans(&store, vec![span(1, 1 + half, time, false), span(2, 3 + half, time, true)]).await;
+        append_logs(&store, vec![log("placed", 1, "ORD-1", time), log("no trace", 0, "ORD-2", time)]).await;
+        append_points(&store, &[("up", time, 1.0), ("load", time, 0.5)]).await;
+        store.seal().await.expect("sealed");
+    }
+    store.compact().await.expect("merged");
+    store
+}
+
+#[tokio::test]
+#[ignore = "replaces the golden segments"]
+async fn write_the_golden_segments() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(fill(dir.path()).await);
+    for signal in Signal::ALL {
+        let name = folders(dir.path(), signal).remove(0);
+        let from = dir.path().join("segments").join(signal.table()).join(name);
+        let to = golden().join("segments").join(signal.table()).join("golden");
+        copy(&from, &to);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("readable").is_dir() {
+            true => copy(&entry.path(), &to),
+            // tantivy's lock files say nothing of the format.
+            false if entry.path().extension().is_some_and(|extension| extension == "lock") => {}
+            false => std::fs::copy(entry.path(), to).map(|_| ()).expect("copied"),
+        }
+    }
+}
+
+fn open_golden(signal: Signal) -> std::sync::Arc<Segment> {
+    let mut meta = SegmentMeta::named(signal, 1, (1, 6), 1);
+    meta.name = "golden".to_owned();
+    meta.rows = 4;
+    meta.time = TimeRange { from: NOW, to: NOW.plus(SECOND) };
+    meta.kept = Kept::All;
+    let segment = Segment::open(&golden(), meta).expect("opens");
+    segment.verify().expect("as it was written");
+    segment
+}
+
+#[test]
+fn segments_of_format_1_open_and_are_found_by_id_text_and_time() {
+    for signal in Signal::ALL {
+        open_golden(signal);
+    }
+    let rows =
+        |batches: Vec<arrow::array::RecordBatch>| batches.iter().map(|rows| rows.num_rows()).sum::<usize>();
+    let logs = open_golden(Signal::Logs);
+    assert_eq!(rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100).expect("readable")), 2);
+    let trace = [format!("trace_id={}", "02".repeat(16))];
+    assert_eq!(rows(open_golden(Signal::Traces).lookup(&trace, 100).expect("readable")), 2);
+    let mut seen = 0;
+    let mut visit = |rows: arrow::array::RecordBatch| {
+        seen += rows.num_rows();
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    let hint = crate::TextHint::default().and("placed");
+    logs.scan(&TimeRange::ALL, &[], &hint, &mut visit).expect("readable").is_continue();
+    assert!((2..=4).contains(&seen), "{seen}");
+}
+
+#[tokio::test]
+async fn a_segment_of_a_newer_format_is_refused_and_both_versions_are_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append_logs(&store, vec![log("one", 1, "ORD-1", 0)]).await;
+    store.seal().await.expect("sealed");
+    let old = store.snapshot().segments(Signal::Logs).next().expect("one").meta().clone();
+    let newer = SegmentMeta { format_version: FORMAT_VERSION + 1, ..old.clone() };
+    store.shared().catalog.replace(&[old], &[newer]).await.expect("committed");
+    drop(store);
+    let clock = model::ManualClock::at(UnixNano(NOW.0));
+    let opened = crate::Store::open(settings(dir.path()), std::sync::Arc::default(), clock).await;
+    let error = opened.expect_err("newer").to_string();
+    assert!(error.contains("format 2") && error.contains("up to 1"), "{error}");
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 1, "nothing is removed");
+}

@@ -1,0 +1,84 @@
+//! The text index of a segment: which rows may contain a piece of text. Tantivy, document number = row number.
+//!
+//! Owns: what a token is, the index, [`TextHint`]. Does not own: whether a row matches a search. The index
+//! only says which rows need not be read.
+//!
+//! ```text
+//! body   acquirer Timeout: order_id=ORD-4711         search  "timeout: ord"
+//! token  acquirer timeout order id ord 4711                   timeout  ends some token
+//!                                                             ord      begins some token
+//! ```
+//!
+//! A token is a longest run of ASCII letters and digits, in lower case; `K` (U+212A) counts as k and `ſ`
+//! (U+017F) as s, because searches that ignore case say so. Every other character separates tokens. A row
+//! with a token of more than [`TOKEN_BYTES_MAX`] bytes has the empty token besides, and may contain anything.
+//!
+//! Invariant: a row that contains the text of a hint, upper and lower case the same, is among the rows the index
+//! gives for it.
+
+mod index;
+mod tokens;
+
+pub(crate) use index::{TextIndex, TextIndexWriter};
+pub(crate) use tokens::TOKEN_BYTES_MAX;
+
+/// Bytes from which on a piece that is not a whole token is looked for.
+const PART_BYTES_MIN: usize = 3;
+
+/// Text that every wanted row contains, upper and lower case the same. Rows that do not contain it may be
+/// left out of a scan, or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextHint {
+    pieces: Vec<Piece>,
+}
+
+/// A run of token characters in the text, and whether the text says where the token ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) token: String,
+    pub(crate) is_start: bool,
+    pub(crate) is_end: bool,
+}
+
+impl TextHint {
+    /// Adds text that wanted rows contain.
+    #[must_use]
+    pub fn and(mut self, text: &str) -> Self {
+        let chars = text.chars().count();
+        let mut at = 0;
+        let mut piece: Option<(usize, String)> = None;
+        for char in text.chars().chain(['\0']) {
+            match (tokens::fold(char), &mut piece) {
+                (Some(byte), Some((_, token))) => token.push(char::from(byte)),
+                (Some(byte), None) => piece = Some((at, char::from(byte).to_string())),
+                (None, _) => {
+                    if let Some((start, token)) = piece.take() {
+                        self.add(Piece { token, is_start: start > 0, is_end: at < chars });
+                    }
+                }
+            }
+            at += 1;
+        }
+        self
+    }
+
+    fn add(&mut self, piece: Piece) {
+        let is_whole = piece.is_start && piece.is_end;
+        let is_long = piece.token.len() >= PART_BYTES_MIN;
+        if (is_whole || is_long) && piece.token.len() <= TOKEN_BYTES_MAX {
+            self.pieces.push(piece);
+        }
+    }
+
+    /// Whether it rules nothing out.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}
+
+#[cfg(test)]
+mod tests;

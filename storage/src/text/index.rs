@@ -1,0 +1,186 @@
+//! The tantivy side of the text index: one field, documents only, no store, no norms.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray as _, RecordBatch};
+use memchr::memmem::Finder;
+use tantivy::indexer::SingleSegmentIndexWriter;
+use tantivy::postings::TermInfo;
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{
+    DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, TERMINATED,
+    TantivyDocument,
+};
+
+use super::tokens::TextTokenizer;
+use super::{Piece, TextHint};
+use crate::error::{Context as _, Error, ErrorKind};
+
+const WRITER_BYTES: usize = 64 << 20;
+const TOKENIZER: &str = "silmari";
+/// Tokens one piece may be part of; with more it rules out too little to be worth it.
+const TOKENS_MAX: usize = 20_000;
+
+/// Writes the text index of sorted rows, batch by batch.
+pub(crate) struct TextIndexWriter {
+    dir: PathBuf,
+    column: &'static str,
+    field: Field,
+    tantivy: SingleSegmentIndexWriter,
+}
+
+impl TextIndexWriter {
+    /// Begins an index of `column` in the folder `dir`, which is made.
+    pub(crate) fn create(dir: &Path, column: &'static str) -> Result<Self, Error> {
+        let doing = || format!("writing the text index `{}`", dir.display());
+        std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
+        let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
+        let mut schema = Schema::builder();
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer(TOKENIZER)
+            .set_fieldnorms(false)
+            .set_index_option(IndexRecordOption::Basic);
+        let field = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+        let tokenizers = tantivy::tokenizer::TokenizerManager::new();
+        tokenizers.register(TOKENIZER, TextTokenizer::default());
+        let tantivy = Index::builder()
+            .schema(schema.build())
+            .settings(IndexSettings::default())
+            .tokenizers(tokenizers)
+            .single_segment_index_writer(directory, WRITER_BYTES)
+            .context(ErrorKind::Retry, doing)?;
+        Ok(Self { dir: dir.to_owned(), column, field, tantivy })
+    }
+
+    /// Adds rows that follow the earlier ones.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        let texts = rows.column_by_name(self.column).expect("a column of the schema").as_string::<i32>();
+        for text in texts {
+            let mut document = TantivyDocument::default();
+            document.add_text(self.field, text.unwrap_or_default());
+            self.tantivy
+                .add_document(document)
+                .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the index to disk; making it durable is the caller's.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let doing = || format!("writing the text index `{}`", self.dir.display());
+        self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
+        Ok(())
+    }
+}
+
+/// A text index that is open for reading.
+pub(crate) struct TextIndex {
+    reader: IndexReader,
+    field: Field,
+}
+
+impl std::fmt::Debug for TextIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextIndex").finish_non_exhaustive()
+    }
+}
+
+/// Rows as bits.
+struct Rows(Vec<u64>);
+
+impl Rows {
+    fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    fn add(&mut self, row: u32) {
+        self.0[row as usize / 64] |= 1 << (row % 64);
+    }
+
+    fn keep(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+}
+
+impl TextIndex {
+    /// Opens the index in `dir`.
+    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        let doing = || format!("opening the text index `{}`", dir.display());
+        let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
+        let field = index.schema().get_field("text").context(ErrorKind::Damaged, doing)?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()
+            .context(ErrorKind::Damaged, doing)?;
+        Ok(Self { reader, field })
+    }
+
+    /// The rows, in order, that may contain all of the hint; `None` when the hint rules out too little.
+    pub(crate) fn rows(&self, hint: &TextHint) -> Result<Option<Vec<usize>>, Error> {
+        let doing = || "reading the text index".to_owned();
+        let searcher = self.reader.searcher();
+        let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
+        let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;
+        let mut found: Option<Rows> = None;
+        for piece in hint.pieces() {
+            let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
+            let mut rows = Rows::new(segment.max_doc() as usize);
+            for term in terms {
+                let mut postings = index
+                    .read_postings_from_terminfo(&term, IndexRecordOption::Basic)
+                    .context(ErrorKind::Damaged, doing)?;
+                while postings.doc() != TERMINATED {
+                    rows.add(postings.doc());
+                    postings.advance();
+                }
+            }
+            match &mut found {
+                Some(found) => found.keep(&rows),
+                None => found = Some(rows),
+            }
+        }
+        Ok(found.map(|rows| rows.iter().collect()))
+    }
+}
+
+/// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.
+fn terms(index: &InvertedIndexReader, piece: &Piece) -> std::io::Result<Option<Vec<TermInfo>>> {
+    let dictionary = index.terms();
+    let mut found: Vec<TermInfo> = dictionary.get(b"")?.into_iter().collect();
+    let wanted = piece.token.as_bytes();
+    if piece.is_start && piece.is_end {
+        found.extend(dictionary.get(wanted)?);
+        return Ok(Some(found));
+    }
+    let range = if piece.is_start { dictionary.range().ge(wanted) } else { dictionary.range() };
+    let mut stream = range.into_stream()?;
+    let finder = Finder::new(wanted);
+    while stream.advance() {
+        let term = stream.key();
+        let is_found = match (piece.is_start, piece.is_end) {
+            (true, _) if !term.starts_with(wanted) => break,
+            (true, _) => true,
+            (false, true) => term.ends_with(wanted),
+            (false, false) => finder.find(term).is_some(),
+        };
+        if is_found {
+            found.push(stream.value().clone());
+        }
+        if found.len() > TOKENS_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(found))
+}

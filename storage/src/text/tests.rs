@@ -1,0 +1,100 @@
+//! The index never loses a row that contains the text.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use proptest::prelude::*;
+use tantivy::tokenizer::{TokenStream as _, Tokenizer as _};
+
+use super::*;
+
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokenizer = tokens::TextTokenizer::default();
+    let mut stream = tokenizer.token_stream(text);
+    let mut found = Vec::new();
+    while stream.advance() {
+        found.push(stream.token().text.clone());
+    }
+    found
+}
+
+#[test]
+fn tokens_are_runs_of_letters_and_digits_in_lower_case() {
+    assert_eq!(
+        tokens("acquirer Timeout: order_id=ORD-4711"),
+        ["acquirer", "timeout", "order", "id", "ord", "4711"]
+    );
+    assert_eq!(tokens("  "), Vec::<String>::new());
+    assert_eq!(tokens("Stra\u{df}e \u{212A}elvin \u{17F}tep"), ["stra", "e", "kelvin", "step"]);
+    let long = format!("a {} b", "x".repeat(70));
+    assert_eq!(tokens(&long), ["a", &"x".repeat(64), "b", ""], "the mark comes last");
+}
+
+fn pieces(text: &str) -> Vec<(String, bool, bool)> {
+    let hint = TextHint::default().and(text);
+    hint.pieces.into_iter().map(|piece| (piece.token, piece.is_start, piece.is_end)).collect()
+}
+
+#[test]
+fn a_text_tells_of_its_tokens_what_it_knows_of_their_ends() {
+    let piece = |token: &str, is_start, is_end| (token.to_owned(), is_start, is_end);
+    assert_eq!(pieces("Timeout"), [piece("timeout", false, false)]);
+    assert_eq!(pieces("timeout: ord"), [piece("timeout", false, true), piece("ord", true, false)]);
+    assert_eq!(pieces("a b c"), [piece("b", true, true)], "the ends may be parts of anything");
+    assert_eq!(pieces("=ORD-4711 "), [piece("ord", true, true), piece("4711", true, true)]);
+    assert!(pieces("..., ab").is_empty());
+}
+
+fn index_of(texts: &[String]) -> (tempfile::TempDir, TextIndex) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    let rows = RecordBatch::try_from_iter([("body", column)]).expect("one column");
+    let mut writer = TextIndexWriter::create(dir.path(), "body").expect("created");
+    writer.push(&rows).expect("indexed");
+    writer.finish().expect("written");
+    let index = TextIndex::open(dir.path()).expect("opens");
+    (dir, index)
+}
+
+#[test]
+fn a_rare_word_rules_out_the_other_rows() {
+    let texts: Vec<String> = (0..1_000).map(|row| format!("step {row} of Order-{row} done")).collect();
+    let (_dir, index) = index_of(&texts);
+    let rows = |text: &str| index.rows(&TextHint::default().and(text)).expect("readable");
+    assert_eq!(rows("order-777 "), Some(vec![777]));
+    assert_eq!(rows(" 77 of"), Some(vec![77]));
+    assert_eq!(rows("nowhere"), Some(vec![]));
+    assert_eq!(rows("a"), None, "it says too little");
+}
+
+/// Texts of few letters, so that they contain each other.
+fn text() -> impl Strategy<Value = String> {
+    prop::string::string_regex("[aAkKsS1 ._\u{212A}\u{17F}\u{df}]{0,14}").expect("a pattern")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_row_that_contains_the_text_is_ruled_out(
+        mut texts in prop::collection::vec(text(), 1..30),
+        wanted in text(),
+        long in 60..70_usize,
+    ) {
+        texts.push(format!("{}{wanted}", "a".repeat(long)));
+        let (_dir, index) = index_of(&texts);
+        let fold = |text: &str| -> String {
+            text.chars().map(|char| match char {
+                '\u{212A}' => 'k',
+                '\u{17F}' => 's',
+                _ => char.to_ascii_lowercase(),
+            }).collect()
+        };
+        let found = index.rows(&TextHint::default().and(&wanted)).expect("readable");
+        for (row, text) in texts.iter().enumerate() {
+            if fold(text).contains(&fold(&wanted)) {
+                prop_assert!(found.as_ref().is_none_or(|rows| rows.contains(&row)), "{text:?} {wanted:?}");
+            }
+        }
+    }
+}
