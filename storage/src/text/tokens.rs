@@ -42,6 +42,8 @@ impl Tokenizer for TextTokenizer {
 impl TokenStream for TextTokens<'_> {
     fn advance(&mut self) -> bool {
         self.token.text.clear();
+        // A token that is reset stands before the first position.
+        self.token.position = self.token.position.wrapping_add(1);
         for char in self.text[self.at..].chars() {
             self.at += char.len_utf8();
             match fold(char) {
