@@ -41,6 +41,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  silmari where ORD-4711\n  silmari where kafka_record=orders/3@88123"
     )]
     Where(whereabouts::WhereArgs),
+    /// Compare two journeys: what is slower, missing, extra, and what was logged differently
+    #[command(
+        after_help = "Examples:\n  silmari diff ORD-4711 ORD-4712\n  silmari diff ORD-4712 --baseline 'route:/checkout p50' --since 2h"
+    )]
+    Diff(DiffArgs),
     /// Search log records, or follow them as they arrive
     #[command(
         after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f"
@@ -95,6 +100,33 @@ pub(crate) struct TraceArgs {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) range: RangeArgs,
+    /// Correct the times of services whose clocks are off; they are shown as recorded otherwise
+    #[arg(long)]
+    pub(crate) correct_clocks: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Columns to draw for
+    #[arg(long)]
+    pub(crate) width: Option<usize>,
+}
+
+/// Arguments of `diff`.
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// The ID that is taken as given; with --baseline, the ID that is judged
+    pub(crate) a: String,
+    /// The ID that is judged
+    #[arg(required_unless_present = "baseline", conflicts_with = "baseline")]
+    pub(crate) b: Option<String>,
+    /// Compare with a typical trace of a route instead of an ID: 'route:/checkout p50'
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) baseline: Option<String>,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Show rows that do not differ too
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

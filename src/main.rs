@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod delete;
 mod demo;
+mod diff;
 mod exit;
 mod ids;
 mod import;
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Trace(arguments)) => trace::run(&server, arguments).await,
         Some(Command::Ids(arguments)) => ids::run(&server, arguments).await,
         Some(Command::Where(arguments)) => whereabouts::run(&server, arguments).await,
+        Some(Command::Diff(arguments)) => diff::run(&server, arguments).await,
         Some(Command::Logs(arguments)) => logs::run(&server, arguments).await,
         Some(Command::Services(arguments)) => services::run(&server, arguments).await,
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,

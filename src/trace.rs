@@ -9,8 +9,8 @@ use crate::remote::{DAY, ServerArgs};
 
 pub(crate) async fn run(server: &ServerArgs, arguments: TraceArgs) -> Result<(), Failure> {
     let range = arguments.range.range(DAY)?;
-    let journey =
-        server.client().journey(&arguments.id, range).await.map_err(|error| explain(&arguments.id, error))?;
+    let found = server.client().journey_with(&arguments.id, range, arguments.correct_clocks).await;
+    let journey = found.map_err(|error| explain(&arguments.id, error))?;
     if arguments.json {
         return output::json(&journey);
     }

@@ -134,7 +134,8 @@ fn in_process(name: &'static str, store: &Store, asked: &[Order], clock: &dyn Cl
     let find = |order: &Order| -> anyhow::Result<usize> {
         let snapshot = store.snapshot();
         let range = TimeRange::last(RANGE, clock.now());
-        let journey = query::journey::find(&snapshot, store.ids(), &order.id, range, &limits)
+        let request = query::journey::Request { id: &order.id, range, is_corrected: false };
+        let journey = query::journey::find(&snapshot, store.ids(), &request, &limits)
             .with_context(|| format!("look for {}", order.id))?;
         checked(order, &journey)
     };

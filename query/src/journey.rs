@@ -5,28 +5,36 @@
 //! rows are read (`storage`), how a journey is drawn (`tui`), the JSON's shape (`query_api`).
 //!
 //! ```text
-//! id ─► closure ─► spans + log records ─► forest ──► messages ─► outcome
-//!        │  ▲                             (parents)  (waits)        │
-//!        ▼  │ terms                          │          │           ▼
-//!       records ◄── Snapshot                 └─► time spent ──► rows ─► Journey
+//! id ─► closure ─► spans + log records ─► forest ──► messages ─► retries ─► outcome
+//!        │  ▲           (clocks)           (parents)  (waits)       │          │
+//!        ▼  │ terms                          │          │           │          ▼
+//!       records ◄── Snapshot                 └──────────┴─► critical ─► rows ─► Journey
 //! ```
 //!
 //! Invariants: every span and every log record that was read is exactly one row; `time_spent` sums
 //! exactly to the duration; what was left out stands in `cuts`; nothing recurses, so that no input
 //! overflows the stack; the answer depends on the rows and the snapshot's time alone.
 
+mod alerts;
 mod assemble;
+mod baseline;
+mod changes;
+mod clocks;
 pub(crate) mod closure;
+mod critical;
 pub(crate) mod cuts;
+mod diff;
 mod evidence;
 mod forest;
 mod layout;
+mod marks;
 mod messages;
 mod outcome;
 pub(crate) mod records;
+mod retries;
 mod rows;
+mod shares;
 mod survey;
-mod time_spent;
 mod traces;
 
 #[cfg(test)]
@@ -38,6 +46,9 @@ use storage::Snapshot;
 use thiserror::Error;
 
 use crate::reads::{query_stats, read_cuts};
+pub use alerts::mark_alerts;
+pub use baseline::{Baseline, BaselineError};
+pub use diff::diff;
 use records::{Records, StoreRecords};
 
 /// How far a journey may grow. What a limit leaves out is named in [`Journey::cuts`].
@@ -84,7 +95,18 @@ pub enum Error {
     Offsets(String),
 }
 
-/// Everything that `id` reaches within `range`. Blocking: call off the async threads.
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// An id of any kind, bare or as `kind=value`.
+    pub id: &'a str,
+    /// When.
+    pub range: TimeRange,
+    /// Whether times are corrected for clocks that disagree. They are as recorded unless it is asked for.
+    pub is_corrected: bool,
+}
+
+/// Everything that an id reaches. Blocking: call off the async threads.
 ///
 /// `stats.elapsed_nano` is left 0 for the caller, who holds the clock.
 ///
@@ -93,12 +115,11 @@ pub enum Error {
 pub fn find(
     snapshot: &Snapshot,
     ids: &IdRules,
-    id: &str,
-    range: TimeRange,
+    request: &Request<'_>,
     limits: &Limits,
 ) -> Result<Journey, Error> {
-    let mut records = StoreRecords::new(snapshot, range);
-    let mut journey = find_in(&mut records, ids, id, range, snapshot.taken_at(), limits)?;
+    let mut records = StoreRecords::new(snapshot, request.range);
+    let mut journey = find_in(&mut records, ids, request, snapshot.taken_at(), limits)?;
     journey.stats = query_stats(&records.stats);
     journey.cuts.extend(read_cuts(&records.stats));
     Ok(journey)
@@ -108,16 +129,17 @@ pub fn find(
 fn find_in<R: Records>(
     records: &mut R,
     ids: &IdRules,
-    id: &str,
-    range: TimeRange,
+    request: &Request<'_>,
     now: UnixNano,
     limits: &Limits,
 ) -> Result<Journey, Error> {
+    let Request { id, range, is_corrected } = *request;
     let asked = ids.candidates(id);
     let found = closure::close(records, ids, &asked, limits).map_err(Error::Store)?;
     if found.matched.is_empty() {
         return Err(Error::NotFound { searched: asked, range });
     }
     let until = now.min(range.to);
-    Ok(assemble::assemble(found, assemble::Question { id: id.trim().to_owned(), range, until }, limits))
+    let question = assemble::Question { id: id.trim().to_owned(), range, until, is_corrected };
+    Ok(assemble::assemble(found, question, limits))
 }

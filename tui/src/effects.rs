@@ -68,7 +68,9 @@ async fn answer(client: &Client, ask: Ask) -> Result<Answer, Failure> {
     Ok(match ask {
         Ask::Services(range) => Answer::Services(Box::new(client.services(range).await?)),
         Ask::Alerts => Answer::Alerts(Box::new(client.alerts().await?)),
-        Ask::Journey(id, range) => Answer::Journey(Box::new(client.journey(&id, range).await?)),
+        Ask::Journey(id, range, is_corrected) => {
+            Answer::Journey(Box::new(client.journey_with(&id, range, is_corrected).await?))
+        }
         Ask::Logs { query, range, limit } => Answer::Logs(Box::new(client.logs(&query, range, limit).await?)),
         Ask::Board(name) => Answer::Board(Box::new(client.board(&name).await?)),
         Ask::Instant(promql, time) => Answer::Metrics(client.metrics_instant(&promql, time).await?),

@@ -6,9 +6,9 @@ use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::boards::NamedBoard;
 use query_api::{
     Alert, AlertState, AlertsAnswer, Cut, Evidence, EvidenceKind, Facet, FacetValue, Health, Journey,
-    JourneyCounts, JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace, LogBucket, LogRecord, LogsAnswer,
-    MetricsData, QueryStats, QueueRow, RowKind, RuleStatus, Sample, Series, ServiceRow, ServicesAnswer,
-    SqlAnswer, SqlColumn, TimeClass, TimeSpent,
+    JourneyCounts, JourneyFailure, JourneyMark, JourneyRow, JourneyStatus, JourneyTrace, LogBucket,
+    LogRecord, LogsAnswer, MarkKind, MetricsData, PathSegment, QueryStats, QueueRow, RowKind, RuleStatus,
+    Sample, Series, ServiceRow, ServicesAnswer, SqlAnswer, SqlColumn, TimeClass, TimeSpent,
 };
 
 const MS: i64 = 1_000_000;
@@ -205,7 +205,8 @@ impl Draft {
             duration_nano: length * MS,
             is_error: false,
             is_open: false,
-            self_nano: 0,
+            critical_nano: 0,
+            marks: Vec::new(),
             message: String::new(),
             evidence: evidence(EvidenceKind::SameTrace, "same trace"),
             attributes: BTreeMap::new(),
@@ -222,10 +223,10 @@ pub(crate) fn journey() -> Journey {
     let mut draft = Draft { rows: Vec::new(), trace: 1 };
     let asked = evidence(EvidenceKind::Asked, "order_id=ORD-4711");
     draft.row(Trace, 0, "gateway", "POST /checkout", "", 0, 310, (0, 0)).evidence = asked.clone();
-    draft.row(Span, 1, "gateway", "POST /checkout", "server", 0, 310, (1, 0)).self_nano = 20 * MS;
-    draft.row(Span, 2, "checkout", "PlaceOrder", "server", 10, 290, (2, 1)).self_nano = 280 * MS;
+    draft.row(Span, 1, "gateway", "POST /checkout", "server", 0, 310, (1, 0));
+    draft.row(Span, 2, "checkout", "PlaceOrder", "server", 10, 290, (2, 1));
     draft.row(Log, 3, "checkout", "stock low sku=991", "WARN", 120, 0, (2, 0));
-    draft.row(Span, 3, "checkout", "send orders", "producer", 280, 9, (3, 2)).self_nano = 9 * MS;
+    draft.row(Span, 3, "checkout", "send orders", "producer", 280, 9, (3, 2));
     let open = draft.row(QueueWait, 4, "shipments", "shipments/0@17", "shipments", 289, 8_131, (0, 0));
     open.is_open = true;
     open.evidence = evidence(EvidenceKind::Message, "message shipments/0@17");
@@ -236,11 +237,9 @@ pub(crate) fn journey() -> Journey {
     let heading = draft.row(Trace, 0, "billing", "process orders", "", 4_389, 3_610, (0, 0));
     heading.evidence = evidence(EvidenceKind::Link, "span link from orders/3@88121");
     heading.is_error = true;
-    let process = draft.row(Span, 1, "billing", "process orders", "consumer", 4_389, 3_610, (4, 0));
-    process.self_nano = 2_410 * MS;
+    draft.row(Span, 1, "billing", "process orders", "consumer", 4_389, 3_610, (4, 0));
     let charge = draft.row(Span, 2, "billing", "charge #1", "client", 4_607, 820, (5, 4));
     charge.is_error = true;
-    charge.self_nano = 820 * MS;
     "DEADLINE_EXCEEDED".clone_into(&mut charge.message);
     charge.attributes = labels(&[
         ("http.request.method", "POST"),
@@ -253,13 +252,15 @@ pub(crate) fn journey() -> Journey {
     draft.row(Event, 3, "billing", "exception", "", 5_427, 0, (5, 0)).is_error = true;
     let log = draft.row(Log, 3, "billing", "acquirer timeout after 800ms", "ERROR", 5_427, 0, (5, 0));
     log.is_error = true;
-    draft.row(Span, 2, "billing", "charge #2", "client", 7_427, 380, (6, 4)).self_nano = 140 * MS;
-    draft.row(Span, 3, "fraud", "score", "server", 7_500, 240, (7, 6)).self_nano = 240 * MS;
-    draft.row(RowKind::Missing, 2, "", "9a9a9a9a9a9a9a9a", "", 7_700, 100, (9, 4));
+    draft.row(RowKind::BackOff, 2, "billing", "charge", "back-off", 5_427, 2_000, (6, 4));
+    draft.row(Span, 2, "billing", "charge #2", "client", 7_427, 380, (6, 4));
+    draft.row(Span, 3, "fraud", "score", "server", 7_500, 240, (7, 6));
+    draft.row(RowKind::Missing, 2, "", "span not received", "", 7_700, 100, (9, 4));
     draft.trace = 3;
     let heading = draft.row(Trace, 0, "ledger", "book", "", 8_100, 280, (0, 0));
     heading.evidence = evidence(EvidenceKind::SharedId, "order_id=ORD-4711");
-    draft.row(Span, 1, "ledger", "book", "server", 8_100, 280, (8, 0)).self_nano = 280 * MS;
+    draft.row(Span, 1, "ledger", "book", "server", 8_100, 280, (8, 0));
+    let critical_path = critical(&mut draft.rows);
     let traces =
         [(1, "gateway", "POST /checkout", 0, 310, 3), (2, "billing", "process orders", 4_389, 3_610, 4)];
     Journey {
@@ -294,13 +295,20 @@ pub(crate) fn journey() -> Journey {
         rows: draft.rows,
         time_spent: vec![
             spent(TimeClass::QueueWait, "orders", 4_100),
-            spent(TimeClass::SelfTime, "billing", 3_370),
-            spent(TimeClass::SelfTime, "checkout", 289),
+            spent(TimeClass::BackOff, "billing", 2_000),
+            spent(TimeClass::SelfTime, "billing", 1_370),
+            spent(TimeClass::Gap, "", 141),
             spent(TimeClass::SelfTime, "ledger", 280),
+            spent(TimeClass::SelfTime, "checkout", 279),
             spent(TimeClass::SelfTime, "fraud", 240),
-            spent(TimeClass::Gap, "", 121),
-            spent(TimeClass::SelfTime, "gateway", 20),
+            spent(TimeClass::SelfTime, "gateway", 10),
         ],
+        critical_path,
+        marks: vec![
+            mark(MarkKind::Alert, -60_000, "billing", "ShopErrorsHigh fires since 10:35:11"),
+            mark(MarkKind::Deploy, 4_389, "billing", "version 1.4.1 → 1.4.2"),
+        ],
+        clock_offsets: BTreeMap::new(),
         clock_skew_nano: 3 * MS,
         cuts: vec![Cut {
             what: "events cut at 500".to_owned(),
@@ -309,6 +317,47 @@ pub(crate) fn journey() -> Journey {
         }],
         stats: stats(),
     }
+}
+
+/// The path through the rows of this sample: start, end, row.
+fn critical(rows: &mut [JourneyRow]) -> Vec<PathSegment> {
+    let steps = [
+        (0, 10, Some(1)),
+        (10, 280, Some(2)),
+        (280, 289, Some(4)),
+        (289, 4_389, Some(6)),
+        (4_389, 4_607, Some(8)),
+        (4_607, 5_427, Some(9)),
+        (5_427, 7_427, Some(12)),
+        (7_427, 7_500, Some(13)),
+        (7_500, 7_740, Some(14)),
+        (7_740, 7_999, Some(8)),
+        (7_999, 8_100, None),
+        (8_100, 8_380, Some(17)),
+        (8_380, 8_420, None),
+    ];
+    let segment = |(start, end, row): (i64, i64, Option<usize>)| {
+        let (class, label) = match row.map(|row| &mut rows[row]) {
+            None => (TimeClass::Gap, String::new()),
+            Some(row) => {
+                row.critical_nano += (end - start) * MS;
+                let class = match row.kind {
+                    RowKind::QueueWait => TimeClass::QueueWait,
+                    RowKind::BackOff => TimeClass::BackOff,
+                    _ => TimeClass::SelfTime,
+                };
+                (class, row.service.clone())
+            }
+        };
+        let start_time = journey_start().plus(start * MS);
+        PathSegment { start_time, duration_nano: (end - start) * MS, class, label, row }
+    };
+    steps.into_iter().map(segment).collect()
+}
+
+fn mark(kind: MarkKind, millis: i64, service: &str, text: &str) -> JourneyMark {
+    let time = journey_start().plus(millis * MS);
+    JourneyMark { time, kind, service: service.to_owned(), text: text.to_owned() }
 }
 
 fn spent(class: TimeClass, label: &str, ms: i64) -> TimeSpent {

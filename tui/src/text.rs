@@ -2,6 +2,8 @@
 //!
 //! Invariant: like the screens, nothing here lets control characters from outside through.
 
+mod diff;
+
 use model::UnixNano;
 use query_api::{AlertsAnswer, Journey, LogRecord, MetricsData, Series, ServicesAnswer};
 
@@ -15,6 +17,8 @@ use crate::widget::table::{self, Column};
 
 /// Narrower text is made this wide: narrower than this nothing aligns.
 const WIDTH_MIN: usize = 40;
+
+pub use diff::diff;
 
 /// Services and queues, worst first.
 pub fn services(answer: &ServicesAnswer, width: usize, ascii: bool) -> String {
@@ -54,7 +58,9 @@ pub fn journey(journey: &Journey, width: usize, ascii: bool) -> String {
     let geometry = timeline.geometry(width);
     let mut out = vec![timeline.title(width)];
     out.extend(timeline.failure(width));
+    out.push(timeline.path(width));
     out.push(timeline.time_spent(width));
+    out.extend(timeline::happenings(journey, width));
     out.push(timeline.ruler(&geometry, None));
     out.extend((0..journey.rows.len()).map(|row| timeline.line(row, &geometry, false)));
     if !journey.traces.is_empty() {

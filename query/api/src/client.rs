@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
+use crate::diff::JourneyDiff;
 use crate::{
     AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer, ErrorBody, IdGraph,
     IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer,
@@ -39,6 +40,15 @@ pub enum ClientError {
         /// Why it is not understood.
         problem: String,
     },
+}
+
+/// What a journey is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared<'a> {
+    /// The journey of this id.
+    Id(&'a str),
+    /// A typical trace: `route:/checkout p50`.
+    Baseline(&'a str),
 }
 
 /// One line of a live tail.
@@ -80,7 +90,38 @@ impl Client {
     /// # Errors
     /// `Refused` with code `not_found` when nothing carries the id.
     pub async fn journey(&self, id: &str, range: TimeRange) -> Result<Journey, ClientError> {
-        self.get("/api/v1/journey", &[("id", id.to_owned())], Some(range)).await
+        self.journey_with(id, range, false).await
+    }
+
+    /// As [`Client::journey`], with times corrected for clocks that are off when `is_corrected`.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries the id.
+    pub async fn journey_with(
+        &self,
+        id: &str,
+        range: TimeRange,
+        is_corrected: bool,
+    ) -> Result<Journey, ClientError> {
+        let parameters = [("id", id.to_owned()), ("correct_clocks", is_corrected.to_string())];
+        self.get("/api/v1/journey", &parameters, Some(range)).await
+    }
+
+    /// What differs in the journey of `b`, compared with that of the id or the baseline.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries an id, `bad_query` when the baseline cannot be read.
+    pub async fn journey_diff(
+        &self,
+        a: Compared<'_>,
+        b: &str,
+        range: TimeRange,
+    ) -> Result<JourneyDiff, ClientError> {
+        let a = match a {
+            Compared::Id(id) => ("a", id.to_owned()),
+            Compared::Baseline(text) => ("baseline", text.to_owned()),
+        };
+        self.get("/api/v1/journey/diff", &[a, ("b", b.to_owned())], Some(range)).await
     }
 
     /// The id kinds and how many values of each were found within `range`.

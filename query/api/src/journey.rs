@@ -39,10 +39,20 @@ pub struct Journey {
     pub ids: Vec<IdTerm>,
     /// The timeline, in drawing order.
     pub rows: Vec<JourneyRow>,
-    /// Where the time went; the durations sum exactly to `duration_nano`. Largest first.
+    /// Where the time of the critical path went; the durations sum exactly to `duration_nano`. Largest
+    /// first.
     pub time_spent: Vec<TimeSpent>,
+    /// The critical path: what the end of the journey hung on, from its start to its end, without a hole.
+    pub critical_path: Vec<PathSegment>,
+    /// What happened around the journey: alerts that fired, versions that changed. By time.
+    #[serde(default)]
+    pub marks: Vec<JourneyMark>,
     /// How far clocks must be apart at least, judged by children that begin before their parents.
     pub clock_skew_nano: i64,
+    /// What was added to the times of a service, in nanoseconds, when correcting clocks was asked for and
+    /// its clock was found to be off. Times are as they were recorded unless it is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clock_offsets: BTreeMap<String, i64>,
     /// What was left out.
     pub cuts: Vec<Cut>,
     /// What it cost.
@@ -153,6 +163,8 @@ pub enum RowKind {
     Event,
     /// The time a message waited between producer and consumer.
     QueueWait,
+    /// The pause between a try that failed and the next one.
+    BackOff,
     /// A span others name as parent and that was not received.
     Missing,
 }
@@ -189,8 +201,11 @@ pub struct JourneyRow {
     /// A queue wait whose message nobody has consumed yet; its duration ends at the query's time.
     #[serde(default)]
     pub is_open: bool,
-    /// Nanoseconds of this row that nothing deeper explains (it was the innermost thing going on).
-    pub self_nano: i64,
+    /// Nanoseconds of the critical path that this row itself took.
+    pub critical_nano: i64,
+    /// What to know at a glance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<RowMark>,
     /// Status message of a failed span.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -204,12 +219,81 @@ pub struct JourneyRow {
     pub resource: BTreeMap<String, String>,
 }
 
+/// What to know of a row at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RowMark {
+    /// A circuit breaker refused the call.
+    CircuitOpen,
+    /// A rate limit refused the call.
+    RateLimited,
+    /// It repeats what failed before.
+    Retry,
+    /// It consumed several messages at once.
+    Batch,
+    /// Its time was corrected, see [`Journey::clock_offsets`].
+    ClockCorrected,
+}
+
+impl RowMark {
+    /// The mark in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit open",
+            Self::RateLimited => "rate limited",
+            Self::Retry => "retry",
+            Self::Batch => "batch",
+            Self::ClockCorrected => "clock corrected",
+        }
+    }
+}
+
+/// A stretch of the critical path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PathSegment {
+    /// When it begins.
+    #[schemars(with = "String")]
+    pub start_time: UnixNano,
+    /// How long it is; the next one begins at its end.
+    pub duration_nano: i64,
+    /// What the time went into.
+    pub class: TimeClass,
+    /// Service for `self` and `back_off`, destination for `queue_wait`, empty for `gap`.
+    pub label: String,
+    /// The row, as an index into [`Journey::rows`]; `None` for a gap.
+    pub row: Option<usize>,
+}
+
+/// Something that happened around a journey.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyMark {
+    /// When.
+    #[schemars(with = "String")]
+    pub time: UnixNano,
+    /// What sort of thing.
+    pub kind: MarkKind,
+    /// The service it happened to.
+    pub service: String,
+    /// For people: `ShopErrorsHigh fires since 10:36`, `version 1.4.1 → 1.4.2`.
+    pub text: String,
+}
+
+/// The sorts of marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkKind {
+    /// An alert of a service that the journey touched was firing.
+    Alert,
+    /// A service changed its version within the journey.
+    Deploy,
+}
+
 /// A share of a journey's time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimeSpent {
     /// The class.
     pub class: TimeClass,
-    /// Service for `self`, destination for `queue_wait`, empty for `gap`.
+    /// Service for `self` and `back_off`, destination for `queue_wait`, empty for `gap`.
     pub label: String,
     /// How long.
     pub duration_nano: i64,
@@ -219,11 +303,13 @@ pub struct TimeSpent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeClass {
-    /// A span was at work and none of its children was.
+    /// A span was at work and waited for none of its children.
     #[serde(rename = "self")]
     SelfTime,
     /// A message waited for its consumer.
     QueueWait,
-    /// Nothing that was recorded was going on.
+    /// A call that had failed waited for its next try.
+    BackOff,
+    /// Nothing that was recorded explains it.
     Gap,
 }

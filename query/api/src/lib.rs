@@ -13,6 +13,7 @@ pub mod boards;
 pub mod client;
 pub mod common;
 pub mod deletes;
+pub mod diff;
 pub mod identity;
 pub mod journey;
 pub mod logs;
@@ -30,8 +31,8 @@ pub use identity::{
     EdgeEvidence, EdgeKind, IdEdge, IdGraph, IdKindRow, IdKindsAnswer, IdNode, NodeKind, RecordRef,
 };
 pub use journey::{
-    Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyRow, JourneyStatus, JourneyTrace,
-    RowKind, TimeClass, TimeSpent,
+    Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyMark, JourneyRow, JourneyStatus,
+    JourneyTrace, MarkKind, PathSegment, RowKind, RowMark, TimeClass, TimeSpent,
 };
 pub use logs::{Facet, FacetValue, LogBucket, LogRecord, LogsAnswer};
 pub use metrics::{MetricsAnswer, MetricsData, MetricsResult, Sample, Series};

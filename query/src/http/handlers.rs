@@ -57,9 +57,12 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
     let start = app.engine.clock.monotonic();
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     let id = params.required("id")?.to_owned();
+    let is_corrected = params.flag("correct_clocks")?;
     app.json(move |engine, _| {
         let snapshot = engine.store.snapshot();
-        let mut found = journey::find(&snapshot, &engine.ids, &id, range, &engine.limits.journey)?;
+        let request = journey::Request { id: &id, range, is_corrected };
+        let mut found = journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)?;
+        journey::mark_alerts(&mut found, &(engine.alerts)());
         elapsed(&mut found.stats, &*engine.clock, start);
         Ok(found)
     })
@@ -116,6 +119,39 @@ pub(super) async fn whereabouts(State(app): State<App>, params: Params) -> Answe
         let mut answer = whereabouts::find(&engine.store.snapshot(), &engine.ids, &id, range, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
+    })
+    .await
+}
+
+pub(super) async fn journey_diff(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::JOURNEY_DIFF)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
+    let b = params.required("b")?.to_owned();
+    let a = params.get("a").map(str::to_owned);
+    let baseline = params.get("baseline").map(str::parse::<journey::Baseline>).transpose();
+    let baseline = baseline.map_err(|error| ApiError::bad_query(error.to_string()))?;
+    if a.is_some() == baseline.is_some() {
+        return Err(ApiError::bad_query("either `a` or `baseline` says what to compare with"));
+    }
+    app.json(move |engine, _| {
+        let snapshot = engine.store.snapshot();
+        let find = |id: &str| {
+            let request = journey::Request { id, range, is_corrected: false };
+            journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)
+        };
+        let (a, text) = match (a, baseline) {
+            (Some(a), _) => (a, None),
+            (None, Some(baseline)) => {
+                let chosen = baseline.choose(&snapshot, range)?;
+                let chosen = chosen.map_err(|error| ApiError::not_found(error.to_string()))?;
+                (chosen.trace_id.to_string(), Some(chosen.text))
+            }
+            (None, None) => return Err(ApiError::bad_query("parameter `a` is missing")),
+        };
+        let mut diff = journey::diff(&find(&a)?, &find(&b)?, text);
+        elapsed(&mut diff.stats, &*engine.clock, start);
+        Ok(diff)
     })
     .await
 }

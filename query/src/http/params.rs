@@ -74,6 +74,18 @@ impl Params {
         text.parse().map(Some).map_err(|_| wrong())
     }
 
+    /// Yes or no; no unless told.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(text) => {
+                let problem = format!("parameter `{name}`: `{text}` is neither `true` nor `false`");
+                Err(ApiError::bad_query(problem))
+            }
+        }
+    }
+
     /// A time.
     pub(super) fn time(&self, name: &str, now: UnixNano) -> Result<Option<UnixNano>, ApiError> {
         let time = self.get(name).map(|text| parse_time(text, now)).transpose();

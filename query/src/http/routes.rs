@@ -1,6 +1,7 @@
 //! The list of routes: what the router serves and what `/openapi.json` says.
 
 use axum::routing::{MethodRouter, get, post};
+use query_api::diff::JourneyDiff;
 use query_api::{
     AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, IdGraph, IdKindsAnswer, Journey,
     LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
@@ -33,8 +34,13 @@ const FROM: Param = optional(
 const TO: Param = optional("to", "Last instant, written like `from`. Now unless told.");
 const SEARCH: Param = optional("query", "A search, see docs/reference/search.md. Everything unless told.");
 
+const CORRECT_CLOCKS: Param = optional(
+    "correct_clocks",
+    "`true`: times of services whose clocks are off are corrected, and marked. As recorded unless told.",
+);
+
 pub(super) const JOURNEY: &[Param] =
-    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO];
+    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO, CORRECT_CLOCKS];
 pub(super) const IDS_GRAPH: &[Param] = &[
     required(
         "id",
@@ -49,6 +55,16 @@ pub(super) const IDS_GRAPH: &[Param] = &[
     ),
     optional("nodes", "Nodes to draw at most. 400 unless told, 20,000 at most."),
     optional("rows", "Spans, and log records, to read at most. 20,000 unless told, 200,000 at most."),
+];
+pub(super) const JOURNEY_DIFF: &[Param] = &[
+    optional("a", "The id of the journey that is taken as given."),
+    optional(
+        "baseline",
+        "Instead of `a`: `route:/checkout p50`, the trace of this route at this percentile.",
+    ),
+    required("b", "The id of the journey that is judged."),
+    FROM,
+    TO,
 ];
 pub(super) const LOGS: &[Param] =
     &[SEARCH, FROM, TO, optional("limit", "Records to return at most, the latest. 200 unless told.")];
@@ -180,6 +196,16 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<WhereAnswer>),
         handlers: || get(handlers::whereabouts),
+    },
+    Route {
+        path: "/api/v1/journey/diff",
+        methods: GET,
+        about: "Two journeys side by side: what is slower, missing and extra in `b`, which log templates and \
+                attributes differ. `a` is an id, or is chosen by `baseline`.",
+        params: JOURNEY_DIFF,
+        body: None,
+        answer: Answer::Json(of::<JourneyDiff>),
+        handlers: || get(handlers::journey_diff),
     },
     Route {
         path: "/api/v1/logs",

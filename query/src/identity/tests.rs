@@ -247,7 +247,10 @@ async fn a_hub_of_100_000_traces_answers_in_the_time_of_a_normal_id() {
             let of_graph = fastest(graph);
             let journey = || {
                 let limits = crate::journey::Limits::default();
-                crate::journey::find(&snapshot, &ids, id, last_15m(), &limits).expect("found")
+                {
+                    let request = crate::journey::Request { id, range: last_15m(), is_corrected: false };
+                    crate::journey::find(&snapshot, &ids, &request, &limits).expect("found")
+                }
             };
             let of_journey = fastest(journey);
             writeln!(

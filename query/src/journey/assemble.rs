@@ -1,13 +1,10 @@
 //! From what a closure found to a [`Journey`]: one pass each for parents, messages, traces, outcome,
 //! time and rows.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
-use query_api::{
-    Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, TimeClass,
-    TimeSpent,
-};
+use query_api::{Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats};
 
 use super::Limits;
 use super::closure::{Closure, How};
@@ -16,9 +13,9 @@ use super::forest::Forest;
 use super::messages::{self, Messages};
 use super::outcome::{self, Culprit, Failure};
 use super::records::{LogRecord, SpanRecord};
-use super::rows::{self, Drawing, Material, WaitFacts};
-use super::time_spent::{self, Interval, Shares};
+use super::rows::{self, Drawing, Material, PauseFacts, WaitFacts};
 use super::traces::{Trace, Traces};
+use super::{changes, clocks, retries, shares};
 
 /// What was asked.
 pub(crate) struct Question {
@@ -26,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) range: TimeRange,
     /// The time up to which a message without a consumer has waited.
     pub(crate) until: UnixNano,
+    /// Whether times are corrected for clocks that disagree.
+    pub(crate) is_corrected: bool,
 }
 
 /// Puts the journey together.
@@ -33,13 +32,23 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete, .. } =
         closure;
     clamp_times(&mut spans, &mut logs);
-    let forest = Forest::new(&spans, &logs);
-    let messages = messages::find(&spans, is_complete.then_some(question.until));
+    let open_until = is_complete.then_some(question.until);
+    let mut forest = Forest::new(&spans, &logs);
+    let mut messages = messages::find(&spans, open_until);
+    let clock_skew_nano = clock_skew(&spans, &forest, &messages);
+    let mut corrected = BTreeMap::new();
+    if question.is_corrected && clock_skew_nano > 0 {
+        corrected = clocks::offsets(&spans, &forest, &messages);
+        clocks::correct(&mut spans, &mut logs, &corrected);
+        forest = Forest::new(&spans, &logs);
+        messages = messages::find(&spans, open_until);
+    }
+    let retries = retries::find(&spans, &forest, &messages);
     let mut traces = Traces::new(&spans, &logs);
     traces.nest(&spans, &forest, &messages);
 
     let axis = axis(&spans, &logs, &messages);
-    let shares = divide(&spans, &forest, &messages, &traces, axis);
+    let shares = shares::divide(&spans, &forest, &messages, &retries, &traces, axis);
     let failure = outcome::failure(&spans, &logs, &forest, &messages);
     let status = status(failure.as_ref(), &messages);
     let services = services(&spans, &logs);
@@ -53,18 +62,20 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
         errors: spans.iter().filter(|span| span.is_error).count(),
     };
     let ids = ids(&spans, &logs, limits, &mut cuts);
-    let time_spent = time_spent(&spans, &messages, &shares);
-    let clock_skew_nano = clock_skew(&spans, &forest, &messages);
+    let marks = changes::of_versions(&spans, &logs);
 
     let drawing = rows::draw(Material {
         wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
+        pause_facts: retries.iter().map(|retry| PauseFacts::new(retry, &spans)).collect(),
         spans,
         logs,
         forest: &forest,
         messages: &messages,
+        retries: &retries,
         traces: &traces,
         headings: &headings,
         shares: &shares,
+        corrected: &corrected,
         witness: Witness::new(&matched, &followed),
         events_max: limits.events,
     });
@@ -81,9 +92,12 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
         services,
         traces: headings,
         ids,
+        time_spent: shares.time_spent(),
+        critical_path: shares.path(&drawing),
         rows: drawing.rows,
-        time_spent,
+        marks,
         clock_skew_nano,
+        clock_offsets: corrected,
         cuts,
         stats: QueryStats::default(),
     }
@@ -119,31 +133,6 @@ fn axis(spans: &[SpanRecord], logs: &[LogRecord], messages: &Messages) -> TimeRa
     logs.iter().filter(|log| !placed(log)).for_each(|log| cover(log.time, log.time));
     messages.waits.iter().for_each(|wait| cover(wait.start, wait.start.plus(wait.duration_nano)));
     axis
-}
-
-fn divide(
-    spans: &[SpanRecord],
-    forest: &Forest,
-    messages: &Messages,
-    traces: &Traces,
-    axis: TimeRange,
-) -> Shares {
-    let base = |span: &SpanRecord| traces.position(span.trace_id).map_or(0, |at| traces.all[at].base_depth);
-    let span_interval = |(span, depth): (&SpanRecord, &u32)| Interval {
-        start: span.start.0,
-        end: span.end().0,
-        depth: base(span).saturating_add(*depth),
-        span_id: span.span_id,
-    };
-    let active: Vec<Interval> = spans.iter().zip(&forest.depth).map(span_interval).collect();
-    let wait_interval = |wait: &messages::Wait| Interval {
-        start: wait.start.0,
-        end: wait.start.plus(wait.duration_nano).0,
-        depth: 0,
-        span_id: spans[wait.producer].span_id,
-    };
-    let waiting: Vec<Interval> = messages.waits.iter().map(wait_interval).collect();
-    time_spent::divide(&active, &waiting, axis.from.0, axis.to.0)
 }
 
 fn status(failure: Option<&Failure>, messages: &Messages) -> JourneyStatus {
@@ -219,25 +208,6 @@ fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec
         texts.into_iter().take(limits.ids).filter_map(|text| text.parse().ok()).collect();
     ids.sort_unstable();
     ids
-}
-
-fn time_spent(spans: &[SpanRecord], messages: &Messages, shares: &Shares) -> Vec<TimeSpent> {
-    let mut by_label: HashMap<(TimeClass, &str), i64> = HashMap::new();
-    for (span, share) in spans.iter().zip(&shares.spans) {
-        *by_label.entry((TimeClass::SelfTime, &span.service)).or_default() += share;
-    }
-    for (wait, share) in messages.waits.iter().zip(&shares.waits) {
-        *by_label.entry((TimeClass::QueueWait, &wait.destination)).or_default() += share;
-    }
-    by_label.insert((TimeClass::Gap, ""), shares.gap);
-    let spent = by_label.into_iter().filter(|(_, duration_nano)| *duration_nano > 0);
-    let mut spent: Vec<TimeSpent> = spent
-        .map(|((class, label), duration_nano)| TimeSpent { class, label: label.to_owned(), duration_nano })
-        .collect();
-    spent.sort_by(|a, b| {
-        b.duration_nano.cmp(&a.duration_nano).then_with(|| (a.class, &a.label).cmp(&(b.class, &b.label)))
-    });
-    spent
 }
 
 /// The largest amount by which something began before what caused it began: a child before its parent,

@@ -35,8 +35,6 @@ pub(crate) struct Forest {
     pub(crate) parent: Vec<Option<Node>>,
     /// By log record: the span it was written in.
     pub(crate) log_parent: Vec<Option<Node>>,
-    /// Steps to the top of the tree, by node.
-    pub(crate) depth: Vec<u32>,
     /// All nodes, parents before children.
     pub(crate) order: Vec<Node>,
     by_id: HashMap<(TraceId, SpanId), Node>,
@@ -52,9 +50,8 @@ impl Forest {
         let mut parent = span_parents;
         parent.resize(spans.len() + planter.missing.len(), None);
         break_cycles(&mut parent);
-        let depth = depths(&parent);
-        let order = by_depth(&depth);
-        Self { missing: planter.missing, parent, log_parent, depth, order, by_id: planter.by_id }
+        let order = by_depth(&depths(&parent));
+        Self { missing: planter.missing, parent, log_parent, order, by_id: planter.by_id }
     }
 
     /// The received or missing span of this id; the earliest when several share it.

@@ -5,7 +5,7 @@
 //!         traces … traces+nodes   each span or missing span
 //! ```
 //!
-//! Invariant: one sort places everything; each span, log record, wait and shown event is placed once.
+//! Invariant: one sort places everything; each span, log record, wait, pause and shown event is placed once.
 
 use std::ops::Range;
 
@@ -39,16 +39,21 @@ pub(crate) enum What {
     Open {
         wait: u32,
     },
+    /// The pause before a try, just before that.
+    BackOff {
+        before: Node,
+        retry: u32,
+    },
     Node(Node),
 }
 
 impl Item {
-    /// Waits and nodes of one instant: each wait directly before its consumer.
+    /// Waits and nodes of one instant: each wait directly before its consumer, each pause before its try.
     fn key(&self) -> (u32, UnixNano, u8, Node, u8, What) {
         let (rank, node, second) = match self.what {
             What::Event { .. } => (0, 0, 0),
             What::Log(_) => (1, 0, 0),
-            What::Wait { before, .. } => (2, before, 0),
+            What::Wait { before, .. } | What::BackOff { before, .. } => (2, before, 0),
             What::Node(node) => (2, node, 1),
             What::Open { .. } => (3, 0, 0),
         };
@@ -64,6 +69,8 @@ pub(crate) struct Items {
     pub(crate) traces: usize,
     /// By trace: messages drawn above its heading.
     pub(crate) above: Vec<Vec<u32>>,
+    /// By trace: pauses drawn above its heading, below the messages.
+    pub(crate) pauses_above: Vec<Vec<u32>>,
     /// Log records without a trace, by time.
     pub(crate) beside: Vec<u32>,
 }
@@ -73,10 +80,13 @@ impl Items {
     pub(crate) fn new(material: &Material<'_>) -> (Self, usize) {
         let traces = material.traces.all.len();
         let above = vec![Vec::new(); traces];
-        let mut items = Self { sorted: Vec::new(), begins: Vec::new(), traces, above, beside: Vec::new() };
+        let pauses_above = vec![Vec::new(); traces];
+        let (sorted, begins, beside) = (Vec::new(), Vec::new(), Vec::new());
+        let mut items = Self { sorted, begins, traces, above, pauses_above, beside };
         items.add_nodes(material);
         items.add_logs(material);
         items.add_waits(material);
+        items.add_pauses(material);
         let left_out = items.add_events(material);
         items.sorted.sort_unstable_by_key(Item::key);
         items.index(traces + material.forest.parent.len());
@@ -140,6 +150,25 @@ impl Items {
         }
         for above in &mut self.above {
             above.sort_by_key(|wait| (material.messages.waits[*wait as usize].start, *wait));
+        }
+    }
+
+    /// A pause stands before its try, above the heading when the try is at the top of another trace than the
+    /// one that failed.
+    fn add_pauses(&mut self, material: &Material<'_>) {
+        for (number, retry) in (0u32..).zip(material.retries) {
+            if retry.back_off_nano(&material.spans) == 0 {
+                continue;
+            }
+            let again = &material.spans[retry.again];
+            let parent = material.forest.parent[retry.again];
+            if again.trace_id == material.spans[retry.failed].trace_id {
+                let what = What::BackOff { before: retry.again as Node, retry: number };
+                self.add(self.slot(material, parent, again.trace_id), again.start, what);
+            } else {
+                let trace = material.traces.position(again.trace_id).expect("every span's trace is known");
+                self.pauses_above[trace].push(number);
+            }
         }
     }
 

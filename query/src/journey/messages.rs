@@ -52,8 +52,8 @@ pub(crate) struct Messages {
     pub(crate) count: usize,
     /// Consumer spans that tried the same message for the same service and group, by start.
     pub(crate) attempts: Vec<Vec<usize>>,
-    /// The first wait that a consumer span ended.
-    by_consumer: HashMap<usize, usize>,
+    /// The first wait that a consumer span ended, and how many it did.
+    by_consumer: HashMap<usize, (usize, usize)>,
 }
 
 /// Where a message stands in its broker, as far as a span says.
@@ -150,7 +150,7 @@ pub(crate) fn find(spans: &[SpanRecord], open_until: Option<UnixNano>) -> Messag
     messages.waits.sort_by_key(|wait| (wait.producer, wait.consumer));
     for (at, wait) in messages.waits.iter().enumerate() {
         if let Some(consumer) = wait.consumer {
-            messages.by_consumer.entry(consumer).or_insert(at);
+            messages.by_consumer.entry(consumer).or_insert((at, 0)).1 += 1;
         }
     }
     messages
@@ -168,7 +168,12 @@ type Deliveries<'a> = BTreeMap<(usize, &'a str), Vec<Delivery<'a>>>;
 impl Messages {
     /// The message that a consumer span took.
     pub(crate) fn taken_by(&self, span: usize) -> Option<&Wait> {
-        self.by_consumer.get(&span).map(|wait| &self.waits[*wait])
+        self.by_consumer.get(&span).map(|(wait, _)| &self.waits[*wait])
+    }
+
+    /// How many messages a consumer span took.
+    pub(crate) fn taken_count(&self, span: usize) -> usize {
+        self.by_consumer.get(&span).map_or(0, |(_, count)| *count)
     }
 
     /// One wait for each message, service and group; the first try ends it.

@@ -106,7 +106,7 @@ fn mark_retried(spans: &[SpanRecord], tries: &[usize], is_good: &mut [bool]) {
 }
 
 /// A span name without the number of the attempt: `charge #2`, `charge (attempt 2)` → `charge`.
-fn stem(name: &str) -> &str {
+pub(crate) fn stem(name: &str) -> &str {
     let text = name.trim_end().trim_end_matches(')');
     let before = text.trim_end_matches(|c: char| c.is_ascii_digit());
     if before.len() == text.len() {

@@ -1,7 +1,7 @@
 //! The timeline's rows, in drawing order.
 //!
 //! ```text
-//! depth 0   queue wait          messages that a trace consumed stand above its heading
+//! depth 0   queue wait          messages that a trace consumed, and pauses before its try, stand above its heading
 //! depth 0   ▾ trace
 //! depth 1     span
 //! depth 2       event, log record, queue wait, span …    by time within their parent
@@ -16,15 +16,17 @@ use std::collections::BTreeMap;
 use std::mem::take;
 
 use model::{Severity, SpanId, TraceId, UnixNano};
-use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind};
+use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark};
 
 use super::evidence::{self, Witness};
 use super::forest::{Forest, Node};
 use super::layout::{Items, What};
+use super::marks;
 use super::messages::{Messages, Wait};
-use super::outcome::is_error_log;
+use super::outcome::{is_error_log, stem};
 use super::records::{Attributes, EventRecord, LogRecord, SpanRecord};
-use super::time_spent::Shares;
+use super::retries::Retry;
+use super::shares::Shares;
 use super::traces::Traces;
 
 /// What the rows are made of.
@@ -33,6 +35,7 @@ pub(crate) struct Material<'a> {
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) forest: &'a Forest,
     pub(crate) messages: &'a Messages,
+    pub(crate) retries: &'a [Retry],
     pub(crate) traces: &'a Traces,
     /// The headings, in the order of `traces`.
     pub(crate) headings: &'a [JourneyTrace],
@@ -40,6 +43,10 @@ pub(crate) struct Material<'a> {
     pub(crate) witness: Witness<'a>,
     /// By wait.
     pub(crate) wait_facts: Vec<WaitFacts>,
+    /// By retry.
+    pub(crate) pause_facts: Vec<PauseFacts>,
+    /// Services whose times were corrected.
+    pub(crate) corrected: &'a BTreeMap<String, i64>,
     pub(crate) events_max: usize,
 }
 
@@ -68,11 +75,36 @@ impl WaitFacts {
     }
 }
 
+/// What is said of the pause before a try.
+pub(crate) struct PauseFacts {
+    service: String,
+    /// What is tried, without the number of the attempt.
+    name: String,
+    text: String,
+    start: UnixNano,
+    duration_nano: i64,
+}
+
+impl PauseFacts {
+    pub(crate) fn new(retry: &Retry, spans: &[SpanRecord]) -> Self {
+        let (failed, again) = (&spans[retry.failed], &spans[retry.again]);
+        let name = stem(&failed.name).to_owned();
+        let text = match failed.name == again.name {
+            true => format!("{name} failed and was tried again"),
+            false => format!("{} failed, {} follows", failed.name, again.name),
+        };
+        let duration_nano = retry.back_off_nano(spans);
+        Self { service: again.service.clone(), name, text, start: failed.end(), duration_nano }
+    }
+}
+
 /// The rows, and where spans and log records stand among them.
 pub(crate) struct Drawing {
     pub(crate) rows: Vec<JourneyRow>,
     pub(crate) row_of_span: Vec<usize>,
     pub(crate) row_of_log: Vec<usize>,
+    pub(crate) row_of_wait: Vec<usize>,
+    pub(crate) row_of_retry: Vec<usize>,
     /// Events beyond the limit.
     pub(crate) events_left_out: usize,
 }
@@ -84,9 +116,13 @@ pub(crate) fn draw(material: Material<'_>) -> Drawing {
         rows: Vec::with_capacity(items.sorted.len() + material.headings.len()),
         row_of_span: vec![usize::MAX; material.spans.len()],
         row_of_log: vec![usize::MAX; material.logs.len()],
+        row_of_wait: vec![usize::MAX; material.messages.waits.len()],
+        row_of_retry: vec![usize::MAX; material.retries.len()],
         events_left_out,
     };
-    let mut painter = Painter { material, drawing };
+    let mut is_retry = vec![false; material.spans.len()];
+    material.retries.iter().for_each(|retry| is_retry[retry.again] = true);
+    let mut painter = Painter { material, drawing, is_retry };
     painter.paint(&items);
     painter.drawing
 }
@@ -94,6 +130,8 @@ pub(crate) fn draw(material: Material<'_>) -> Drawing {
 struct Painter<'a> {
     material: Material<'a>,
     drawing: Drawing,
+    /// By span: whether it follows a try that failed.
+    is_retry: Vec<bool>,
 }
 
 impl Painter<'_> {
@@ -106,6 +144,9 @@ impl Painter<'_> {
             }
             for wait in &items.above[trace] {
                 self.wait(*wait, 0);
+            }
+            for retry in &items.pauses_above[trace] {
+                self.pause(*retry, 0);
             }
             self.heading(trace);
             self.tree(items, trace);
@@ -126,6 +167,7 @@ impl Painter<'_> {
                 What::Event { span, number } => self.event(span, number, depth),
                 What::Log(log) => self.log(log, depth),
                 What::Wait { wait, .. } | What::Open { wait } => self.wait(wait, depth),
+                What::BackOff { retry, .. } => self.pause(retry, depth),
                 What::Node(node) => {
                     self.node(node, depth);
                     stack.push(items.below(items.traces + node as usize));
@@ -158,6 +200,11 @@ impl Painter<'_> {
         self.drawing.row_of_span[at] = self.drawing.rows.len();
         let taken = self.material.messages.taken_by(at);
         let evidence = self.material.witness.of_span(&self.material.spans[at], taken);
+        let mut marks = marks::of_span(&self.material.spans[at]);
+        let batch = self.material.messages.taken_count(at);
+        marks.extend((batch > 1).then_some(RowMark::Batch));
+        marks.extend(self.is_retry[at].then_some(RowMark::Retry));
+        marks.extend(self.corrected(&self.material.spans[at].service));
         let span = &mut self.material.spans[at];
         JourneyRow {
             trace_id: Some(span.trace_id),
@@ -168,7 +215,8 @@ impl Painter<'_> {
             label: take(&mut span.kind),
             duration_nano: span.duration_nano,
             is_error: span.is_error,
-            self_nano: self.material.shares.spans[at],
+            critical_nano: self.material.shares.spans[at],
+            marks,
             message: take(&mut span.status_message),
             evidence,
             attributes: take(&mut span.attributes),
@@ -177,13 +225,20 @@ impl Painter<'_> {
         }
     }
 
+    fn corrected(&self, service: &str) -> Option<RowMark> {
+        self.material.corrected.contains_key(service).then_some(RowMark::ClockCorrected)
+    }
+
     fn missing(&self, at: usize, depth: u16) -> JourneyRow {
         let missing = &self.material.forest.missing[at];
+        let trace = self.material.traces.position(missing.trace_id);
+        // The topmost of a trace without a root stands where the root would, or below it.
+        let is_rootless = trace.is_some_and(|at| !self.material.traces.all[at].has_true_root);
         JourneyRow {
             trace_id: Some(missing.trace_id),
             span_id: Some(missing.span_id),
             service: missing.service.clone(),
-            name: "span not received".to_owned(),
+            name: if is_rootless { "root not received" } else { "span not received" }.to_owned(),
             duration_nano: missing.end.since(missing.start),
             evidence: Evidence {
                 kind: EvidenceKind::SameTrace,
@@ -198,7 +253,10 @@ impl Painter<'_> {
         self.drawing.row_of_log[at] = self.drawing.rows.len();
         let log = &mut self.material.logs[at];
         let evidence = self.material.witness.of_log(&log.ids, log.trace_id.is_some());
+        let mut marks = marks::of_log(log);
         let mut row = log_row(log, depth);
+        marks.extend(self.corrected(&row.service));
+        row.marks = marks;
         row.evidence = evidence;
         self.drawing.rows.push(row);
     }
@@ -212,7 +270,25 @@ impl Painter<'_> {
         self.drawing.rows.push(JourneyRow { service, ..row });
     }
 
+    fn pause(&mut self, number: u32, depth: u16) {
+        self.drawing.row_of_retry[number as usize] = self.drawing.rows.len();
+        let again = &self.material.spans[self.material.retries[number as usize].again];
+        let facts = &mut self.material.pause_facts[number as usize];
+        self.drawing.rows.push(JourneyRow {
+            trace_id: Some(again.trace_id),
+            span_id: Some(again.span_id),
+            service: take(&mut facts.service),
+            name: take(&mut facts.name),
+            label: "back-off".to_owned(),
+            duration_nano: facts.duration_nano,
+            critical_nano: self.material.shares.retries[number as usize],
+            evidence: Evidence { kind: EvidenceKind::SameTrace, text: take(&mut facts.text) },
+            ..blank(RowKind::BackOff, depth, facts.start)
+        });
+    }
+
     fn wait(&mut self, number: u32, depth: u16) {
+        self.drawing.row_of_wait[number as usize] = self.drawing.rows.len();
         let material = &self.material;
         let wait = &material.messages.waits[number as usize];
         let facts = &material.wait_facts[number as usize];
@@ -225,7 +301,7 @@ impl Painter<'_> {
             label: "wait".to_owned(),
             duration_nano: wait.duration_nano,
             is_open: wait.consumer.is_none(),
-            self_nano: material.shares.waits[number as usize],
+            critical_nano: material.shares.waits[number as usize],
             evidence: facts.evidence.clone(),
             attributes: facts.attributes.clone(),
             ..blank(RowKind::QueueWait, depth, wait.start)
@@ -247,7 +323,8 @@ fn blank(kind: RowKind, depth: u16, start_time: UnixNano) -> JourneyRow {
         duration_nano: 0,
         is_error: false,
         is_open: false,
-        self_nano: 0,
+        critical_nano: 0,
+        marks: Vec::new(),
         message: String::new(),
         evidence: Evidence { kind: EvidenceKind::SameTrace, text: String::new() },
         attributes: BTreeMap::new(),

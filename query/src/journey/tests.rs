@@ -1,6 +1,8 @@
 //! Journeys over records held in memory, and over a real store.
 
 mod assembly;
+mod clocks;
+mod diff;
 mod membership;
 mod messages;
 mod properties;
@@ -13,10 +15,14 @@ use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::{Cut, Journey, JourneyRow, RowKind};
 
 use super::records::{Attributes, EventRecord, Head, LogRecord, Records, Rows, SpanRecord};
-use super::{Error, Limits, find_in};
+use super::{Error, Limits, Request, find_in};
 
 const MILLI: i64 = 1_000_000;
 const NOW: UnixNano = at(100_000);
+
+fn request(id: &str) -> Request<'_> {
+    Request { id, range: TimeRange::ALL, is_corrected: false }
+}
 
 /// Milliseconds into the test.
 const fn at(millis: i64) -> UnixNano {
@@ -243,7 +249,15 @@ impl World {
     }
 
     fn find(&mut self, id: &str, limits: &Limits) -> Result<Journey, Error> {
-        find_in(self, &IdRules::default(), id, TimeRange::ALL, NOW, limits)
+        find_in(self, &IdRules::default(), &request(id), NOW, limits)
+    }
+
+    fn corrected(&mut self, id: &str) -> Journey {
+        let request = Request { is_corrected: true, ..request(id) };
+        let found = find_in(self, &IdRules::default(), &request, NOW, &Limits::default());
+        let journey = found.expect("found");
+        check_invariants(&journey);
+        journey
     }
 
     fn journey(&mut self, id: &str) -> Journey {
@@ -257,10 +271,20 @@ impl World {
 fn check_invariants(journey: &Journey) {
     let spent: i64 = journey.time_spent.iter().map(|spent| spent.duration_nano).sum();
     assert_eq!(spent, journey.duration_nano, "time spent adds up");
-    let own: i64 = journey.rows.iter().map(|row| row.self_nano).sum();
+    let own: i64 = journey.rows.iter().map(|row| row.critical_nano).sum();
     let gaps = journey.time_spent.iter().filter(|spent| spent.class == query_api::TimeClass::Gap);
     let gap: i64 = gaps.map(|spent| spent.duration_nano).sum();
     assert_eq!(own + gap, journey.duration_nano, "rows and gaps add up");
+    let mut now = journey.start_time;
+    for segment in &journey.critical_path {
+        assert_eq!(segment.start_time, now, "the critical path has no hole");
+        assert!(segment.duration_nano > 0);
+        now = now.plus(segment.duration_nano);
+        if let Some(row) = segment.row.map(|row| &journey.rows[row]) {
+            assert!(row.start_time <= segment.start_time && now <= row.start_time.plus(row.duration_nano));
+        }
+    }
+    assert_eq!(now, journey.start_time.plus(journey.duration_nano), "it ends with the journey");
     for pair in journey.rows.windows(2) {
         assert!(pair[1].depth <= pair[0].depth.saturating_add(1), "no row is deeper than one below the last");
     }
@@ -271,7 +295,7 @@ fn check_invariants(journey: &Journey) {
         .map(|row| (row.trace_id, row.span_id))
         .collect();
     for row in &journey.rows {
-        assert!(row.self_nano >= 0 && row.duration_nano >= 0);
+        assert!(row.critical_nano >= 0 && row.duration_nano >= 0);
         if row.kind == RowKind::Log && spans.contains(&(row.trace_id, row.span_id)) {
             // Its time can be that of a coarse clock; its span says where it belongs.
             continue;
@@ -297,6 +321,7 @@ fn outline(journey: &Journey) -> String {
             RowKind::Event => "event",
             RowKind::QueueWait if row.is_open => "open",
             RowKind::QueueWait => "queue",
+            RowKind::BackOff => "pause",
             RowKind::Missing => "missing",
         };
         let error = if row.is_error { " !" } else { "" };

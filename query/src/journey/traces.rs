@@ -18,7 +18,8 @@ pub(crate) struct Trace {
     pub(crate) id: TraceId,
     /// Its root span, or its earliest when the root was not received.
     pub(crate) root: Option<usize>,
-    has_true_root: bool,
+    /// Whether a span without a parent was received.
+    pub(crate) has_true_root: bool,
     /// Its spans that link to other traces.
     pub(crate) linking: Vec<usize>,
     pub(crate) first_log: Option<usize>,
@@ -28,8 +29,6 @@ pub(crate) struct Trace {
     pub(crate) is_failed: bool,
     /// What it stands below.
     pub(crate) cause: Option<Cause>,
-    /// Depth, in the joined tree, of the spans at its top.
-    pub(crate) base_depth: u32,
 }
 
 /// Why a trace stands below another.
@@ -89,7 +88,6 @@ impl Traces {
                 self.put_below(span.trace_id, *trace, cause);
             }
         }
-        self.deepen(forest);
     }
 
     fn put_below(&mut self, below: TraceId, above: TraceId, cause: impl Fn(usize) -> Cause) {
@@ -103,15 +101,6 @@ impl Traces {
     /// A trace and all that it stands below.
     fn path_up(&self, from: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(from), |at| self.all[*at].cause.map(|cause| cause.trace))
-    }
-
-    fn deepen(&mut self, forest: &Forest) {
-        for at in self.drawing_order() {
-            let Some(cause) = self.all[at].cause else { continue };
-            let Some(node) = cause.node else { continue };
-            let above = self.all[cause.trace].base_depth.saturating_add(forest.depth[node as usize]);
-            self.all[at].base_depth = above.saturating_add(1);
-        }
     }
 
     /// Positions, each trace before those that stand below it, siblings by start.
@@ -154,7 +143,6 @@ impl Finder {
                 spans: 0,
                 is_failed: false,
                 cause: None,
-                base_depth: 0,
             });
         }
         &mut self.all[at]

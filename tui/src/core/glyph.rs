@@ -13,6 +13,8 @@ pub(crate) const LOG: &str = "≡";
 pub(crate) const ERROR: &str = "✖";
 /// A queue wait.
 pub(crate) const WAIT: &str = "╌";
+/// A row on the critical path.
+pub(crate) const CRITICAL: &str = "┃";
 /// The selected row.
 pub(crate) const SELECTED: &str = "▸";
 /// A request under way.
@@ -46,7 +48,7 @@ fn twin(char: char) -> char {
         '▌' => '[',
         '▐' => ']',
         '░' => '.',
-        '│' => '|',
+        '│' | '┃' => '|',
         '┤' | '┬' | '┼' | '┴' | '├' | '┐' | '└' | '┘' | '┌' => '+',
         '±' => '~',
         '≥' => '>',

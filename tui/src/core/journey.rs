@@ -34,6 +34,8 @@ pub(crate) struct JourneyScreen {
     pub(crate) zero: Option<UnixNano>,
     /// All details of the selected row are shown.
     pub(crate) is_detailed: bool,
+    /// Times are corrected for clocks that are off.
+    pub(crate) is_corrected: bool,
     /// The text last looked for.
     pub(crate) find: String,
 }

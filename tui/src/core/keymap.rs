@@ -57,6 +57,12 @@ pub(crate) enum Action {
     NextError,
     /// The error before.
     PreviousError,
+    /// The next row of the critical path.
+    NextCritical,
+    /// The row of the critical path before.
+    PreviousCritical,
+    /// Times corrected for clocks that are off, or as they were recorded.
+    CorrectClocks,
     /// Count time from the selected row.
     ZeroHere,
     /// Ask again now.
@@ -126,6 +132,9 @@ pub(crate) const BINDINGS: &[Binding] = &[
     on(Screen::Journey, "<cr>", Action::Enter, "all details of the row, or less of them", "detail"),
     on(Screen::Journey, "e", Action::NextError, "next error", "error"),
     on(Screen::Journey, "E", Action::PreviousError, "previous error", ""),
+    on(Screen::Journey, "p", Action::NextCritical, "next row of the critical path", "path"),
+    on(Screen::Journey, "P", Action::PreviousCritical, "row of the critical path before", ""),
+    on(Screen::Journey, "K", Action::CorrectClocks, "correct clocks that are off, or not", ""),
     on(Screen::Journey, "-", Action::Fold, "fold the trace", "fold"),
     on(Screen::Journey, "+", Action::Unfold, "unfold the trace", ""),
     on(Screen::Journey, "a", Action::ZeroHere, "count time from this row; again: from the start", "zero"),

@@ -94,8 +94,8 @@ pub(crate) enum Ask {
     Services(TimeRange),
     /// All alert rules.
     Alerts,
-    /// All that an id reaches.
-    Journey(String, TimeRange),
+    /// All that an id reaches; whether clocks are corrected.
+    Journey(String, TimeRange, bool),
     /// The latest records that match.
     Logs {
         /// The search.

@@ -253,7 +253,10 @@ impl State {
         let flags = self.range.flags();
         Some(match self.screen {
             Screen::Services => format!("silmari services {flags}"),
-            Screen::Journey => format!("silmari trace {} {flags}", quoted(self.journey.id.as_ref()?)),
+            Screen::Journey => {
+                let clocks = if self.journey.is_corrected { " --correct-clocks" } else { "" };
+                format!("silmari trace {} {flags}{clocks}", quoted(self.journey.id.as_ref()?))
+            }
             Screen::Logs => format!("silmari logs {} {flags}", quoted(&self.logs.query)),
             Screen::Alerts => "silmari alerts".to_owned(),
             Screen::Board => super::board::command(self.board.focused()?, self.shown_range(), &flags)?,

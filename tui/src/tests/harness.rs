@@ -113,7 +113,7 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
     match ask {
         Ask::Services(_) => Answer::Services(Box::new(samples::services())),
         Ask::Alerts => Answer::Alerts(Box::new(samples::alerts())),
-        Ask::Journey(id, _) => {
+        Ask::Journey(id, ..) => {
             Answer::Journey(Box::new(::query_api::Journey { id: id.clone(), ..samples::journey() }))
         }
         Ask::Logs { .. } => Answer::Logs(Box::new(samples::logs())),
@@ -135,7 +135,7 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
 
 pub(crate) fn refusal(ask: &Ask) -> Failure {
     match ask {
-        Ask::Journey(id, range) => Failure {
+        Ask::Journey(id, range, _) => Failure {
             message: format!("nothing carries `{id}`"),
             hint: Some("ids are found up to 15 minutes back; widen the range".to_owned()),
             searched: vec![

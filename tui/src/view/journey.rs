@@ -33,7 +33,11 @@ fn head(state: &State, found: &Timeline, width: usize) -> Vec<Line> {
     let mut lines = vec![found.title(width)];
     lines.extend(found.failure(width));
     if !is_low {
-        lines.push(found.time_spent(width));
+        lines.push(found.path(width));
+        if state.size.height >= 24 {
+            lines.push(found.time_spent(width));
+        }
+        lines.extend(timeline::happenings(&found.journey, width).into_iter().take(2));
         lines.extend(timeline::cuts(&found.journey, width).into_iter().take(2));
     }
     let geometry = found.geometry(width);

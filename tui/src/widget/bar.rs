@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0s        2s        4s       ruler
-//!  █▒▒▒▒▒█                      a span: █ itself at work, ▒ waiting for a child
+//!  █▒▒▒▒▒█                      a span: █ on the critical path, ▒ off it
 //!          ╌╌╌╌╌╌╌              a queue wait
 //!     ·        ✖                marks: a log record, an error
 //! ```
@@ -44,11 +44,12 @@ impl Axis {
     }
 }
 
-/// A span from `start` to `end`. `covered` are the sorted, disjoint intervals in which a child works.
-pub(crate) fn span(axis: &Axis, start: i64, end: i64, covered: &[(i64, i64)]) -> String {
+/// A span from `start` to `end`. `critical` are the sorted, disjoint intervals in which it is on the critical
+/// path.
+pub(crate) fn span(axis: &Axis, start: i64, end: i64, critical: &[(i64, i64)]) -> String {
     draw(axis, start, end, |column, is_left, is_right| match (is_left, is_right) {
-        (true, true) if is_covered(covered, axis.instant(column)) => '▒',
-        (true, true) => '█',
+        (true, true) if is_inside(critical, axis.instant(column)) => '█',
+        (true, true) => '▒',
         (true, false) => '▌',
         (false, true) => '▐',
         (false, false) => ' ',
@@ -80,9 +81,9 @@ fn draw(axis: &Axis, start: i64, end: i64, cell: impl Fn(usize, bool, bool) -> c
     (0..axis.columns).map(|column| cell(column, is_in(column * 2), is_in(column * 2 + 1))).collect()
 }
 
-fn is_covered(covered: &[(i64, i64)], time: i64) -> bool {
-    let after = covered.partition_point(|(start, _)| *start <= time);
-    after > 0 && time < covered[after - 1].1
+fn is_inside(intervals: &[(i64, i64)], time: i64) -> bool {
+    let after = intervals.partition_point(|(start, _)| *start <= time);
+    after > 0 && time < intervals[after - 1].1
 }
 
 /// Labels of round times along the axis, counted from `zero`.
@@ -158,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_solid_where_it_works_and_shaded_where_a_child_does() {
-        assert_eq!(span(&axis(), 1_000, 1_050, &[(1_010, 1_040)]), "█▒▒▒█     ");
+    fn a_span_is_solid_on_the_critical_path_and_shaded_off_it() {
+        assert_eq!(span(&axis(), 1_000, 1_050, &[(1_000, 1_010), (1_040, 1_050)]), "█▒▒▒█     ");
         assert_eq!(span(&axis(), 1_095, 1_096, &[]), "         ▐", "the shortest span is half a column");
         assert_eq!(wait(&axis(), 1_020, 1_060), "  ╌╌╌╌    ");
         assert_eq!(mark(&axis(), 1_100, '✖'), "         ✖", "the right edge belongs to the last column");

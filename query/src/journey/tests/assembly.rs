@@ -1,6 +1,6 @@
 //! The drawing order, and where the time went.
 
-use query_api::{TimeClass, TimeSpent};
+use query_api::{RowMark, TimeClass, TimeSpent};
 
 use super::*;
 
@@ -18,6 +18,7 @@ trace billing process orders 3610ms !
   span billing process orders 3610ms
     span billing charge #1 820ms !
       log billing acquirer timeout after 800ms 0ms !
+    pause billing charge 2000ms
     span billing charge #2 380ms
 trace ledger book 280ms
   span ledger book 280ms
@@ -39,16 +40,101 @@ fn where_the_time_went_is_largest_first_and_exact() {
     assert_eq!(
         journey.time_spent,
         [
-            spent(TimeClass::QueueWait, "orders", 4080),
-            spent(TimeClass::SelfTime, "billing", 3610),
-            spent(TimeClass::SelfTime, "checkout", 290),
-            spent(TimeClass::SelfTime, "ledger", 220),
-            spent(TimeClass::SelfTime, "mailer", 60),
+            spent(TimeClass::QueueWait, "orders", 4100),
+            spent(TimeClass::BackOff, "billing", 2000),
+            spent(TimeClass::SelfTime, "billing", 1610),
+            spent(TimeClass::SelfTime, "checkout", 280),
+            spent(TimeClass::SelfTime, "ledger", 280),
             spent(TimeClass::Gap, "", 60),
-            spent(TimeClass::SelfTime, "gateway", 20),
+            spent(TimeClass::SelfTime, "gateway", 10),
         ]
     );
-    assert_eq!(row(&journey, "process orders").self_nano, 2410 * MILLI);
+    assert_eq!(row(&journey, "process orders").critical_nano, 410 * MILLI);
+    assert_eq!(row(&journey, "send mail").critical_nano, 0, "beside what took longer");
+    assert_eq!(row(&journey, "charge").evidence.text, "charge #1 failed, charge #2 follows");
+    assert_eq!(row(&journey, "charge #2").marks, [RowMark::Retry]);
+}
+
+#[test]
+fn the_critical_path_goes_from_row_to_row() {
+    let journey = purchase().journey("ORD-4711");
+    let step = |segment: &query_api::PathSegment| {
+        let name = segment.row.map_or("-", |row| journey.rows[row].name.as_str());
+        format!("{name} {}", segment.duration_nano / MILLI)
+    };
+    let steps: Vec<String> = journey.critical_path.iter().map(step).collect();
+    assert_eq!(
+        steps,
+        [
+            "POST /checkout 10",
+            "PlaceOrder 270",
+            "send orders 10",
+            "orders/3@88121 4100",
+            "process orders 10",
+            "charge #1 820",
+            "charge 2000",
+            "charge #2 380",
+            "process orders 400",
+            "- 60",
+            "book 280",
+        ]
+    );
+}
+
+#[test]
+fn calls_that_were_refused_are_marked() {
+    let spans = vec![
+        span(1, 1, 0, "a", "root", 0, 50).id("order_id=X"),
+        span(1, 2, 1, "a", "call b", 1, 1)
+            .error("CircuitBreaker 'b' is OPEN and does not permit further calls"),
+        span(1, 3, 1, "a", "call c", 3, 1).attribute("http.response.status_code", "429"),
+        span(1, 4, 1, "a", "call d", 5, 1).error("").event(
+            "exception",
+            6,
+            &[("exception.type", "io.github.resilience4j.circuitbreaker.CallNotPermittedException")],
+        ),
+        span(1, 5, 1, "a", "reads circuit diagrams", 7, 1),
+    ];
+    let logs = vec![
+        log(1, 1, "a", "rate limit exceeded for client 7", 8).level(13),
+        log(1, 1, "a", "rate limit exceeded only rarely today", 9),
+    ];
+    let journey = World::of(spans, logs).journey("X");
+    let marks = |name: &str| row(&journey, name).marks.clone();
+    assert_eq!(marks("call b"), [RowMark::CircuitOpen]);
+    assert_eq!(marks("call c"), [RowMark::RateLimited]);
+    assert_eq!(marks("call d"), [RowMark::CircuitOpen]);
+    assert_eq!(marks("reads circuit diagrams"), []);
+    assert_eq!(marks("rate limit exceeded for client 7"), [RowMark::RateLimited]);
+    assert_eq!(marks("rate limit exceeded only rarely today"), []);
+}
+
+#[test]
+fn a_version_that_changes_within_a_journey_is_a_mark() {
+    let version = |mut span: SpanRecord, version: &str| {
+        span.resource.insert("service.version".to_owned(), version.to_owned());
+        span
+    };
+    let spans = vec![
+        version(span(1, 1, 0, "a", "one", 0, 5), "1.4.1").id("order_id=X"),
+        version(span(1, 2, 1, "b", "other", 1, 1), "7"),
+        version(span(1, 3, 1, "a", "two", 4, 1), "1.4.2"),
+    ];
+    let journey = World::of(spans, vec![]).journey("X");
+    let told: Vec<_> = journey.marks.iter().map(|mark| (mark.time, mark.text.as_str())).collect();
+    assert_eq!(told, [(at(4), "version 1.4.1 → 1.4.2")]);
+}
+
+#[test]
+fn a_consumer_of_many_messages_has_a_wait_for_each_and_says_so() {
+    let spans = vec![
+        span(1, 1, 0, "a", "send one", 0, 5).produces("t").id("order_id=X"),
+        span(1, 2, 0, "a", "send two", 10, 5).produces("t"),
+        span(2, 3, 0, "b", "take", 50, 5).consumes("t").link(1, 1).link(1, 2),
+    ];
+    let journey = World::of(spans, vec![]).journey("X");
+    assert_eq!(journey.rows.iter().filter(|row| row.kind == RowKind::QueueWait).count(), 2);
+    assert_eq!(row(&journey, "take").marks, [RowMark::Batch]);
 }
 
 #[test]
@@ -60,14 +146,14 @@ fn a_parent_that_was_not_received_is_a_row_around_its_children() {
     let expected = "\
 trace b child 20ms
   log a outside 0ms
-  missing a span not received 30ms
+  missing a root not received 30ms
     span b child 5ms
     span b late child 10ms
     log a inside the missing span 0ms
 ";
     assert_eq!(outline(&journey), expected);
-    let missing = row(&journey, "span not received");
-    assert_eq!((missing.span_id, missing.self_nano), (Some(span_id(4)), 0));
+    let missing = row(&journey, "root not received");
+    assert_eq!((missing.span_id, missing.critical_nano), (Some(span_id(4)), 0));
 }
 
 #[test]
@@ -102,7 +188,7 @@ fn a_trace_of_which_only_log_records_came_has_a_heading() {
     let journey = World::of(vec![], logs).journey("X");
     let expected = "\
 trace legacy no span received 4ms
-  missing legacy span not received 0ms
+  missing legacy root not received 0ms
     log legacy one 0ms
   log legacy two 0ms
 ";
@@ -111,16 +197,16 @@ trace legacy no span received 4ms
 }
 
 #[test]
-fn the_deepest_span_owns_an_instant_across_traces_too() {
+fn who_waits_for_nobody_is_on_the_path_though_others_work_elsewhere() {
     let spans = vec![
-        span(1, 1, 0, "a", "caller waits for all", 0, 100).id("order_id=X"),
+        span(1, 1, 0, "a", "caller goes on", 0, 100).id("order_id=X"),
         span(1, 2, 1, "a", "send", 10, 5).produces("t"),
         span(2, 3, 0, "b", "take", 20, 30).consumes("t").link(1, 2),
     ];
     let journey = World::of(spans, vec![]).journey("X");
-    let own = |name| row(&journey, name).self_nano / MILLI;
-    assert_eq!((own("caller waits for all"), own("send"), own("take")), (65, 5, 30));
-    assert_eq!(row(&journey, "t").self_nano, 0, "while somebody works, waiting explains nothing");
+    let own = |name| row(&journey, name).critical_nano / MILLI;
+    assert_eq!((own("caller goes on"), own("send"), own("take")), (95, 5, 0));
+    assert_eq!(row(&journey, "t").critical_nano, 0, "nothing hung on this message");
 }
 
 #[test]

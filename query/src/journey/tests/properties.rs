@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::time_spent::{Interval, Shares, divide};
 use super::*;
 
 /// Few ids, so that parents collide, form cycles, point nowhere and are shared.
@@ -80,29 +79,15 @@ proptest! {
     }
 
     #[test]
-    fn time_is_divided_as_if_every_instant_were_looked_at(
-        spans in vec((-5..30i64, -3..20i64, 0..4u32), 0..12),
-        waits in vec((-5..30i64, -3..20i64), 0..4),
+    fn correcting_clocks_keeps_every_record_and_every_nanosecond(
+        spans in vec(any_span(), 1..30),
+        logs in vec(any_log(), 0..10),
     ) {
-        let interval = |(start, length, depth, id): (i64, i64, u32, u64)| {
-            Interval { start, end: start + length, depth, span_id: span_id(id) }
-        };
-        let spans: Vec<Interval> = (1..).zip(spans).map(|(id, (s, l, d))| interval((s, l, d, id))).collect();
-        let waits: Vec<Interval> = (1..).zip(waits).map(|(id, (s, l))| interval((s, l, 0, id))).collect();
-        let (start, end) = (0, 25);
-        let mut expected = Shares { spans: vec![0; spans.len()], waits: vec![0; waits.len()], gap: 0 };
-        for now in start..end {
-            let innermost = |all: &[Interval]| {
-                let active = all.iter().enumerate().filter(|(_, it)| it.start <= now && now < it.end);
-                active.max_by_key(|(_, it)| (it.depth, it.start, it.span_id)).map(|(at, _)| at)
-            };
-            match (innermost(&spans), innermost(&waits)) {
-                (Some(span), _) => expected.spans[span] += 1,
-                (None, Some(wait)) => expected.waits[wait] += 1,
-                (None, None) => expected.gap += 1,
-            }
-        }
-        prop_assert_eq!(divide(&spans, &waits, start, end), expected);
+        let mut world = World::of(spans, logs);
+        let raw = world.journey("X");
+        let corrected = world.corrected("X");
+        prop_assert_eq!(corrected.counts, raw.counts);
+        prop_assert_eq!(corrected.rows.len() >= raw.counts.spans + raw.counts.logs, true);
     }
 }
 

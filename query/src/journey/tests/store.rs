@@ -94,7 +94,7 @@ async fn fill(store: &Store, world: &World) {
 
 async fn stored(store: &Arc<Store>, id: &str) -> Journey {
     let (snapshot, id) = (store.snapshot(), id.to_owned());
-    let read = move || find(&snapshot, &IdRules::default(), &id, TimeRange::ALL, &Limits::default());
+    let read = move || find(&snapshot, &IdRules::default(), &request(&id), &Limits::default());
     let journey = tokio::task::spawn_blocking(read).await.expect("no panic").expect("found");
     check_invariants(&journey);
     journey

@@ -2,20 +2,22 @@
 //!
 //! ```text
 //!  ▾ trace 7f3a9c12  web POST /checkout · asked order_id=A-77120   310ms ──
-//!     ● api-gw     POST /checkout                                  310ms ▒▒
+//!   ┃ ● api-gw     POST /checkout                                  310ms █▒
 //!     ≡  WARN      stock low sku=991                                     ·
 //!     ╌ orders     waits in orders/3@88121                         4.10s   ╌╌╌╌╌╌╌╌╌╌   49%
 //!     ● payments   charge                                          820ms             ██      ✖
 //! ```
 //!
+//! `┃` and `█` say that a row is on the critical path.
+//!
 //! Invariant: making one line looks at one row; a journey of any length draws at the cost of the rows
 //! on the screen. What needs all rows is computed once, in [`Timeline::new`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use model::UnixNano;
 use model::time::duration_text;
-use model::{SpanId, UnixNano};
-use query_api::{Journey, JourneyRow, JourneyStatus, RowKind, TimeClass, TimeSpent};
+use query_api::{Journey, JourneyRow, JourneyStatus, RowKind, RowMark, TimeClass};
 
 use crate::core::format::plural;
 use crate::core::glyph;
@@ -27,8 +29,8 @@ use crate::widget::bar::{self, Axis};
 pub(crate) struct Timeline {
     /// The journey.
     pub(crate) journey: Journey,
-    /// For each row, when its children work: sorted, disjoint.
-    covered: Vec<Vec<(i64, i64)>>,
+    /// For each row, when it is on the critical path: sorted, disjoint.
+    critical: Vec<Vec<(i64, i64)>>,
     /// For each row, the heading of its trace, if it stands under one.
     heading: Vec<Option<usize>>,
     /// Columns that the services need, indentation included.
@@ -55,7 +57,7 @@ pub(crate) struct Geometry {
 impl Timeline {
     /// Looks at all rows once.
     pub(crate) fn new(journey: Journey) -> Self {
-        let covered = covered(&journey.rows);
+        let critical = critical(&journey);
         let mut heading = Vec::with_capacity(journey.rows.len());
         let mut current = None;
         for (index, row) in journey.rows.iter().enumerate() {
@@ -75,7 +77,7 @@ impl Timeline {
             .max()
             .unwrap_or(0)
             .clamp(8, 18);
-        Self { journey, covered, heading, service_width }
+        Self { journey, critical, heading, service_width }
     }
 
     /// Rows that are not inside a folded trace.
@@ -155,7 +157,7 @@ impl Timeline {
         let total = self.journey.duration_nano.max(1) as f64;
         for (index, spent) in self.journey.time_spent.iter().enumerate() {
             let share = spent.duration_nano as f64 / total * 100.0;
-            let (label, role) = spent_label(spent);
+            let (label, role) = spent_label(spent.class, &spent.label);
             let text = format!("{label} {} {share:.0}%", duration_text(spent.duration_nano));
             let rest = self.journey.time_spent.len() - index;
             let room = if rest > 1 { 12 } else { 1 };
@@ -169,6 +171,51 @@ impl Timeline {
             line.push(role, &text);
         }
         line.fit(width)
+    }
+
+    /// The critical path in the order of time: what the end hung on. What is short is left out when there is
+    /// no room for it.
+    pub(crate) fn path(&self, width: usize) -> Line {
+        let total = self.journey.duration_nano.max(1);
+        // In thousandths of the whole: what is shorter than this is left out.
+        let least = [0, 5, 10, 20, 50, 100, 200];
+        let mut line = Line::new();
+        for least in least {
+            line = self.path_of(least * (total / 1_000));
+            if line.width() < width {
+                break;
+            }
+        }
+        line.fit(width)
+    }
+
+    fn path_of(&self, least: i64) -> Line {
+        let mut steps: Vec<(TimeClass, &str, i64)> = Vec::new();
+        let mut left_out = 0;
+        for segment in &self.journey.critical_path {
+            if segment.duration_nano < least {
+                left_out += 1;
+                continue;
+            }
+            match steps.last_mut() {
+                Some(last) if last.0 == segment.class && last.1 == segment.label => {
+                    last.2 += segment.duration_nano
+                }
+                _ => steps.push((segment.class, &segment.label, segment.duration_nano)),
+            }
+        }
+        let mut line = Line::of(Role::Dim, " path ");
+        for (index, (class, label, nanos)) in steps.into_iter().enumerate() {
+            if index > 0 {
+                line.push(Role::Dim, " ▸ ");
+            }
+            let (label, role) = spent_label(class, label);
+            line.push(role, &format!("{label} {}", duration_text(nanos)));
+        }
+        if left_out > 0 {
+            line.push(Role::Dim, &format!(" · {left_out} short"));
+        }
+        line
     }
 
     /// The first error, if there is one.
@@ -188,7 +235,9 @@ impl Timeline {
         let mut left = Line::new();
         left.gap(1);
         left.push(Role::Dim, &format!("0s = {}", from.clock_text()));
-        if self.journey.clock_skew_nano > 0 {
+        if !self.journey.clock_offsets.is_empty() {
+            left.push(Role::Warn, &format!("  {}", corrections(&self.journey)));
+        } else if self.journey.clock_skew_nano > 0 {
             let skew = duration_text(self.journey.clock_skew_nano);
             left.push(Role::Warn, &format!("  ±{skew} skew"));
         }
@@ -204,7 +253,9 @@ impl Timeline {
         let mut line = match of.kind {
             RowKind::Trace => self.trace_left(row, of, geometry, is_folded),
             RowKind::Log | RowKind::Event => point_left(of, geometry),
-            RowKind::Span | RowKind::QueueWait | RowKind::Missing => span_left(of, geometry),
+            RowKind::Span | RowKind::QueueWait | RowKind::BackOff | RowKind::Missing => {
+                span_left(of, geometry)
+            }
         };
         line.pad_to(geometry.bar_column());
         let mut line = line.fit(geometry.bar_column());
@@ -247,27 +298,23 @@ impl Timeline {
         let axis = &geometry.axis;
         let bad = |role| if row.is_error { Role::Bad } else { role };
         match row.kind {
-            RowKind::Trace if is_folded => {
-                (bar::span(axis, start, end, &[(i64::MIN, i64::MAX)]), bad(Role::Accent))
-            }
+            RowKind::Trace if is_folded => (bar::span(axis, start, end, &[]), bad(Role::Accent)),
             RowKind::Trace => (bar::extent(axis, start, end), Role::Rule),
-            RowKind::QueueWait => (bar::wait(axis, start, end), Role::Wait),
+            RowKind::QueueWait | RowKind::BackOff => (bar::wait(axis, start, end), Role::Wait),
             RowKind::Log | RowKind::Event if row.is_error => (bar::mark(axis, start, '✖'), Role::Bad),
             RowKind::Log | RowKind::Event => (bar::mark(axis, start, '·'), point_role(row)),
             RowKind::Missing => (bar::extent(axis, start, end), Role::Dim),
-            RowKind::Span => (bar::span(axis, start, end, &self.covered[index]), bad(Role::Accent)),
+            RowKind::Span => (bar::span(axis, start, end, &self.critical[index]), bad(Role::Accent)),
         }
     }
 
-    /// At the right: the share of the whole that only this row explains, and a mark for an error. A fold
+    /// At the right: the share of the whole that the critical path spent in this row, and a mark for an error. A fold
     /// never hides that something failed: it has a mark and the number of errors inside.
     fn note(&self, row: &JourneyRow, folded_errors: usize, geometry: &Geometry, line: &mut Line) {
-        let own = if row.kind == RowKind::QueueWait { row.duration_nano } else { row.self_nano };
-        let share = own as f64 / self.journey.duration_nano.max(1) as f64;
-        let is_counted = matches!(row.kind, RowKind::Span | RowKind::QueueWait);
+        let share = row.critical_nano as f64 / self.journey.duration_nano.max(1) as f64;
         if geometry.note > 2 {
             let (text, role) = match folded_errors {
-                0 if is_counted && share >= 0.05 => (format!("{:.0}%", share * 100.0), Role::Dim),
+                0 if share >= 0.01 => (format!("{:.0}%", share * 100.0), Role::Dim),
                 0 => (String::new(), Role::Dim),
                 errors => (errors.to_string(), Role::Bad),
             };
@@ -298,7 +345,7 @@ fn depth(row: &JourneyRow) -> usize {
 
 fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let (glyph, glyph_role, name_role) = match row.kind {
-        RowKind::QueueWait => (glyph::WAIT, Role::Wait, Role::Wait),
+        RowKind::QueueWait | RowKind::BackOff => (glyph::WAIT, Role::Wait, Role::Wait),
         RowKind::Missing => ("?", Role::Warn, Role::Dim),
         _ if row.is_error => (glyph::ERROR, Role::Bad, Role::Text),
         _ => (glyph::SPAN, Role::Accent, Role::Text),
@@ -306,11 +353,14 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let name = match row.kind {
         RowKind::QueueWait if row.is_open => format!("not consumed: {}", row.name),
         RowKind::QueueWait => format!("waits in {}", row.name),
-        RowKind::Missing => format!("not received: {}", row.name),
-        _ => row.name.clone(),
+        RowKind::BackOff => format!("back-off before {}", row.name),
+        RowKind::Missing => row.name.clone(),
+        _ => format!("{}{}", row.name, marks(row)),
     };
     let mut line = Line::new();
-    line.gap(3);
+    line.gap(1);
+    line.cell(Role::Dim, if row.critical_nano > 0 { glyph::CRITICAL } else { "" }, 1);
+    line.gap(1);
     line.push(glyph_role, glyph);
     line.gap(1);
     let service = format!("{}{}", " ".repeat(depth(row)), row.service);
@@ -323,7 +373,7 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
         _ => duration_text(row.duration_nano),
     };
     line.cell_right(
-        if row.kind == RowKind::QueueWait { Role::Wait } else { Role::Text },
+        if matches!(row.kind, RowKind::QueueWait | RowKind::BackOff) { Role::Wait } else { Role::Text },
         &duration,
         DURATION - 1,
     );
@@ -347,7 +397,8 @@ fn point_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let label = format!("{}{label}", " ".repeat(depth(row).min(geometry.service.saturating_sub(6))));
     line.cell(role, &label, geometry.service);
     line.gap(1);
-    let text = truncate(&crate::core::sanitize::sanitize(&row.name), geometry.name + DURATION - 2);
+    let text = format!("{}{}", row.name, marks(row));
+    let text = truncate(&crate::core::sanitize::sanitize(&text), geometry.name + DURATION - 2);
     line.push(if row.is_error { Role::Bad } else { Role::Text }, &text);
     line
 }
@@ -369,10 +420,11 @@ pub(crate) fn status(status: JourneyStatus) -> (&'static str, Role) {
     }
 }
 
-fn spent_label(spent: &TimeSpent) -> (String, Role) {
-    match spent.class {
-        TimeClass::SelfTime => (spent.label.clone(), Role::Text),
-        TimeClass::QueueWait => (format!("wait {}", spent.label), Role::Wait),
+fn spent_label(class: TimeClass, label: &str) -> (String, Role) {
+    match class {
+        TimeClass::SelfTime => (label.to_owned(), Role::Text),
+        TimeClass::QueueWait => (format!("wait {label}"), Role::Wait),
+        TimeClass::BackOff => (format!("back-off {label}"), Role::Wait),
         TimeClass::Gap => ("gap".to_owned(), Role::Dim),
     }
 }
@@ -390,32 +442,47 @@ pub(crate) fn cuts(journey: &Journey, width: usize) -> Vec<Line> {
     journey.cuts.iter().map(cut).collect()
 }
 
-/// When the children of each row work, merged.
-fn covered(rows: &[JourneyRow]) -> Vec<Vec<(i64, i64)>> {
-    let spans = || rows.iter().enumerate().filter(|(_, row)| row.kind == RowKind::Span);
-    let index: HashMap<SpanId, usize> = spans().filter_map(|(at, row)| Some((row.span_id?, at))).collect();
-    let mut covered = vec![Vec::new(); rows.len()];
-    for (at, row) in spans() {
-        let parent = row.parent_span_id.and_then(|parent| index.get(&parent)).filter(|parent| **parent != at);
-        // A parent of another trace is another span that happens to have the same id.
-        if let Some(parent) = parent.filter(|parent| rows[**parent].trace_id == row.trace_id) {
-            covered[*parent].push((row.start_time.0, row.start_time.plus(row.duration_nano).0));
+/// When each row is on the critical path.
+fn critical(journey: &Journey) -> Vec<Vec<(i64, i64)>> {
+    let mut critical = vec![Vec::new(); journey.rows.len()];
+    for segment in &journey.critical_path {
+        if let Some(of_row) = segment.row.and_then(|row| critical.get_mut(row)) {
+            of_row.push((segment.start_time.0, segment.start_time.plus(segment.duration_nano).0));
         }
     }
-    covered.iter_mut().for_each(merge);
-    covered
+    critical
 }
 
-fn merge(intervals: &mut Vec<(i64, i64)>) {
-    intervals.sort_unstable();
-    let mut merged: Vec<(i64, i64)> = Vec::with_capacity(intervals.len());
-    for (start, end) in intervals.drain(..) {
-        match merged.last_mut() {
-            Some(last) if start <= last.1 => last.1 = last.1.max(end),
-            _ => merged.push((start, end)),
-        }
-    }
-    *intervals = merged;
+/// What to know of a row at a glance, after its name.
+fn marks(row: &JourneyRow) -> String {
+    // A retry is plain from the pause above it, a corrected clock from the ruler.
+    let shown = row.marks.iter().filter(|mark| !matches!(mark, RowMark::Retry | RowMark::ClockCorrected));
+    shown.map(|mark| format!(" · {}", mark.text())).collect()
+}
+
+/// `clocks corrected: billing +40ms`.
+pub(crate) fn corrections(journey: &Journey) -> String {
+    let offset = |(service, nanos): (&String, &i64)| {
+        let sign = if *nanos > 0 { "+" } else { "" };
+        format!("{service} {sign}{}", duration_text(*nanos))
+    };
+    let offsets: Vec<String> = journey.clock_offsets.iter().map(offset).collect();
+    format!("clocks corrected: {}", offsets.join(", "))
+}
+
+/// Alerts that fired and versions that changed, one line each.
+pub(crate) fn happenings(journey: &Journey, width: usize) -> Vec<Line> {
+    let happening = |mark: &query_api::JourneyMark| {
+        let (word, role) = match mark.kind {
+            query_api::MarkKind::Alert => ("alert", Role::Bad),
+            query_api::MarkKind::Deploy => ("deploy", Role::Accent),
+        };
+        let mut line = Line::of(role, &format!(" ▲ {word} "));
+        line.push(Role::Strong, &mark.service);
+        line.push(Role::Text, &format!("  {}  {}", mark.time.clock_text(), mark.text));
+        line.fit(width)
+    };
+    journey.marks.iter().map(happening).collect()
 }
 
 /// Where a row stands on the clock and on the axis: `10:36:15.811  +4.61s`.

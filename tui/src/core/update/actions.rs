@@ -53,6 +53,16 @@ impl Turn<'_> {
             Action::JourneyLogs => self.journey_logs(),
             Action::Include | Action::Exclude => self.filter(action == Action::Include),
             Action::NextError | Action::PreviousError => self.next_error(action),
+            Action::NextCritical | Action::PreviousCritical => {
+                let is_forward = action == Action::NextCritical;
+                if !self.state.journey.move_to(is_forward, |row| row.critical_nano > 0) {
+                    self.nothing(action);
+                }
+            }
+            Action::CorrectClocks => {
+                self.state.journey.is_corrected ^= true;
+                self.refresh();
+            }
             Action::Back | Action::Forward => self.go(action),
             Action::CopyCommand => self.copy(action, self.state.cli_command()),
             Action::CopyId => self.copy(action, self.selected_id()),

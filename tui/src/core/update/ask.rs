@@ -62,7 +62,8 @@ impl Turn<'_> {
     fn ask_journey(&mut self, every: i64) {
         let Some(id) = self.state.journey.id.clone() else { return };
         if self.state.journey.pane.is_due(every, self.state.now) {
-            self.ask(PaneId::Journey, Ask::Journey(id, self.state.shown_range()));
+            let is_corrected = self.state.journey.is_corrected;
+            self.ask(PaneId::Journey, Ask::Journey(id, self.state.shown_range(), is_corrected));
         }
     }
 
