@@ -76,9 +76,9 @@ fn segments_of_format_1_open_and_are_found_by_id_text_and_time() {
     let rows =
         |batches: Vec<arrow::array::RecordBatch>| batches.iter().map(|rows| rows.num_rows()).sum::<usize>();
     let logs = open_golden(Signal::Logs);
-    assert_eq!(rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100).expect("readable")), 2);
+    assert_eq!(rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100, 100, &[]).expect("readable").0), 2);
     let trace = [format!("trace_id={}", "02".repeat(16))];
-    assert_eq!(rows(open_golden(Signal::Traces).lookup(&trace, 100).expect("readable")), 2);
+    assert_eq!(rows(open_golden(Signal::Traces).lookup(&trace, 100, 100, &[]).expect("readable").0), 2);
     let mut seen = 0;
     let mut visit = |rows: arrow::array::RecordBatch| {
         seen += rows.num_rows();
