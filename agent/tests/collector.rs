@@ -188,13 +188,14 @@ async fn hello(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
 
 impl Kept {
     /// Whether a request is new; otherwise the answer.
-    fn take(&mut self, headers: &HeaderMap, records: usize) -> Result<bool, Response> {
+    fn take(&mut self, headers: &HeaderMap, records: usize) -> Result<bool, Box<Response>> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
         let Some(value) = text(positions::POSITIONS_HEADER) else { return Ok(true) };
         let refuse = |reason: &str, committed: String| {
             let heads =
                 [(positions::REFUSED_HEADER, reason), (positions::COMMITTED_HEADER, committed.as_str())];
-            Err((StatusCode::CONFLICT, heads.map(|(k, v)| (k.to_owned(), v.to_owned()))).into_response())
+            let heads = heads.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Err(Box::new((StatusCode::CONFLICT, heads).into_response()))
         };
         if text(positions::SESSION_HEADER) != Some(&self.session.to_string()) {
             return refuse("session", String::new());
@@ -256,7 +257,7 @@ async fn export(
         _ => {}
     }
     let is_new = match seen.kept.as_mut().map(|kept| kept.take(&headers, records.len())) {
-        Some(Err(refusal)) => return refusal,
+        Some(Err(refusal)) => return *refusal,
         Some(Ok(is_new)) => is_new,
         None => true,
     };

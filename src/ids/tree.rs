@@ -98,9 +98,9 @@ impl Forest {
                 }
             }
         }
-        for at in 0..count {
+        for (at, around) in neighbours.iter().enumerate() {
             let drawn = forest.children[at].len() + usize::from(forest.by[at].is_some());
-            forest.others[at] = neighbours[at].len() - drawn;
+            forest.others[at] = around.len() - drawn;
         }
         forest
     }

@@ -45,9 +45,8 @@ impl TextHint {
     #[must_use]
     pub fn and(mut self, text: &str) -> Self {
         let chars = text.chars().count();
-        let mut at = 0;
         let mut piece: Option<(usize, String)> = None;
-        for char in text.chars().chain(['\0']) {
+        for (at, char) in text.chars().chain(['\0']).enumerate() {
             match (tokens::fold(char), &mut piece) {
                 (Some(byte), Some((_, token))) => token.push(char::from(byte)),
                 (Some(byte), None) => piece = Some((at, char::from(byte).to_string())),
@@ -57,7 +56,6 @@ impl TextHint {
                     }
                 }
             }
-            at += 1;
         }
         self
     }

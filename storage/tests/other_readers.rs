@@ -1,7 +1,6 @@
 //! Another Parquet reader opens our files without us: pyarrow or DuckDB, where Python has one of them.
 //!
 //! `SILMARI_PYTHON` names an interpreter other than `python3`.
-#![expect(clippy::print_stdout, reason = "a test that is skipped says why")]
 
 use std::path::Path;
 use std::process::Command;

@@ -74,7 +74,7 @@ fn hex_bytes(text: &str, digits: usize) -> Option<[u8; 16]> {
             return None;
         }
         let at = 32 - digits + found;
-        bytes[at / 2] |= if at % 2 == 0 { digit << 4 } else { digit };
+        bytes[at / 2] |= if at.is_multiple_of(2) { digit << 4 } else { digit };
         found += 1;
     }
     (found == digits).then_some(bytes)

@@ -22,6 +22,9 @@ const TEMPLATES_MAX: usize = 200;
 /// A duration differs when it does by this much and by a tenth.
 const NOTABLE_NANO: i64 = 1_000_000;
 
+/// An attribute's key with its value in one journey and in the other.
+type Difference<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
 /// Compares `b` with `a`; `baseline` says how `a` was chosen.
 pub fn diff(a: &Journey, b: &Journey, baseline: Option<String>) -> JourneyDiff {
     let merged = Merged::new(a, b);
@@ -179,7 +182,7 @@ impl Merged {
     /// Attributes of spans that both have, whose values differ and are no ids of either journey.
     fn attributes(&self, a: &Journey, b: &Journey) -> Vec<DiffAttribute> {
         let ids: BTreeSet<&str> = a.ids.iter().chain(&b.ids).map(|term| term.value.as_str()).collect();
-        let mut places: BTreeMap<(&str, Option<&str>, Option<&str>), (&JourneyRow, usize)> = BTreeMap::new();
+        let mut places: BTreeMap<Difference<'_>, (&JourneyRow, usize)> = BTreeMap::new();
         for place in &self.places {
             let (Some(at_a), Some(at_b)) = (place.a, place.b) else { continue };
             let (in_a, in_b) = (&a.rows[at_a], &b.rows[at_b]);
@@ -197,17 +200,14 @@ impl Merged {
                 }
             }
         }
-        let shown =
-            |((key, old, new), (row, spans)): ((&str, Option<&str>, Option<&str>), (&JourneyRow, usize))| {
-                DiffAttribute {
-                    service: row.service.clone(),
-                    name: row.name.clone(),
-                    key: key.to_owned(),
-                    a: old.map(str::to_owned),
-                    b: new.map(str::to_owned),
-                    spans,
-                }
-            };
+        let shown = |((key, old, new), (row, spans)): (Difference<'_>, (&JourneyRow, usize))| DiffAttribute {
+            service: row.service.clone(),
+            name: row.name.clone(),
+            key: key.to_owned(),
+            a: old.map(str::to_owned),
+            b: new.map(str::to_owned),
+            spans,
+        };
         let mut attributes: Vec<DiffAttribute> = places.into_iter().map(shown).collect();
         attributes.sort_by(|one, other| other.spans.cmp(&one.spans).then_with(|| one.key.cmp(&other.key)));
         attributes

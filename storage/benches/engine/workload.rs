@@ -75,7 +75,7 @@ pub(crate) fn records(spans: usize, start: UnixNano) -> Lot {
         if rng.random_bool(0.35) {
             order += 1;
         }
-        let order_id = format!("ORD-{:08}", order - skewed(&mut rng, order.min(256).max(1), 2.0).min(order));
+        let order_id = format!("ORD-{:08}", order - skewed(&mut rng, order.clamp(1, 256), 2.0).min(order));
         let correlation_id = uuid(&mut rng);
         let trace: [u8; 16] = rng.random();
         let mut parent = Vec::new();

@@ -49,7 +49,7 @@ impl Discovery {
     pub(super) async fn assign_new(mut self, consumer: &Arc<StreamConsumer>) -> Self {
         let consumer = Arc::clone(consumer);
         let looking = tokio::task::spawn_blocking(move || {
-            let looked = self.look(&*consumer);
+            let looked = self.look(&consumer);
             self.has_failed = looked.is_err();
             if let Err(error) = looked {
                 tracing::warn!("looking for Kafka topics to tap: {error}");
