@@ -28,7 +28,7 @@ use bytes::Bytes;
 use model::otlp::logs::LogsWriter;
 use model::{Clock, Signal};
 use rdkafka::consumer::StreamConsumer;
-use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use storage::{Compression, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,8 @@ impl Tap {
         let mut tick = tokio::time::interval(self.shared.settings.discovery_interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let gathered = tokio::select! {
+            // What a gathering that is given up has taken would be missing: only waiting for a message ends early.
+            let first = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => {
                     discovery = discovery.assign_new(&self.consumer).await;
@@ -123,11 +124,12 @@ impl Tap {
                     }
                     continue;
                 }
-                gathered = self.gather() => gathered,
+                first = self.consumer.recv() => first,
             };
-            match gathered {
-                Ok(gathered) => {
+            match first {
+                Ok(first) => {
                     pause = PAUSE_MIN;
+                    let gathered = self.gather(&first).await;
                     if !self.shared.store(Signal::Logs, gathered.request).await {
                         break;
                     }
@@ -143,17 +145,16 @@ impl Tap {
         std::thread::spawn(move || drop(self.consumer));
     }
 
-    /// One message, and those that are there already or come at once.
-    async fn gather(&self) -> Result<Gathered, KafkaError> {
+    /// A message, and those that are there already or come at once.
+    async fn gather(&self, first: &BorrowedMessage<'_>) -> Gathered {
         let mut writer = LogsWriter::new(RESOURCE);
         let mut next = HashMap::new();
-        let mut take = |message: &rdkafka::message::BorrowedMessage<'_>| {
-            use rdkafka::message::Message as _;
+        let mut take = |message: &BorrowedMessage<'_>| {
             self.rules.write(message, &mut writer);
             next.insert((message.topic().to_owned(), message.partition()), message.offset() + 1);
             writer.count() < BATCH_MESSAGES_MAX && writer.bytes() < BATCH_BYTES_MAX
         };
-        let mut has_room = take(&self.consumer.recv().await?);
+        let mut has_room = take(first);
         let deadline = tokio::time::Instant::now() + GATHER_TIME;
         while has_room {
             let Ok(message) = tokio::time::timeout_at(deadline, self.consumer.recv()).await else { break };
@@ -161,7 +162,7 @@ impl Tap {
             let Ok(message) = message else { break };
             has_room = take(&message);
         }
-        Ok(Gathered { request: writer.finish().into(), next })
+        Gathered { request: writer.finish().into(), next }
     }
 }
 
