@@ -38,9 +38,9 @@ pub use wal::WalRecord;
 
 use crate::catalog::Catalog;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::fs::RealFs;
 use crate::segment::SegmentMeta;
 use crate::wal::walk::WalFolder;
+use disk::RealFs;
 
 /// Who else may use the store meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,6 @@ use crate::decode::{self, Batch, DecodeError};
 use crate::deletes::{DeleteReceipt, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, Frame, decompress};
-use crate::fs::{Fs, RealFs};
 use crate::head::HeadBatch;
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
@@ -41,6 +40,7 @@ pub use crate::wal::Durable;
 use crate::wal::walk::WalFolder;
 use crate::wal::{self, Admission, Record, ReplayRecord, Sink, Wal};
 use crate::{compaction, deletes, maintenance};
+use disk::{Fs, RealFs};
 
 /// How the store behaves.
 #[derive(Clone, Debug)]

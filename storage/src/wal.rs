@@ -41,7 +41,7 @@ pub(crate) use replay::{ReplayRecord, ReplayReport};
 pub use writer::Durable;
 
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::fs::{Fs, create_dir_durable};
+use disk::{Fs, create_dir_durable};
 use queue::{Bound, Pending, Queue, Trim};
 use writer::{Place, Writer};
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::format::{ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, SYNC_WORD};
-use crate::fs::{DiskFile, Fs, read_range};
+use disk::{DiskFile, Fs, read_range};
 
 const WINDOW_BYTES: usize = 256 << 10;
 const BLOCK_BYTES: usize = 4096;

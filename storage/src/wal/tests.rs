@@ -13,8 +13,8 @@ use model::{ManualClock, SystemClock, UnixNano};
 
 use super::writer::{Place, Plant, Writer};
 use super::*;
-use crate::fs::RealFs;
-use crate::fs::sim::{Dice, Fault, SimFs};
+use disk::RealFs;
+use disk::sim::{Dice, Fault, SimFs};
 
 const DIR: &str = "/data/wal";
 
@@ -113,7 +113,7 @@ fn record(id: u64) -> Record {
     let mut dice = Dice(id);
     let mut payload = id.to_le_bytes().to_vec();
     let more = dice.below(700);
-    payload.extend((0..more).map(|_| dice.next() as u8));
+    payload.extend((0..more).map(|_| dice.roll() as u8));
     let extension = vec![id as u8; dice.below(3) as usize * 5];
     Record {
         signal: 1 + (id % 3) as u8,

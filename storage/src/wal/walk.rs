@@ -19,7 +19,7 @@ use super::replay::{ListedFile, list_files};
 use super::scan::{Found, Scanner};
 use super::writer::Place;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::fs::Fs;
+use disk::Fs;
 
 /// Something found on the walk.
 pub(crate) enum Walked<'a> {

@@ -24,7 +24,7 @@ use super::queue::{Pending, Trim, Work};
 use super::replay::Recovered;
 use super::{Admission, OnDurable, Settings, Stats};
 use crate::error::Error;
-use crate::fs::{DiskFile, Fs};
+use disk::{DiskFile, Fs};
 
 /// Failures in a row after which appends are refused without touching the disk.
 const FAILURES_MAX: u32 = 3;

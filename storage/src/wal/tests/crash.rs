@@ -159,7 +159,7 @@ fn restart(fs: &SimFs, oracle: &mut Oracle, dice: &mut Dice) -> SimFs {
         oracle.was_killed = true;
         return fs.kill();
     }
-    fs.crash(dice.next())
+    fs.crash(dice.roll())
 }
 
 /// The first violation, with the case that shows it.

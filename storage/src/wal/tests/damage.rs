@@ -222,7 +222,7 @@ fn bytes_that_are_no_log_do_not_stop_the_start() {
     for length in [0, 1, 63, 64, 65, 1000, 5000] {
         let (fs, _) = sound_log();
         let file = fs.create(&path_of("00000000000000000999.wal")).expect("new");
-        let noise: Vec<u8> = (0..length).map(|_| dice.next() as u8).collect();
+        let noise: Vec<u8> = (0..length).map(|_| dice.roll() as u8).collect();
         file.write_all_at(&noise, 0).expect("writes");
         fs.create(&path_of("notes.txt")).expect("new");
         let mut bench = Bench::open(&fs, &small(), 0);

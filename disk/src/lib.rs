@@ -1,14 +1,13 @@
-//! The file system as the store sees it: what the write-ahead log needs, and no more.
+//! The file system as the store's write-ahead log and the agent's spool see it: what they need, and no more.
 //!
-//! Owns: the seam between the store and the operating system, so that tests can lose un-synced bytes,
-//! fail the n-th call and cut the power. Does not own: what is written, or when it is synced.
+//! Owns: the seam between them and the operating system, so that tests can lose un-synced bytes, fail the
+//! n-th call and cut the power ([`sim`]). Does not own: what is written, or when it is synced.
 //!
 //! Invariants, which every implementation keeps: bytes are durable only after [`DiskFile::sync_data`]
 //! returned `Ok`; a name is durable only after [`Fs::sync_dir`] of its folder returned `Ok`; after a
 //! failed sync nothing is known about what was written since the one before.
 
-#[cfg(test)]
-pub(crate) mod sim;
+pub mod sim;
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
@@ -133,7 +132,10 @@ pub trait Fs: Send + Sync + Debug {
 }
 
 /// At most `len` bytes at `offset`; fewer only at the end of the file.
-pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// What the operating system says.
+pub fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];
     let mut filled = 0;
     while filled < len {
@@ -150,7 +152,10 @@ pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Re
 
 /// Creates `dir` and the folders above it, and makes their names durable. Folders further up than its
 /// parent may belong to others: where they may not be synced, they are taken to be durable.
-pub(crate) fn create_dir_durable(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system says of `dir` and its parent.
+pub fn create_dir_durable(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     fs.create_dir_all(dir)?;
     for (distance, above) in dir.ancestors().skip(1).enumerate() {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };

@@ -26,7 +26,7 @@ const ROOT: usize = 0;
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// `EIO`, nothing done. A sync that fails so forgets its sectors.
     Io,
     /// `ENOSPC`, nothing done.
@@ -37,16 +37,20 @@ pub(crate) enum Fault {
 
 /// What was done to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) operations: u64,
-    pub(crate) writes: u64,
-    pub(crate) syncs: u64,
-    pub(crate) dir_syncs: u64,
+pub struct Counts {
+    /// All calls.
+    pub operations: u64,
+    /// Of these, writes.
+    pub writes: u64,
+    /// Of these, syncs of files.
+    pub syncs: u64,
+    /// Of these, syncs of folders.
+    pub dir_syncs: u64,
 }
 
 /// The disk. Clones are handles of the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SimFs {
+pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
 }
 
@@ -236,37 +240,37 @@ impl SimFs {
     }
 
     /// What was done since the start.
-    pub(crate) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         self.disk().counts
     }
 
     /// The operation that comes after `from_now` others fails.
-    pub(crate) fn fail(&self, from_now: u64, fault: Fault) {
+    pub fn fail(&self, from_now: u64, fault: Fault) {
         let mut disk = self.disk();
         let number = disk.counts.operations + from_now;
         disk.faults.insert(number, fault);
     }
 
     /// Every operation fails, until [`SimFs::heal`].
-    pub(crate) fn fail_all(&self, fault: Fault) {
+    pub fn fail_all(&self, fault: Fault) {
         self.disk().failing = Some(fault);
     }
 
     /// No more of the planned failures happen.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         let mut disk = self.disk();
         disk.faults.clear();
         disk.failing = None;
     }
 
     /// The operation that comes after `from_now` others, and all after it, find no disk.
-    pub(crate) fn power_off(&self, from_now: u64) {
+    pub fn power_off(&self, from_now: u64) {
         let mut disk = self.disk();
         disk.power_off_at = disk.counts.operations + from_now;
     }
 
     /// The disk as it is after a power cut and a restart. This one stays as it was.
-    pub(crate) fn crash(&self, seed: u64) -> Self {
+    pub fn crash(&self, seed: u64) -> Self {
         let disk = self.disk();
         let mut dice = Dice(seed);
         let keep_percent = [0, 20, 50, 80, 100][dice.below(5) as usize];
@@ -286,16 +290,19 @@ impl SimFs {
 
     /// The disk as it is after the process was killed and started again: nothing is lost, and
     /// nothing more is durable than before.
-    pub(crate) fn kill(&self) -> Self {
+    pub fn kill(&self) -> Self {
         let disk = self.disk();
         let (inodes, dirs) = (disk.inodes.clone(), disk.dirs.clone());
         Self { disk: Arc::new(Mutex::new(Disk { inodes, dirs, ..Disk::default() })) }
     }
 
     /// Changes a file's bytes behind everyone's back, durably.
-    pub(crate) fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
-        let inode = disk.file(path).expect("the file to damage exists");
+        let inode = disk.file(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let inode = &mut disk.inodes[inode];
         change(&mut inode.volatile);
         *inode =
@@ -473,10 +480,11 @@ impl Fs for SimFs {
 
 /// Random numbers from a seed (splitmix64).
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next one.
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -484,11 +492,13 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+    /// One below `limit`, which is not 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit
     }
 
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
+    /// `true` in so many of a hundred cases.
+    pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
