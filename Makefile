@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test torture torture-agent crash-states check lint deny tidy build reference bench clean
+.PHONY: demo test torture torture-agent crash-states crash-states-agent check lint deny tidy build reference bench clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -28,6 +28,11 @@ torture:
 crash-states: SCENARIOS ?= 28000
 crash-states:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package storage --lib everything_acknowledged_survives
+
+## crash-states-agent: the same for the agent's spool (about 90 states a scenario)
+crash-states-agent: SCENARIOS ?= 10000
+crash-states-agent:
+	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package agent --lib whatever_the_moment
 
 ## torture-agent: kill -9 of agent and server under load and rotation, ROUNDS times
 torture-agent: ROUNDS ?= 1000

@@ -79,6 +79,12 @@ struct CheckArgs {
 struct SpoolArgs {
     /// What to do
     action: SpoolAction,
+    /// One lane only: traces, logs, metrics or files
+    #[arg(long, value_parser = ["traces", "logs", "metrics", "files"])]
+    lane: Option<String>,
+    /// For `drop`: really
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -91,6 +97,8 @@ enum SpoolAction {
     Verify,
     /// One JSON object a request, its bytes in base64
     Dump,
+    /// Give up what waits; no agent may run
+    Drop,
 }
 
 #[derive(Debug, Args)]

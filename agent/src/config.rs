@@ -206,20 +206,60 @@ pub struct OtlpSettings {
 }
 
 /// `[spool]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpoolSettings {
-    /// Most bytes the spool takes on disk; beyond it senders are asked to come back later.
-    /// Default `1GiB`, at least `1MiB`.
+    /// Most bytes the spool takes on disk, at least `1MiB`. Default `1GiB` or a tenth of the free disk,
+    /// whichever is less, but not below `64MiB`.
     #[serde(deserialize_with = "load::spool_bytes")]
-    #[schemars(with = "String")]
-    pub max: u64,
+    #[schemars(with = "Option<String>")]
+    pub max: Option<u64>,
+    /// What an acknowledged request survives: `process` (a kill) or `power` (every request is synced first).
+    /// Default `process`.
+    pub durability: Durability,
+    /// What happens to a signal for which there is no room.
+    pub when_full: WhenFullSettings,
 }
 
-impl Default for SpoolSettings {
+/// What an acknowledged request survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The end of the process.
+    #[default]
+    Process,
+    /// The loss of power.
+    Power,
+}
+
+/// `[spool] when_full`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhenFullSettings {
+    /// Of log records: `block`, `drop_oldest` or `drop_new`. Default `block`.
+    pub logs: WhenFull,
+    /// Of spans. Default `drop_oldest`.
+    pub traces: WhenFull,
+    /// Of metrics. Default `drop_oldest`.
+    pub metrics: WhenFull,
+}
+
+impl Default for WhenFullSettings {
     fn default() -> Self {
-        Self { max: 1 << 30 }
+        Self { logs: WhenFull::Block, traces: WhenFull::DropOldest, metrics: WhenFull::DropOldest }
     }
+}
+
+/// What happens to what comes while the spool has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Senders are asked to come back later; those that cannot wait are dropped and counted.
+    Block,
+    /// The oldest of its signal is given up for it, and counted.
+    DropOldest,
+    /// It is given up, and counted.
+    DropNew,
 }
 
 /// `[admin]`

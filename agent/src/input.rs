@@ -10,6 +10,7 @@ pub(crate) mod pushed;
 mod records;
 mod report;
 mod scrape;
+mod split;
 mod statsd;
 pub(crate) mod syslog;
 

@@ -14,7 +14,7 @@
 //! ```text
 //! files ──► input::file (own thread) ── batch + ranges ──► export ── OTLP/HTTP ──► collector
 //!              ▲  positions.json ◄──────── acknowledged ────┘  ▲
-//! OTLP  ──► input::otlp ── + resource ──► queue (spool on disk) ┘
+//! OTLP, syslog, statsd … ── + resource ──► queue (spool on disk) ┘
 //! ```
 
 pub mod config;
@@ -30,4 +30,4 @@ pub mod status;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, exit_code};
-pub use run::{Addresses, Agent, Control, run};
+pub use run::{Addresses, Agent, Control, drop_spool, run};

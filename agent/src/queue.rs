@@ -1,49 +1,92 @@
-//! The spool: pushed data waits here, on disk, until the collector has it.
+//! The spool: data that cannot be read again waits here, on disk, until the collector has it.
 //!
-//! Owns: order, the cap in bytes, crash safety against `kill -9`. Does not own: what the requests mean,
-//! the sending.
+//! Owns: the room and who gets it, the policies of a full spool, durability. Does not own: what the requests
+//! mean, the sending; order and crash safety within a lane are `fifo`'s.
 //!
 //! ```text
-//! spool/0000000000000001.seg … 00000000000000a7.seg    requests in order of arrival (`segment`)
-//! spool/cursor    two slots of 512 bytes, written in turn: the newest whole one counts
-//!                 "SILSCURS" | generation u64 | acknowledged u64 | crc32c u32        little endian
+//! spool/logs/  traces/  metrics/     what was pushed, a lane a signal          `fifo`, `segment`, `cursor`
+//! spool/files/                       batches of files that were deleted while the collector was away
+//! spool/spare                        a preallocated segment, so that a full disk stops nobody
 //! ```
 //!
 //! Invariants
-//! - [`Queue::append`] returns after the bytes are in the file: they survive the process, not the power.
-//! - Every run writes segments of its own stream, so that a number that a power failure took is never
-//!   given to another request of that stream (`docs/formats/positions.md`).
-//! - Requests leave in the order they came; a segment is deleted when all of it is acknowledged and the
-//!   cursor that says so is synced.
-//! - A torn end is cut off; bad bytes in the middle cost the requests they hit, which are counted.
+//! - [`Queue::append`] returns after the bytes are in the file, with [`Durability::Power`] after they are synced;
+//!   batches of files are always synced, because their positions move on.
+//! - The lanes together hold at most the cap. A signal may not take the sixteenth that is kept for each other
+//!   one, so that a flood of one does not keep the others out.
+//! - Requests of a lane leave in the order they came. What is given up or found damaged is counted, in
+//!   requests, items and bytes.
+//! - Moving a cursor and deleting need no room on the disk.
 
+mod cursor;
+mod fifo;
 mod look;
 pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use model::positions::StreamId;
-use model::{Signal, UnixNano};
+use disk::{DiskFile, Fs, create_dir_durable};
+use model::positions::{Range, StreamId};
+use model::{Clock, Signal, UnixNano};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use self::fifo::{Fifo, Spare, is_no_room};
 pub use self::look::{Looked, look};
-use self::segment::{Found, HEADER_BYTES, RECORD_HEADER_BYTES, Segment, find_record};
-use crate::status::{SpoolStatus, lock};
+use self::segment::{BODY_BYTES_MAX, HEADER_BYTES, RECORD_HEAD_BYTES};
+use crate::config::{Durability, WhenFull};
+use crate::status::{LaneStatus, SpoolStatus, lock};
 
-const CURSOR_MAGIC: &[u8; 8] = b"SILSCURS";
-const SLOT_BYTES: u64 = 512;
 /// Room below which the spool counts as full.
 const ROOM_WANTED: u64 = 16 << 10;
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+const SPARE_BYTES_MAX: u64 = 1 << 20;
+/// How long a full disk is not asked again.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+/// The cap when none is configured, unless a tenth of the free disk is less.
+const BYTES_MAX_DEFAULT: u64 = 1 << 30;
+const BYTES_MAX_LEAST: u64 = 64 << 20;
+
+/// One queue of the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What was pushed of a signal.
+    Signal(Signal),
+    /// Batches of files that are gone.
+    Files,
+}
+
+impl Lane {
+    /// All lanes, in the order of [`Lane::index`].
+    pub const ALL: [Self; 4] = [
+        Self::Signal(Signal::Traces),
+        Self::Signal(Signal::Logs),
+        Self::Signal(Signal::Metrics),
+        Self::Files,
+    ];
+
+    /// Its folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signal(signal) => signal.name(),
+            Self::Files => "files",
+        }
+    }
+
+    /// Position in [`Lane::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Signal(signal) => signal.index(),
+            Self::Files => Signal::ALL.len(),
+        }
+    }
+}
 
 /// How a spooled request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +126,14 @@ impl Encoding {
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// The cap is reached, or the disk is full: come back later.
-    #[error("the spool holds {bytes} of at most {bytes_max} bytes")]
+    #[error("the spool holds {bytes} of at most {bytes_max} bytes{}", if *.is_disk_full { ", and the disk is full" } else { "" })]
     Full {
         /// Bytes in the spool.
         bytes: u64,
         /// The cap.
         bytes_max: u64,
+        /// Whether it was the disk that had no room.
+        is_disk_full: bool,
     },
     /// The request alone is larger than the cap.
     #[error("a request of {bytes} bytes does not fit into a spool of {bytes_max} bytes")]
@@ -103,11 +148,75 @@ pub enum QueueError {
     Io(#[from] io::Error),
 }
 
+/// A place in a lane: a request's number, from 1, and the items and bytes of all requests up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the request.
+    pub number: u64,
+    /// Spans, log records or metrics of all requests up to it.
+    pub items: u64,
+    /// Their bytes before compression.
+    pub bytes: u64,
+}
+
+impl Place {
+    /// The later one.
+    #[must_use]
+    pub const fn max(self, other: Self) -> Self {
+        if self.number >= other.number { self } else { other }
+    }
+
+    /// What lies between `earlier` and this; nothing when that is not earlier.
+    pub const fn since(self, earlier: Self) -> Amount {
+        if self.number <= earlier.number {
+            return Amount { requests: 0, items: 0, bytes: 0 };
+        }
+        Amount {
+            requests: self.number - earlier.number,
+            items: self.items.saturating_sub(earlier.items),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+        }
+    }
+
+    fn put(self, out: &mut Vec<u8>) {
+        for number in [self.number, self.items, self.bytes] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// Of 24 bytes.
+    fn read(bytes: &[u8]) -> Self {
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        Self { number: number(0), items: number(8), bytes: number(16) }
+    }
+}
+
+/// Requests, and what they held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Requests.
+    pub requests: u64,
+    /// Spans, log records or metrics.
+    pub items: u64,
+    /// Bytes before compression.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.items += other.items;
+        self.bytes += other.bytes;
+    }
+}
+
 /// A request as it waits.
 #[derive(Clone, Debug)]
 pub struct Spooled {
-    /// Number in order of arrival, from 1.
-    pub number: u64,
+    /// What came before it in its lane; chosen by [`Queue::append`].
+    pub before: Place,
+    /// The run that spooled it, as the position protocol names it; chosen by [`Queue::append`].
+    pub stream: StreamId,
     /// Its signal.
     pub signal: Signal,
     /// How it is written.
@@ -115,363 +224,432 @@ pub struct Spooled {
     /// Spans, log records or metrics in it.
     pub items: u32,
     /// Its size before compression.
-    pub raw_bytes: usize,
+    pub raw_bytes: u32,
     /// When it came.
     pub time: UnixNano,
+    /// For a batch of files: where its records stood.
+    pub ranges: Vec<Range>,
     /// The request, compressed with zstd.
     pub payload: Bytes,
 }
 
-/// The spool of one data directory. All methods may be called from any thread.
+impl Spooled {
+    /// A request that is not in a lane yet.
+    pub fn new(signal: Signal, encoding: Encoding, items: u64, raw_bytes: usize, payload: Bytes) -> Self {
+        Self {
+            before: Place::default(),
+            stream: StreamId([0; 16]),
+            signal,
+            encoding,
+            items: u32::try_from(items).unwrap_or(u32::MAX),
+            raw_bytes: u32::try_from(raw_bytes).unwrap_or(u32::MAX),
+            time: UnixNano(0),
+            ranges: Vec::new(),
+            payload,
+        }
+    }
+
+    /// Number in order of arrival, from 1.
+    pub const fn number(&self) -> u64 {
+        self.before.number + 1
+    }
+
+    /// What came up to it.
+    pub const fn after(&self) -> Place {
+        Place {
+            number: self.before.number + 1,
+            items: self.before.items.saturating_add(self.items as u64),
+            bytes: self.before.bytes.saturating_add(self.raw_bytes as u64),
+        }
+    }
+}
+
+/// What a spool is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of all lanes.
+    pub bytes_max: u64,
+    /// When an append returns.
+    pub durability: Durability,
+    /// What happens to a signal without room, by [`Signal::index`].
+    pub when_full: [WhenFull; 3],
+}
+
+/// The cap for a disk with so many free bytes, when none is configured.
+pub const fn bytes_max_default(free: u64) -> u64 {
+    let tenth = free / 10;
+    let most = if tenth < BYTES_MAX_DEFAULT { tenth } else { BYTES_MAX_DEFAULT };
+    if most < BYTES_MAX_LEAST { BYTES_MAX_LEAST } else { most }
+}
+
+/// The spool of one data directory. All methods may be called from any thread; all but waiting may block
+/// for a disk.
 #[derive(Debug)]
 pub struct Queue {
+    fs: Arc<dyn Fs>,
+    limits: Limits,
     inner: Mutex<Inner>,
-    filled: Notify,
+    /// How far each lane is durable; whoever holds the lock syncs for all that wait for it.
+    synced: [Mutex<Synced>; 4],
+    filled: [Notify; 4],
+}
+
+#[derive(Debug, Default)]
+struct Synced {
+    number: u64,
+    /// Up to here a sync failed.
+    failed: u64,
 }
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
-    bytes_max: u64,
-    segment_bytes_max: u64,
-    /// The stream of this run.
-    stream: StreamId,
-    segments: VecDeque<Segment>,
-    next_number: u64,
-    acknowledged: u64,
-    cursor: File,
-    cursor_generation: u64,
-    /// Where the next request is read: a segment's first number and an offset in it.
-    read_at: (u64, u64),
-    /// The number of the last request read.
-    read_number: u64,
-    /// Records recovered from an earlier run, by signal.
-    recovered: [u64; 3],
-    lost: Vec<(Signal, u64)>,
-    /// What the last read failed with.
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    lanes: [Fifo; 4],
+    given_up: [Amount; 4],
+    spare: SpareFile,
+    /// When the disk was last found full.
+    disk_full: Option<Duration>,
     read_error: Option<String>,
 }
 
+/// The preallocated segment.
+#[derive(Debug)]
+struct SpareFile {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    bytes: u64,
+    file: Option<Arc<dyn DiskFile>>,
+    tried: Duration,
+}
+
+impl Spare for SpareFile {
+    fn take(&mut self, path: &Path) -> Option<Arc<dyn DiskFile>> {
+        let file = self.file.take()?;
+        self.fs.rename(&self.path, path).ok()?;
+        Some(file)
+    }
+}
+
+/// For lanes that wait for room: the spare segment is for those that give up their oldest.
+struct NoSpare;
+
+impl Spare for NoSpare {
+    fn take(&mut self, _path: &Path) -> Option<Arc<dyn DiskFile>> {
+        None
+    }
+}
+
+impl SpareFile {
+    fn open(fs: Arc<dyn Fs>, path: PathBuf, bytes: u64) -> Self {
+        let mut spare = Self { fs, path, bytes, file: None, tried: Duration::ZERO };
+        // What an earlier run left may have been cut by a crash.
+        drop(spare.fs.remove_file(&spare.path));
+        spare.fill();
+        spare
+    }
+
+    /// Makes a new one when the disk has room.
+    fn fill(&mut self) {
+        let made = self.fs.create(&self.path).and_then(|file| file.preallocate(self.bytes).map(|()| file));
+        match made {
+            Ok(file) => self.file = Some(file.into()),
+            Err(_) => drop(self.fs.remove_file(&self.path)),
+        }
+    }
+}
+
 impl Queue {
-    /// Opens or makes the spool in `folder`, with a cap of `bytes_max`.
+    /// Opens or makes the spool in `folder`.
     ///
     /// # Errors
-    /// When the folder cannot be read or written.
-    pub fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let cursor_path = folder.join("cursor");
-        let cursor =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(cursor_path)?;
-        let (cursor_generation, acknowledged) = read_cursor(&cursor)?;
-        let mut inner = Inner {
-            folder: folder.to_path_buf(),
-            bytes_max,
-            segment_bytes_max: SEGMENT_BYTES_MAX.min(bytes_max / 8),
-            stream: StreamId(*uuid::Uuid::now_v7().as_bytes()),
-            segments: VecDeque::new(),
-            next_number: acknowledged + 1,
-            acknowledged,
-            cursor,
-            cursor_generation,
-            read_at: (0, 0),
-            read_number: acknowledged,
-            recovered: [0; 3],
-            lost: Vec::new(),
+    /// When the folder cannot be read or written; `InvalidData` when it holds what only another version reads.
+    pub fn open(fs: Arc<dyn Fs>, folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        create_dir_durable(&*fs, folder)?;
+        let segment_bytes_max = SEGMENT_BYTES_MAX.min(limits.bytes_max / 32);
+        let open = |lane: Lane| Fifo::open(Arc::clone(&fs), folder.join(lane.name()), segment_bytes_max);
+        let [traces, logs, metrics, files] = Lane::ALL.map(open);
+        let lanes = [traces?, logs?, metrics?, files?];
+        let spare_bytes = SPARE_BYTES_MAX.min(segment_bytes_max);
+        let spare = SpareFile::open(Arc::clone(&fs), folder.join("spare"), spare_bytes);
+        let inner = Inner {
+            clock,
+            limits,
+            lanes,
+            given_up: [Amount::default(); 4],
+            spare,
+            disk_full: None,
             read_error: None,
         };
-        inner.recover()?;
-        Ok(Self { inner: Mutex::new(inner), filled: Notify::new() })
+        let filled = [const { Notify::const_new() }; 4];
+        Ok(Self { fs, limits, inner: Mutex::new(inner), synced: Default::default(), filled })
     }
 
-    /// Records that an earlier run left, by [`Signal::index`].
-    pub fn recovered(&self) -> [u64; 3] {
-        lock(&self.inner).recovered
+    /// What waits in a lane, taken or not.
+    pub fn waiting(&self, lane: Lane) -> Amount {
+        lock(&self.inner).lanes[lane.index()].waiting()
     }
 
-    /// Whether there is so little room that a request need not be read.
-    pub fn is_full(&self) -> bool {
-        let inner = lock(&self.inner);
-        inner.bytes() + ROOM_WANTED > inner.bytes_max && !inner.is_empty()
+    /// What the policy says about a signal without room.
+    pub const fn when_full(&self, signal: Signal) -> WhenFull {
+        self.limits.when_full[signal.index()]
     }
 
-    /// Adds a request; it survives the process on return. Its number.
+    /// Whether a request of a signal would be sent away for want of room, so that it need not be read.
+    pub fn is_full(&self, signal: Signal) -> bool {
+        self.when_full(signal) == WhenFull::Block && lock(&self.inner).is_full(Lane::Signal(signal))
+    }
+
+    /// Whether a lane has room for so many more bytes of requests.
+    pub fn has_room(&self, lane: Lane, bytes: u64) -> bool {
+        lock(&self.inner).has_room(lane, bytes)
+    }
+
+    /// What a sender is told when [`Queue::is_full`].
+    pub fn full(&self) -> QueueError {
+        lock(&self.inner).full()
+    }
+
+    /// Adds a request; it survives the process on return, and the power as the settings say. Its number, or
+    /// `None` when there was no room and the policy gave it up. What the policy gave up for it is in
+    /// [`Queue::take_given_up`], whatever is returned. A batch of files is never given up.
     ///
     /// # Errors
-    /// When there is no room, or the disk fails; nothing of it is kept then.
-    pub fn append(&self, request: &Spooled) -> Result<u64, QueueError> {
-        let number = lock(&self.inner).append(request)?;
-        self.filled.notify_one();
-        Ok(number)
+    /// When there is no room and the policy is to wait, or the disk fails; nothing of it is kept then. But
+    /// after a sync that failed it may leave all the same.
+    pub fn append(&self, lane: Lane, request: &Spooled) -> Result<Option<u64>, QueueError> {
+        let appended = lock(&self.inner).append(lane, request)?;
+        if let Some(number) = appended {
+            if self.limits.durability == Durability::Power || lane == Lane::Files {
+                self.sync(lane, number)?;
+            }
+            self.filled[lane.index()].notify_one();
+        }
+        Ok(appended)
     }
 
-    /// The next requests that were not taken yet: one, or several of one signal in protobuf up to
+    /// Makes a request durable. Those that wait for their turn meanwhile are mostly synced with it.
+    fn sync(&self, lane: Lane, number: u64) -> io::Result<()> {
+        let mut synced = lock(&self.synced[lane.index()]);
+        if number <= synced.number {
+            return Ok(());
+        }
+        if number <= synced.failed {
+            return Err(io::Error::other("a sync together with other requests failed"));
+        }
+        let unsynced = lock(&self.inner).lanes[lane.index()].unsynced();
+        let files = unsynced.files.iter().try_for_each(|file| file.sync_data());
+        let result = files.and_then(|()| match &unsynced.folder {
+            Some(folder) => self.fs.sync_dir(folder),
+            None => Ok(()),
+        });
+        match result {
+            Ok(()) => synced.number = unsynced.number,
+            Err(_) => {
+                synced.failed = unsynced.number;
+                lock(&self.inner).lanes[lane.index()].sync_failed();
+            }
+        }
+        result
+    }
+
+    /// The next requests of a lane that were not taken yet: one, or several of one signal in protobuf up to
     /// `bytes_max` before compression. Empty when there is none.
     ///
     /// # Errors
     /// When the disk fails; nothing is skipped, the next call reads the same place again.
-    pub fn take(&self, bytes_max: usize) -> io::Result<Vec<Spooled>> {
+    pub fn take(&self, lane: Lane, bytes_max: usize) -> io::Result<Vec<Spooled>> {
         let mut inner = lock(&self.inner);
-        let taken = inner.take(bytes_max);
+        let taken = inner.lanes[lane.index()].take(bytes_max);
         inner.read_error = taken.as_ref().err().map(ToString::to_string);
         taken
     }
 
-    /// The stream that a request is numbered in; `None` when it is no longer there.
-    pub fn stream_of(&self, number: u64) -> Option<StreamId> {
-        let inner = lock(&self.inner);
-        inner.segments.iter().rev().find(|segment| segment.first <= number).map(|segment| segment.stream)
+    /// Older requests that were given up for newer ones since the last call, but for those that were taken.
+    pub fn take_given_up(&self, lane: Lane) -> Amount {
+        std::mem::take(&mut lock(&self.inner).given_up[lane.index()])
     }
 
-    /// Records found damaged since the last call.
-    pub fn take_lost(&self) -> Vec<(Signal, u64)> {
-        std::mem::take(&mut lock(&self.inner).lost)
+    /// What was found damaged since the last call.
+    pub fn take_lost(&self, lane: Lane) -> Amount {
+        lock(&self.inner).lanes[lane.index()].take_lost()
     }
 
-    /// Everything up to `number` is settled.
-    pub fn acknowledge(&self, number: u64) {
-        if let Err(error) = lock(&self.inner).acknowledge(number) {
+    /// Everything up to `place` is settled.
+    pub fn settle(&self, lane: Lane, place: Place) {
+        self.note_settled(lock(&self.inner).settle(lane, Some(place)));
+    }
+
+    /// Everything that was taken of a lane is settled.
+    pub fn settle_taken(&self, lane: Lane) {
+        self.note_settled(lock(&self.inner).settle(lane, None));
+    }
+
+    fn note_settled(&self, settled: io::Result<()>) {
+        if let Err(error) = settled {
             tracing::error!(%error, "cannot write the spool's cursor; requests will be sent again after a restart");
         }
     }
 
-    /// Waits until something was added since the last wait.
-    pub async fn filled(&self) {
-        self.filled.notified().await;
+    /// Gives up all that waits in a lane; what it was.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn clear(&self, lane: Lane) -> io::Result<Amount> {
+        lock(&self.inner).lanes[lane.index()].clear()
+    }
+
+    /// How far the waiting batches of files reach: the end of every range.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn spilled(&self) -> io::Result<Vec<(StreamId, u64)>> {
+        let mut ends = Vec::new();
+        lock(&self.inner).lanes[Lane::Files.index()].each_waiting(|spooled| {
+            ends.extend(spooled.ranges.iter().map(|range| (range.stream, range.end)));
+        })?;
+        Ok(ends)
+    }
+
+    /// Waits until something was added to a lane since the last wait.
+    pub async fn filled(&self, lane: Lane) {
+        self.filled[lane.index()].notified().await;
     }
 
     /// The numbers for `/status`.
     pub fn status(&self) -> SpoolStatus {
         let inner = lock(&self.inner);
+        let lanes = Lane::ALL.map(|lane| {
+            let fifo = &inner.lanes[lane.index()];
+            let waiting = fifo.waiting();
+            LaneStatus {
+                lane: lane.name().to_owned(),
+                bytes: fifo.bytes(),
+                requests: waiting.requests,
+                records: waiting.items,
+            }
+        });
         SpoolStatus {
             bytes: inner.bytes(),
-            bytes_max: inner.bytes_max,
-            requests: inner.next_number - 1 - inner.acknowledged,
+            bytes_max: inner.limits.bytes_max,
+            requests: lanes.iter().map(|lane| lane.requests).sum(),
+            lanes: lanes.to_vec(),
+            is_disk_full: inner.is_disk_full(),
             read_error: inner.read_error.clone(),
         }
     }
 }
 
 impl Inner {
-    /// Sizes come from the files themselves, never from a counter kept beside them.
+    /// Sizes come from the segments themselves, never from a counter kept beside them.
     fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.len).sum()
+        self.lanes.iter().map(Fifo::bytes).sum()
     }
 
-    const fn is_empty(&self) -> bool {
-        self.acknowledged + 1 == self.next_number
+    /// What is kept for the other signals and not used by them.
+    fn reserved(&self, lane: Lane) -> u64 {
+        let reserve = self.limits.bytes_max / 16;
+        let others = Signal::ALL.map(Lane::Signal).into_iter().filter(|other| *other != lane);
+        others.map(|other| reserve.saturating_sub(self.lanes[other.index()].bytes())).sum()
     }
 
-    fn recover(&mut self) -> io::Result<()> {
-        let mut paths: Vec<PathBuf> = fs::read_dir(&self.folder)?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| segment::is_name(path))
-            .collect();
-        paths.sort();
-        for path in paths {
-            match Segment::open(&path)? {
-                Some(segment) => self.recover_segment(segment)?,
-                // Made, and the process ended before its header was written: nothing was promised.
-                None => fs::remove_file(&path)?,
+    fn has_room(&self, lane: Lane, bytes: u64) -> bool {
+        self.bytes() + self.reserved(lane) + bytes <= self.limits.bytes_max
+    }
+
+    fn is_disk_full(&self) -> bool {
+        let now = self.clock.monotonic();
+        self.disk_full.is_some_and(|since| now.saturating_sub(since) < DISK_FULL_PAUSE)
+    }
+
+    fn is_full(&self, lane: Lane) -> bool {
+        self.is_disk_full() || !self.has_room(lane, ROOM_WANTED.min(self.limits.bytes_max / 32))
+    }
+
+    fn full(&self) -> QueueError {
+        let (bytes, bytes_max) = (self.bytes(), self.limits.bytes_max);
+        QueueError::Full { bytes, bytes_max, is_disk_full: self.is_disk_full() }
+    }
+
+    fn append(&mut self, lane: Lane, request: &Spooled) -> Result<Option<u64>, QueueError> {
+        let record_bytes = segment::record_bytes(request);
+        let bytes_max = self.limits.bytes_max / 16 * 13;
+        let is_too_large = record_bytes + HEADER_BYTES > bytes_max;
+        if is_too_large || record_bytes > (RECORD_HEAD_BYTES + BODY_BYTES_MAX) as u64 {
+            let bytes_max = bytes_max.min(BODY_BYTES_MAX as u64);
+            return Err(QueueError::TooLarge { bytes: record_bytes, bytes_max });
+        }
+        let policy = self.policy(lane);
+        loop {
+            if let Some(number) = self.try_append(lane, request, record_bytes)? {
+                self.disk_full = None;
+                self.fill_spare();
+                return Ok(Some(number));
+            }
+            match policy {
+                WhenFull::Block => return Err(self.full()),
+                WhenFull::DropNew => return Ok(None),
+                WhenFull::DropOldest => match self.drop_oldest(lane)? {
+                    Some(given_up) => self.given_up[lane.index()].add(given_up),
+                    None => return Ok(None),
+                },
             }
         }
-        self.delete_acknowledged()?;
-        if let Some(first) = self.segments.front() {
-            self.read_at = (first.first, HEADER_BYTES);
-        }
-        Ok(())
     }
 
-    fn recover_segment(&mut self, mut segment: Segment) -> io::Result<()> {
-        let bytes = segment.read_from(0)?;
-        let (mut at, mut end) = (HEADER_BYTES as usize, HEADER_BYTES as usize);
-        while let Some(found) = find_record(&bytes, at) {
-            if found.spooled.number > self.acknowledged {
-                self.recovered[found.spooled.signal.index()] += u64::from(found.spooled.items);
-            }
-            self.next_number = self.next_number.max(found.spooled.number + 1);
-            (at, end) = (found.end, found.end);
-        }
-        if end < bytes.len() {
-            tracing::warn!(path = %segment.path.display(), bytes = bytes.len() - end, "cut a torn end off the spool");
-            segment.truncate(end as u64)?;
-        }
-        self.segments.push_back(segment);
-        Ok(())
-    }
-
-    fn append(&mut self, request: &Spooled) -> Result<u64, QueueError> {
-        let needed = (RECORD_HEADER_BYTES + request.payload.len()) as u64;
-        if needed + HEADER_BYTES > self.bytes_max {
-            return Err(QueueError::TooLarge { bytes: needed, bytes_max: self.bytes_max });
-        }
-        let full = QueueError::Full { bytes: self.bytes(), bytes_max: self.bytes_max };
-        match self.try_append(request, needed) {
-            Ok(Some(number)) => Ok(number),
-            Ok(None) => Err(full),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(full),
-            Err(error) => Err(error.into()),
+    const fn policy(&self, lane: Lane) -> WhenFull {
+        match lane {
+            Lane::Signal(signal) => self.limits.when_full[signal.index()],
+            Lane::Files => WhenFull::Block,
         }
     }
 
-    /// `None` when the cap is reached.
-    fn try_append(&mut self, request: &Spooled, needed: u64) -> io::Result<Option<u64>> {
-        if self.bytes() + needed > self.bytes_max && self.is_empty() {
-            // Everything left is acknowledged: the room is taken by files that may go.
-            self.start_segment()?;
-        }
-        if self.bytes() + needed > self.bytes_max {
+    /// `None` when the cap is reached or the disk is full.
+    fn try_append(&mut self, lane: Lane, request: &Spooled, record_bytes: u64) -> io::Result<Option<u64>> {
+        let needed = self.lanes[lane.index()].needed(record_bytes);
+        if !self.has_room(lane, needed) {
             return Ok(None);
         }
-        let is_room =
-            |active: &Segment| active.stream == self.stream && active.len + needed <= self.segment_bytes_max;
-        if !self.segments.back().is_some_and(is_room) {
-            self.start_segment()?;
-        }
-        let number = self.next_number;
-        let record = segment::encode(number, request);
-        let active = self.segments.back_mut().ok_or_else(|| io::Error::other("no segment to write to"))?;
-        active.write(&record)?;
-        self.next_number += 1;
-        Ok(Some(number))
-    }
-
-    fn start_segment(&mut self) -> io::Result<()> {
-        let unused = self.segments.back().filter(|active| active.first == self.next_number);
-        if unused.is_none_or(|unused| unused.stream != self.stream) {
-            if unused.is_some() {
-                self.segments.pop_back();
-            }
-            let segment = Segment::create(&self.folder, self.next_number, self.stream)?;
-            if self.segments.is_empty() || self.read_number + 1 == self.next_number {
-                self.read_at = (segment.first, HEADER_BYTES);
-            }
-            self.segments.push_back(segment);
-        }
-        self.delete_acknowledged()
-    }
-
-    fn take(&mut self, bytes_max: usize) -> io::Result<Vec<Spooled>> {
-        let mut group: Vec<Spooled> = Vec::new();
-        let mut group_stream = None;
-        let mut bytes = 0;
-        loop {
-            let before = (self.read_at, self.read_number, self.lost.len());
-            let next = match self.read_next() {
-                Ok(Some(next)) => next,
-                Ok(None) => break,
-                Err(error) if group.is_empty() => return Err(error),
-                // What was read leaves first; the next call meets the error again.
-                Err(_) => break,
-            };
-            bytes += next.raw_bytes;
-            // What the reader stands in now is the segment it was read from.
-            let stream = self.stream_at(self.read_at.0);
-            let joins = group.first().is_none_or(|first| {
-                first.signal == next.signal
-                    && group_stream == stream
-                    && first.encoding == Encoding::Protobuf
-                    && next.encoding == Encoding::Protobuf
-                    && bytes <= bytes_max
-            });
-            if !joins {
-                (self.read_at, self.read_number) = (before.0, before.1);
-                self.lost.truncate(before.2);
-                break;
-            }
-            group_stream = stream;
-            group.push(next);
-        }
-        Ok(group)
-    }
-
-    /// The stream of the segment whose first number is `first`.
-    fn stream_at(&self, first: u64) -> Option<StreamId> {
-        self.segments.iter().find(|segment| segment.first == first).map(|segment| segment.stream)
-    }
-
-    fn read_next(&mut self) -> io::Result<Option<Spooled>> {
-        while let Some(at) = self.segments.iter().position(|segment| segment.first >= self.read_at.0) {
-            let segment = &mut self.segments[at];
-            if segment.first > self.read_at.0 {
-                self.read_at = (segment.first, HEADER_BYTES);
-            }
-            match segment.record_at(self.read_at.1)? {
-                Some(found) => {
-                    let Found { spooled, end } = found;
-                    self.read_at.1 = end as u64;
-                    if spooled.number <= self.read_number {
-                        continue;
-                    }
-                    self.note_gap(&spooled);
-                    self.read_number = spooled.number;
-                    return Ok(Some(spooled));
+        let spare: &mut dyn Spare =
+            if self.policy(lane) == WhenFull::DropOldest { &mut self.spare } else { &mut NoSpare };
+        match self.lanes[lane.index()].append(request, spare) {
+            Ok(number) => Ok(Some(number)),
+            Err(error) if is_no_room(&error) => {
+                if self.disk_full.is_none() {
+                    tracing::error!(%error, "the disk is full; the spool takes what its policies let it");
                 }
-                None if at + 1 < self.segments.len() => {
-                    self.read_at = (self.segments[at + 1].first, HEADER_BYTES)
-                }
-                None => return Ok(None),
+                self.disk_full = Some(self.clock.monotonic());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn drop_oldest(&mut self, lane: Lane) -> io::Result<Option<Amount>> {
+        match self.lanes[lane.index()].drop_oldest(&mut self.spare) {
+            Err(error) if is_no_room(&error) => Ok(None),
+            dropped => dropped,
+        }
+    }
+
+    fn settle(&mut self, lane: Lane, place: Option<Place>) -> io::Result<()> {
+        let fifo = &mut self.lanes[lane.index()];
+        match place {
+            Some(place) => fifo.settle(place)?,
+            None => fifo.settle_read()?,
+        }
+        self.fill_spare();
+        Ok(())
+    }
+
+    /// Makes a new spare segment when it was used, asking a full disk now and then.
+    fn fill_spare(&mut self) {
+        if self.spare.file.is_none() {
+            let now = self.clock.monotonic();
+            if now.saturating_sub(self.spare.tried) >= DISK_FULL_PAUSE {
+                self.spare.tried = now;
+                self.spare.fill();
             }
         }
-        Ok(None)
     }
-
-    /// Requests between the last one and this were hit by bad bytes. How many records they held can no
-    /// longer be known; each counts as one.
-    fn note_gap(&mut self, next: &Spooled) {
-        let missing = next.number - self.read_number - 1;
-        if missing > 0 {
-            tracing::error!(missing, "requests in the spool were damaged and are lost");
-            self.lost.push((next.signal, missing));
-        }
-    }
-
-    fn acknowledge(&mut self, number: u64) -> io::Result<()> {
-        self.acknowledged = self.acknowledged.max(number);
-        self.write_cursor()?;
-        self.delete_acknowledged()
-    }
-
-    /// Deletes segments that hold nothing unacknowledged; the last one stays to be written to.
-    fn delete_acknowledged(&mut self) -> io::Result<()> {
-        let is_done =
-            |inner: &Self| inner.segments.get(1).is_some_and(|next| next.first <= inner.acknowledged + 1);
-        if !is_done(self) {
-            return Ok(());
-        }
-        self.cursor.sync_data()?;
-        while is_done(self) {
-            if let Some(done) = self.segments.pop_front() {
-                fs::remove_file(&done.path)?;
-            }
-        }
-        File::open(&self.folder)?.sync_all()
-    }
-
-    fn write_cursor(&mut self) -> io::Result<()> {
-        self.cursor_generation += 1;
-        let mut slot = Vec::with_capacity(28);
-        slot.extend_from_slice(CURSOR_MAGIC);
-        slot.extend_from_slice(&self.cursor_generation.to_le_bytes());
-        slot.extend_from_slice(&self.acknowledged.to_le_bytes());
-        slot.extend_from_slice(&crc32c::crc32c(&slot).to_le_bytes());
-        self.cursor.write_all_at(&slot, (self.cursor_generation % 2) * SLOT_BYTES)
-    }
-}
-
-/// Generation and acknowledged number of the newest whole slot; zeros when there is none.
-fn read_cursor(cursor: &File) -> io::Result<(u64, u64)> {
-    let mut newest = (0, 0);
-    for slot in 0..2 {
-        let mut bytes = [0; 28];
-        if cursor.read_at(&mut bytes, slot * SLOT_BYTES)? < bytes.len() || &bytes[..8] != CURSOR_MAGIC {
-            continue;
-        }
-        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-        let checksum = u32::from_le_bytes(bytes[24..].try_into().unwrap_or_default());
-        if checksum == crc32c::crc32c(&bytes[..24]) && number(8) > newest.0 {
-            newest = (number(8), number(16));
-        }
-    }
-    Ok(newest)
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use disk::RealFs;
 use model::{Clock, Signal};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::{TcpListener, UnixListener};
@@ -35,7 +36,7 @@ use crate::input::intake::Intake;
 use crate::input::otlp::{self, Receiver};
 use crate::input::pushed::Pushed;
 use crate::input::syslog::make_way;
-use crate::queue::Queue;
+use crate::queue::{self, Amount, Lane, Limits, Queue};
 use crate::status::{self, Shared};
 use crate::{Error, ErrorKind, heartbeat};
 
@@ -123,14 +124,15 @@ impl Agent {
         let lock = lock_folder(folder)?;
         let agent_id = agent_id(folder)?;
         let saved = Positions::in_folder(folder).load().map_err(damaged)?;
-        let queue = Queue::open(&folder.join("spool"), config.spool.max).map_err(damaged)?;
+        let queue = open_spool(&config, Arc::clone(&clock))?;
         let host = host_name();
         let instance = config.agent.instance.clone().unwrap_or_else(|| host.clone());
         let shared = Shared::new(agent_id, instance, config.collector.endpoints.clone(), clock);
         for signal in Signal::ALL {
-            shared.otlp(signal).recovered(queue.recovered()[signal.index()]);
+            shared.otlp(signal).recovered(queue.waiting(Lane::Signal(signal)).items);
         }
-        shared.set_spool(queue.status());
+        let queue = Arc::new(queue);
+        shared.attach_spool(Arc::clone(&queue));
         let listeners = Listeners {
             otlp_grpc: bind(config.otlp.grpc).await?,
             otlp_http: bind(config.otlp.http).await?,
@@ -146,8 +148,7 @@ impl Agent {
             admin: address(&listeners.admin),
         };
         shared.note_config(|status| status.version = config.version());
-        let intake =
-            Intake { queue: Arc::new(queue), shared: Arc::clone(&shared), resource: resource(&config, host) };
+        let intake = Intake { queue, shared: Arc::clone(&shared), resource: resource(&config, host) };
         let mut pushed = Pushed::new(intake.clone(), config.agent.data_dir.clone());
         pushed.apply(&config).await?;
         let (sender, changes) = mpsc::channel(1);
@@ -190,11 +191,13 @@ impl Agent {
         let exporter = Exporter::new(&self.config.collector, Arc::clone(&self.shared), stop.clone());
         let mut parts = Parts::new();
         self.serve(&mut parts, &stop);
-        let (spool_exporter, queue) = (Arc::clone(&exporter), Arc::clone(&self.intake.queue));
-        parts.spawn(async move {
-            export::spool::ship(spool_exporter, queue).await;
-            Ok("the sender of the spool")
-        });
+        for signal in Signal::ALL {
+            let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&self.intake.queue));
+            parts.spawn(async move {
+                export::spool::ship(exporter, queue, signal).await;
+                Ok("a sender of the spool")
+            });
+        }
         self.read_files(&mut parts, &exporter, &stop)?;
         let beats = heartbeat::run(self.config.clone(), Arc::clone(&self.shared), stop.shutdown.clone());
         parts.spawn(async move {
@@ -374,6 +377,32 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error>
     let Some(address) = address else { return Ok(None) };
     let bound = TcpListener::bind(address).await;
     bound.map(Some).map_err(|error| Error::io(format!("cannot listen on {address}"), error))
+}
+
+/// Gives up what waits in the spool, in one lane or in all; what it was.
+///
+/// # Errors
+/// When an agent uses the data directory, or the disk fails.
+pub fn drop_spool(config: &Config, lane: Option<&str>) -> Result<Vec<(Lane, Amount)>, Error> {
+    let _lock = lock_folder(&config.agent.data_dir)?;
+    let queue = open_spool(config, model::SystemClock::shared())?;
+    let lanes = Lane::ALL.into_iter().filter(|known| lane.is_none_or(|name| known.name() == name));
+    let cleared = lanes.map(|lane| queue.clear(lane).map(|amount| (lane, amount)));
+    cleared.collect::<io::Result<_>>().map_err(|error| Error::io("cannot empty the spool", error))
+}
+
+/// The spool of a data directory that is locked.
+fn open_spool(config: &Config, clock: Arc<dyn Clock>) -> Result<Queue, Error> {
+    let folder = config.agent.data_dir.join("spool");
+    let when_full = config.spool.when_full;
+    let free = rustix::fs::statvfs(&config.agent.data_dir)
+        .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    let limits = Limits {
+        bytes_max: config.spool.max.unwrap_or_else(|| queue::bytes_max_default(free)),
+        durability: config.spool.durability,
+        when_full: [when_full.traces, when_full.logs, when_full.metrics],
+    };
+    Queue::open(Arc::new(RealFs), &folder, limits, clock).map_err(damaged)
 }
 
 fn damaged(error: io::Error) -> Error {

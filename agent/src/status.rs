@@ -15,6 +15,8 @@ use model::{Clock, Signal, UnixNano};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::queue::Queue;
+
 /// Why a record did not reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,17 +39,19 @@ pub enum DropReason {
     RateLimited,
     /// A record like the one before it.
     Repeated,
-    /// What a sender that cannot wait sent while the spool was full.
+    /// What the spool had no room for: sent by one that cannot wait, or given up by the policy.
     SpoolFull,
     /// What no parser understands.
     Malformed,
     /// A series beyond the most that an input may have.
     TooManySeries,
+    /// What is larger than any request may be.
+    TooLarge,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Blank,
         Self::Refused,
         Self::Rejected,
@@ -60,6 +64,7 @@ impl DropReason {
         Self::SpoolFull,
         Self::Malformed,
         Self::TooManySeries,
+        Self::TooLarge,
     ];
 
     /// The label of the reason.
@@ -77,6 +82,7 @@ impl DropReason {
             Self::SpoolFull => "spool_full",
             Self::Malformed => "malformed",
             Self::TooManySeries => "too_many_series",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -90,6 +96,7 @@ pub(crate) struct Flow {
     output_bytes: AtomicU64,
     buffered_records: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
+    dropped_bytes: [AtomicU64; DropReason::ALL.len()],
 }
 
 impl Flow {
@@ -113,6 +120,11 @@ impl Flow {
     pub(crate) fn dropped(&self, reason: DropReason, records: u64) {
         self.dropped[reason as usize].fetch_add(records, Relaxed);
         self.buffered_records.fetch_sub(records, Relaxed);
+    }
+
+    /// Bytes of records that were given up, as they waited.
+    pub(crate) fn dropped_bytes(&self, reason: DropReason, bytes: u64) {
+        self.dropped_bytes[reason as usize].fetch_add(bytes, Relaxed);
     }
 
     /// Records that came in with an earlier run still wait.
@@ -139,6 +151,11 @@ impl Flow {
             dropped: DropReason::ALL
                 .map(|reason| (reason, self.dropped[reason as usize].load(Relaxed)))
                 .to_vec(),
+            dropped_bytes: DropReason::ALL
+                .map(|reason| (reason, self.dropped_bytes[reason as usize].load(Relaxed)))
+                .into_iter()
+                .filter(|(_, bytes)| *bytes > 0)
+                .collect(),
         }
     }
 }
@@ -162,13 +179,26 @@ pub struct FlowStatus {
     pub buffered_records: u64,
     /// Records that will never leave, by reason.
     pub dropped: Vec<(DropReason, u64)>,
+    /// Their bytes, where whole requests were given up.
+    #[serde(default)]
+    pub dropped_bytes: Vec<(DropReason, u64)>,
 }
 
 impl FlowStatus {
+    /// Records that will never leave.
+    pub fn dropped_records(&self) -> u64 {
+        self.dropped.iter().map(|(_, count)| count).sum()
+    }
+
+    /// What is unaccounted for: `in - (out + dropped + buffered)`, 0 when nothing moves.
+    pub fn unaccounted(&self) -> i64 {
+        let counted = self.output_records + self.dropped_records() + self.buffered_records;
+        self.input_records.wrapping_sub(counted).cast_signed()
+    }
+
     /// Whether nothing is unaccounted for.
     pub fn is_conserved(&self) -> bool {
-        let dropped: u64 = self.dropped.iter().map(|(_, count)| count).sum();
-        self.input_records == self.output_records + dropped + self.buffered_records
+        self.unaccounted() == 0
     }
 }
 
@@ -234,9 +264,28 @@ pub struct SpoolStatus {
     pub bytes_max: u64,
     /// Requests that wait.
     pub requests: u64,
+    /// Its lanes: one a signal, and `files`.
+    #[serde(default)]
+    pub lanes: Vec<LaneStatus>,
+    /// Whether the disk was full when it was last written to.
+    #[serde(default)]
+    pub is_disk_full: bool,
     /// Why it cannot be read at the moment; reading is tried again.
     #[serde(default)]
     pub read_error: Option<String>,
+}
+
+/// One lane of the spool.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// `traces`, `logs`, `metrics` or `files`.
+    pub lane: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Requests that wait.
+    pub requests: u64,
+    /// Spans, records or metrics in them.
+    pub records: u64,
 }
 
 /// All of it at one moment; what `/status` serves.
@@ -295,7 +344,7 @@ pub struct Shared {
     pub(crate) files_missing: AtomicU64,
     collector: Mutex<CollectorStatus>,
     file_list: Mutex<Vec<FileStatus>>,
-    spool: Mutex<SpoolStatus>,
+    spool: Mutex<Option<Arc<Queue>>>,
     inputs: Mutex<BTreeMap<(String, usize), Arc<Flow>>>,
     config: Mutex<ConfigStatus>,
     offered: watch::Sender<Option<PushedConfiguration>>,
@@ -383,8 +432,9 @@ impl Shared {
         *lock(&self.file_list) = files;
     }
 
-    pub(crate) fn set_spool(&self, spool: SpoolStatus) {
-        *lock(&self.spool) = spool;
+    /// The spool whose numbers `status` shows.
+    pub(crate) fn attach_spool(&self, spool: Arc<Queue>) {
+        *lock(&self.spool) = Some(spool);
     }
 
     pub(crate) fn collector_answered(&self) {
@@ -443,7 +493,7 @@ impl Shared {
             files: lock(&self.file_list).clone(),
             truncations: self.truncations.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
-            spool: lock(&self.spool).clone(),
+            spool: lock(&self.spool).as_ref().map(|spool| spool.status()).unwrap_or_default(),
             config: lock(&self.config).clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! The agent against a real OTLP server, with real files and sockets.
 
 mod collector;
+mod disk_full;
 mod exactly_once;
 mod files;
 mod inputs;

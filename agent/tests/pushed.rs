@@ -19,10 +19,10 @@ use tonic::codec::CompressionEncoding;
 use crate::collector::{Answer, Collector};
 use crate::support::{Host, Running, until};
 
-const LISTEN: &str =
+pub(crate) const LISTEN: &str =
     "[otlp]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
 
-fn text(text: &str) -> Option<AnyValue> {
+pub(crate) fn text(text: &str) -> Option<AnyValue> {
     Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) })
 }
 
@@ -31,7 +31,7 @@ fn resource() -> Option<Resource> {
     Some(Resource { attributes: vec![service], ..Resource::default() })
 }
 
-fn spans(names: &[&str]) -> ExportTraceServiceRequest {
+pub(crate) fn spans(names: &[&str]) -> ExportTraceServiceRequest {
     let spans = names.iter().map(|name| Span {
         name: (*name).to_owned(),
         trace_id: vec![1; 16],
@@ -43,7 +43,7 @@ fn spans(names: &[&str]) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![group] }
 }
 
-fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
+pub(crate) fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
     let log_records =
         bodies.iter().map(|body| LogRecord { body: text(body), ..LogRecord::default() }).collect();
     let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
@@ -51,7 +51,7 @@ fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: vec![group] }
 }
 
-fn grpc_url(agent: &Running) -> String {
+pub(crate) fn grpc_url(agent: &Running) -> String {
     format!("http://{}", agent.addresses.otlp_grpc.expect("gRPC is on"))
 }
 
@@ -69,7 +69,7 @@ async fn post(agent: &Running, path: &str, content_type: &str, encoding: &str, b
     read_answer(stream).await
 }
 
-async fn get(agent: &Running, path: &str) -> (u16, String) {
+pub(crate) async fn get(agent: &Running, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(agent.addresses.admin.expect("admin is on")).await.expect("connect");
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("write");
@@ -206,7 +206,7 @@ async fn a_spool_that_cannot_be_read_for_a_while_is_shown_and_shipped_later() {
     let mut client = LogsServiceClient::connect(grpc_url(&agent)).await.expect("connect");
     client.export(logs(&["a"])).await.expect("taken");
     until("an attempt to send it", || agent.status().collector.consecutive_failures > 0).await;
-    let segment = host.data.path().join("spool/0000000000000001.seg");
+    let segment = host.data.path().join("spool/logs/0000000000000001.seg");
     let only_first = std::fs::read(&segment).expect("read");
     client.export(logs(&["b"])).await.expect("taken");
     let whole = std::fs::read(&segment).expect("read");

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use agent::status::{FlowStatus, Status};
+use agent::status::{FlowStatus, LaneStatus, SpoolStatus, Status};
 use agent::{Config, exit_code};
 use anyhow::{Context as _, bail};
 
@@ -81,28 +81,49 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if let Some(error) = &config.error {
         writeln!(out, "  a newer one is not used: {}", shown(error))?;
     }
+    write_spool(&status.spool, out)?;
+    write_flows(&status.flows, out)?;
+    writeln!(out)?;
+    super::files::write_files(&status.files, out)?;
+    Ok(())
+}
+
+fn write_spool(spool: &SpoolStatus, out: &mut impl Write) -> io::Result<()> {
+    let full = if spool.is_disk_full { ", the disk is full" } else { "" };
+    writeln!(out, "spool {} of {} bytes, {} requests{full}", spool.bytes, spool.bytes_max, spool.requests)?;
+    for lane in spool.lanes.iter().filter(|lane| lane.requests > 0) {
+        let LaneStatus { lane, bytes, requests, records } = lane;
+        writeln!(out, "  {lane:<8} {requests} requests, {records} records, {bytes} bytes")?;
+    }
+    match &spool.read_error {
+        Some(error) => writeln!(out, "  cannot be read: {}", shown(error)),
+        None => Ok(()),
+    }
+}
+
+/// The conservation law, a row a component: what came in is out, waits, or was dropped for a reason.
+fn write_flows(flows: &[FlowStatus], out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "spool {} of {} bytes, {} requests",
-        status.spool.bytes, status.spool.bytes_max, status.spool.requests
-    )?;
-    writeln!(
-        out,
-        "\n{:<16} {:<8} {:>12} {:>12} {:>10} {:>10}",
+        "\n{:<16} {:<8} {:>12} = {:>12} + {:>10} + {:>10}",
         "FROM", "SIGNAL", "IN", "OUT", "WAITING", "DROPPED"
     )?;
-    for flow in &status.flows {
-        let dropped: u64 = flow.dropped.iter().map(|(_, count)| count).sum();
-        let (component, signal) = (&flow.component, flow.signal.name());
+    for flow in flows {
+        let (component, signal, dropped) = (&flow.component, flow.signal.name(), flow.dropped_records());
         let (input, output, waiting) = (flow.input_records, flow.output_records, flow.buffered_records);
         writeln!(
             out,
-            "{component:<16} {signal:<8} {input:>12} {output:>12} {waiting:>10} {dropped:>10}  {}",
+            "{component:<16} {signal:<8} {input:>12}   {output:>12}   {waiting:>10}   {dropped:>10}  {}",
             reasons(flow)
         )?;
+        if !flow.is_conserved() {
+            let unaccounted = flow.unaccounted();
+            writeln!(
+                out,
+                "  {unaccounted} unaccounted for: under way at this moment, or a defect when it stays"
+            )?;
+        }
     }
-    writeln!(out)?;
-    super::files::write_files(&status.files, out)?;
     Ok(())
 }
 

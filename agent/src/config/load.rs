@@ -373,8 +373,9 @@ pub(super) fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     within(model::units::size::deserialize::<u64, _>(deserializer)?, 1 << 10, 3 << 20, "1KiB to 3MiB")
 }
 
-pub(super) fn spool_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    within(model::units::size::deserialize::<u64, _>(deserializer)?, 1 << 20, u64::MAX, "1MiB or more")
+pub(super) fn spool_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let bytes = model::units::size::deserialize::<u64, _>(deserializer)?;
+    within(bytes, 1 << 20, u64::MAX, "1MiB or more").map(Some)
 }
 
 fn within<E: serde::de::Error>(bytes: u64, least: u64, most: u64, allowed: &str) -> Result<u64, E> {

@@ -19,7 +19,8 @@ fn two_lines_are_enough_and_the_defaults_are_documented_ones() {
     assert_eq!(config.collector.endpoints, ["http://127.0.0.1:4318"]);
     assert_eq!(config.collector.flush, Duration::from_millis(200));
     assert_eq!(config.files["shop"].dialect, Dialect::Auto);
-    assert_eq!(config.spool.max, 1 << 30);
+    assert_eq!((config.spool.max, config.spool.durability), (None, super::Durability::Process));
+    assert_eq!(config.spool.when_full.logs, super::WhenFull::Block);
     assert!(config.admin.listen.is_none());
 }
 
@@ -57,7 +58,7 @@ fn every_setting_is_read_and_variables_are_replaced_in_values() {
     assert_eq!(config.agent.resource["team"], "shop-x");
     assert_eq!(config.collector.endpoints, ["http://127.0.0.1:4318"]);
     assert_eq!(config.collector.compression, Compression::Gzip);
-    assert_eq!((config.collector.batch, config.spool.max), (64 << 10, 2 << 20));
+    assert_eq!((config.collector.batch, config.spool.max), (64 << 10, Some(2 << 20)));
     assert_eq!(config.files["web"].dialect, Dialect::Nginx);
     assert_eq!(config.files["web"].start_at, StartAt::End);
 }

@@ -1,4 +1,4 @@
-//! Empties the spool: neighbouring requests of one signal travel as one, and are settled as one.
+//! Empties a lane of the spool: neighbouring requests of one signal travel as one, and are settled as one.
 //!
 //! A request's position is its number in the stream of the run that spooled it. JSON requests travel
 //! without one, as the protocol has it; their numbers lie inside the next range.
@@ -13,38 +13,36 @@ use super::backoff::Backoff;
 use super::session::{Committed, Told};
 use super::{Delivery, Exporter, Outgoing};
 use crate::config::Compression;
-use crate::queue::{Encoding, Queue, Spooled};
+use crate::queue::{Encoding, Lane, Queue, Spooled};
 use crate::status::DropReason;
 
 /// Bytes of joined requests before compression.
 const JOINED_BYTES_MAX: usize = 1 << 20;
 
-/// What empties the spool.
+/// What empties a lane.
 struct Shipper {
     exporter: Arc<Exporter>,
     queue: Arc<Queue>,
+    signal: Signal,
+    lane: Lane,
     /// Where the store stands in each stream.
     committed: Committed,
 }
 
-/// Runs until shutdown, when the spool is empty or the collector does not answer.
-pub(crate) async fn ship(exporter: Arc<Exporter>, queue: Arc<Queue>) {
+/// Runs until shutdown, when the lane is empty or the collector does not answer.
+pub(crate) async fn ship(exporter: Arc<Exporter>, queue: Arc<Queue>, signal: Signal) {
     let Some(committed) = exporter.greeted().await.cloned() else { return };
-    let mut shipper = Shipper { exporter, queue, committed };
+    let mut shipper = Shipper { exporter, queue, signal, lane: Lane::Signal(signal), committed };
     loop {
         let shutdown = shipper.exporter.stop.shutdown.is_cancelled();
-        let Some(group) = shipper.take().await else { return };
-        for (signal, records) in shipper.queue.take_lost() {
-            // How many records the damaged requests held is no longer known; each counts as one.
-            shipper.exporter.shared.otlp(signal).recovered(records);
-            shipper.exporter.shared.otlp(signal).dropped(DropReason::Damaged, records);
-        }
+        let Some(group) = take(&shipper.exporter, &shipper.queue, shipper.lane).await else { return };
+        shipper.note_lost(group.is_empty());
         if group.is_empty() {
             if shutdown {
                 return;
             }
             tokio::select! {
-                () = shipper.queue.filled() => {}
+                () = shipper.queue.filled(shipper.lane) => {}
                 () = shipper.exporter.stop.shutdown.cancelled() => {}
             }
             continue;
@@ -55,19 +53,33 @@ pub(crate) async fn ship(exporter: Arc<Exporter>, queue: Arc<Queue>) {
     }
 }
 
+/// The next requests of a lane, read again and again until the disk gives them; `None` when shutdown came
+/// first.
+pub(super) async fn take(exporter: &Exporter, queue: &Queue, lane: Lane) -> Option<Vec<Spooled>> {
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match queue.take(lane, JOINED_BYTES_MAX) {
+            Ok(group) => return Some(group),
+            Err(error) => error,
+        };
+        if !exporter.pause("cannot read the spool", &error, &mut backoff).await {
+            return None;
+        }
+    }
+}
+
 impl Shipper {
-    /// The next requests, read again and again until the disk gives them; `None` when shutdown came first.
-    async fn take(&self) -> Option<Vec<Spooled>> {
-        let mut backoff = Backoff::default();
-        loop {
-            let error = match self.queue.take(JOINED_BYTES_MAX) {
-                Ok(group) => return Some(group),
-                Err(error) => error,
-            };
-            self.exporter.shared.set_spool(self.queue.status());
-            if !self.exporter.pause("cannot read the spool", &error, &mut backoff).await {
-                return None;
-            }
+    /// Counts what was damaged. When nothing is behind it, it is settled by itself.
+    fn note_lost(&self, is_last: bool) {
+        let lost = self.queue.take_lost(self.lane);
+        if lost.requests == 0 {
+            return;
+        }
+        let flow = self.exporter.shared.otlp(self.signal);
+        flow.dropped(DropReason::Damaged, lost.items);
+        flow.dropped_bytes(DropReason::Damaged, lost.bytes);
+        if is_last {
+            self.queue.settle_taken(self.lane);
         }
     }
 
@@ -113,35 +125,36 @@ impl Shipper {
 
     /// Parts requests that the store has from those it lacks.
     fn without_committed(&self, group: Vec<Spooled>) -> (Vec<Spooled>, Vec<Spooled>) {
-        let stream = group.first().and_then(|first| self.queue.stream_of(first.number));
-        let committed = stream.and_then(|stream| self.committed.get(&stream)).copied().unwrap_or_default();
-        group.into_iter().partition(|spooled| spooled.number <= committed)
+        let committed =
+            group.first().and_then(|first| self.committed.get(&first.stream)).copied().unwrap_or_default();
+        group.into_iter().partition(|spooled| spooled.number() <= committed)
     }
 
     fn settle(&self, group: &[Spooled], delivery: &Delivery) {
-        let Some((first, last)) = group.first().zip(group.last()) else { return };
+        let Some(last) = group.last() else { return };
         let records = group.iter().map(|spooled| u64::from(spooled.items)).sum();
-        let bytes = group.iter().map(|spooled| spooled.raw_bytes as u64).sum();
-        let flow = self.exporter.shared.otlp(first.signal);
+        let bytes = group.iter().map(|spooled| u64::from(spooled.raw_bytes)).sum();
+        let flow = self.exporter.shared.otlp(self.signal);
         match delivery {
             Delivery::Accepted { rejected } => flow.left(records, *rejected, bytes),
-            _ => flow.dropped(DropReason::Refused, records),
+            _ => {
+                flow.dropped(DropReason::Refused, records);
+                flow.dropped_bytes(DropReason::Refused, bytes);
+            }
         }
-        self.queue.acknowledge(last.number);
-        self.exporter.shared.set_spool(self.queue.status());
+        self.queue.settle(self.lane, last.after());
     }
 
     /// The range of a group; none for JSON.
     fn ranges(&self, group: &[Spooled]) -> Vec<Range> {
         let Some((first, last)) = group.first().zip(group.last()) else { return Vec::new() };
-        let Some(stream) = self.queue.stream_of(first.number) else { return Vec::new() };
         if first.encoding == Encoding::Json {
             return Vec::new();
         }
         // Numbers between the store's position and this group were dropped, damaged, or JSON.
-        let start = self.committed.get(&stream).copied().unwrap_or(first.number - 1);
+        let start = self.committed.get(&first.stream).copied().unwrap_or(first.before.number);
         let records = group.iter().map(|spooled| u64::from(spooled.items)).sum();
-        vec![Range::new(stream, start, last.number, records)]
+        vec![Range::new(first.stream, start, last.number(), records)]
     }
 
     /// After a refusal for good: the store passes over the group. `false` when shutdown came first.
@@ -180,7 +193,7 @@ impl Shipper {
     async fn send(&mut self, group: &[Spooled]) -> Delivery {
         let Some(first) = group.first() else { return Delivery::Accepted { rejected: 0 } };
         let (signal, encoding): (Signal, Encoding) = (first.signal, first.encoding);
-        let body = match self.body(group).await {
+        let body = match body(&self.exporter, group).await {
             Ok(body) => body,
             Err(delivery) => return delivery,
         };
@@ -189,30 +202,31 @@ impl Shipper {
         self.note(&outgoing, &delivery);
         delivery
     }
+}
 
-    async fn body(&self, group: &[Spooled]) -> Result<Bytes, Delivery> {
-        if let [single] = group
-            && self.exporter.compression == Compression::Zstd
-        {
-            return Ok(single.payload.clone());
+/// The requests as one, compressed as the configuration says.
+pub(super) async fn body(exporter: &Arc<Exporter>, group: &[Spooled]) -> Result<Bytes, Delivery> {
+    if let [single] = group
+        && exporter.compression == Compression::Zstd
+    {
+        return Ok(single.payload.clone());
+    }
+    let payloads: Vec<_> = group.iter().map(|spooled| spooled.payload.clone()).collect();
+    let compressing = Arc::clone(exporter);
+    let joined = tokio::task::spawn_blocking(move || {
+        let mut raw = Vec::new();
+        for payload in payloads {
+            // Concatenated export requests are one request: protobuf joins repeated fields.
+            zstd::stream::copy_decode(payload.as_ref(), &mut raw)?;
         }
-        let payloads: Vec<_> = group.iter().map(|spooled| spooled.payload.clone()).collect();
-        let compressing = Arc::clone(&self.exporter);
-        let joined = tokio::task::spawn_blocking(move || {
-            let mut raw = Vec::new();
-            for payload in payloads {
-                // Concatenated export requests are one request: protobuf joins repeated fields.
-                zstd::stream::copy_decode(payload.as_ref(), &mut raw)?;
-            }
-            compressing.compress(raw.into())
-        });
-        match joined.await {
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a spooled request cannot be unpacked");
-                Err(Delivery::Refused)
-            }
-            Err(_) => Err(Delivery::GivenUp),
+        compressing.compress(raw.into())
+    });
+    match joined.await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a spooled request cannot be unpacked");
+            Err(Delivery::Refused)
         }
+        Err(_) => Err(Delivery::GivenUp),
     }
 }

@@ -6,8 +6,13 @@ use std::sync::Arc;
 
 use model::Signal;
 
-use crate::queue::{Encoding, Queue, QueueError, Spooled};
-use crate::status::Shared;
+use super::split::split;
+use crate::config::WhenFull;
+use crate::queue::{Encoding, Lane, Queue, QueueError, Spooled};
+use crate::status::{DropReason, Shared};
+
+/// Bytes of a request before compression; larger ones are split by item.
+pub(crate) const PART_BYTES_MAX: usize = 1 << 20;
 
 /// The spool, and what is counted there.
 #[derive(Clone, Debug)]
@@ -19,10 +24,11 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Spools one request of `items` spans, records or metrics; `raw_bytes` is its size as it came.
+    /// Spools one request of `items` spans, records or metrics; `raw_bytes` is its size as it came. What the
+    /// policy of a full spool gives up is counted, and no error.
     ///
     /// # Errors
-    /// When the spool has no room, or the disk fails.
+    /// When the spool has no room and the sender is to wait, or the disk fails.
     pub(crate) fn put(
         &self,
         signal: Signal,
@@ -31,25 +37,94 @@ impl Intake {
         items: u64,
         raw_bytes: u64,
     ) -> Result<(), QueueError> {
+        self.offer(signal, encoding, request, items, raw_bytes).map(drop)
+    }
+
+    /// As [`Intake::put`]; how many items of it were not kept. A request in protobuf that is too large to travel is
+    /// split by item.
+    ///
+    /// # Errors
+    /// As [`Intake::put`].
+    pub(crate) fn offer(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        request: &[u8],
+        items: u64,
+        raw_bytes: u64,
+    ) -> Result<u64, QueueError> {
+        if encoding == Encoding::Json || request.len() <= PART_BYTES_MAX {
+            let spooled = self.spooled(signal, encoding, request, items)?;
+            return self.append(signal, &spooled, raw_bytes);
+        }
+        let split = split(request, signal, PART_BYTES_MAX);
+        let mut parts = Vec::with_capacity(split.parts.len());
+        for part in &split.parts {
+            parts.push(self.spooled(signal, encoding, &part.request, part.items)?);
+        }
+        // All or nothing: a sender that is told to come back brings all of it again.
+        let lane = Lane::Signal(signal);
+        let needed = parts.iter().map(|part| part.payload.len() as u64).sum();
+        if self.queue.when_full(signal) == WhenFull::Block && !self.queue.has_room(lane, needed) {
+            return Err(self.queue.full());
+        }
+        let flow = self.shared.otlp(signal);
+        flow.entered(split.too_large, raw_bytes);
+        flow.dropped(DropReason::TooLarge, split.too_large);
+        let mut not_kept = split.too_large;
+        for (at, part) in parts.iter().enumerate() {
+            not_kept += match self.append(signal, part, 0) {
+                Ok(not_kept) => not_kept,
+                Err(error) if at == 0 => return Err(error),
+                Err(error) => {
+                    let items = u64::from(part.items);
+                    tracing::error!(%error, items, "a part of a request found no room");
+                    flow.entered(items, 0);
+                    flow.dropped(DropReason::SpoolFull, items);
+                    items
+                }
+            };
+        }
+        Ok(not_kept)
+    }
+
+    fn spooled(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        request: &[u8],
+        items: u64,
+    ) -> Result<Spooled, QueueError> {
         let payload = zstd::encode_all(request, 1).map_err(QueueError::Io)?;
-        let spooled = Spooled {
-            number: 0,
-            signal,
-            encoding,
-            items: u32::try_from(items).unwrap_or(u32::MAX),
-            raw_bytes: request.len(),
-            time: self.shared.clock.now(),
-            payload: payload.into(),
-        };
+        let spooled = Spooled::new(signal, encoding, items, request.len(), payload.into());
+        Ok(Spooled { time: self.shared.clock.now(), ..spooled })
+    }
+
+    /// Items that were not kept.
+    fn append(&self, signal: Signal, spooled: &Spooled, raw_bytes: u64) -> Result<u64, QueueError> {
         // Counted first: the exporter may send it before this thread goes on.
         let (flow, items) = (self.shared.otlp(signal), u64::from(spooled.items));
         flow.entered(items, raw_bytes);
-        if let Err(error) = self.queue.append(&spooled) {
-            flow.withdrawn(items, raw_bytes);
-            return Err(error);
+        let lane = Lane::Signal(signal);
+        let appended = self.queue.append(lane, spooled);
+        let given_up = self.queue.take_given_up(lane);
+        if given_up.requests > 0 {
+            flow.dropped(DropReason::SpoolFull, given_up.items);
+            flow.dropped_bytes(DropReason::SpoolFull, given_up.bytes);
         }
-        self.shared.set_spool(self.queue.status());
-        Ok(())
+        let not_kept = match appended {
+            Ok(Some(_)) => 0,
+            Ok(None) => {
+                flow.dropped(DropReason::SpoolFull, items);
+                flow.dropped_bytes(DropReason::SpoolFull, u64::from(spooled.raw_bytes));
+                items
+            }
+            Err(error) => {
+                flow.withdrawn(items, raw_bytes);
+                return Err(error);
+            }
+        };
+        Ok(not_kept)
     }
 
     /// The resource of a service on this host.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! request ─► permit ─► spool full? 429 / RESOURCE_EXHAUSTED before the body is read
-//!         ─► body ─► decompress (bounded) ─► add resource attributes ─► zstd ─► spool ─► success
+//!         ─► body ─► decompress (bounded) ─► add resource attributes ─► zstd ─► spool ─► success, or
+//!            `partial_success` when the policy of a full spool gave something up
 //! ```
 //!
 //! Invariants: success leaves only after the spool has the request; a sender that is refused learns when
@@ -26,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use model::Signal;
 use model::otlp::rpc;
+use model::wire::{put_bytes, put_message, put_u64};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -73,18 +75,17 @@ impl Receiver {
         Arc::new(Self { intake, permits: Semaphore::new(REQUESTS_MAX) })
     }
 
-    /// The whole path of a request, whatever its protocol.
+    /// The whole path of a request, whatever its protocol; how many of its items were not kept.
     async fn receive(
         self: &Arc<Self>,
         signal: Signal,
         encoding: Encoding,
         body: Body,
         unframe: impl FnOnce(Bytes) -> Result<(Bytes, String), Refusal> + Send + 'static,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u64, Refusal> {
         let _permit = self.permits.acquire().await.map_err(|_| Refusal::Closing)?;
-        if self.intake.queue.is_full() {
-            let status = self.intake.queue.status();
-            return Err(QueueError::Full { bytes: status.bytes, bytes_max: status.bytes_max }.into());
+        if self.intake.queue.is_full(signal) {
+            return Err(self.intake.queue.full().into());
         }
         let body =
             match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, REQUEST_BYTES_MAX)).await {
@@ -100,17 +101,16 @@ impl Receiver {
         accepting.await.unwrap_or(Err(Refusal::Closing))
     }
 
-    fn accept(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<(), Refusal> {
+    fn accept(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<u64, Refusal> {
         let (request, items) = match encoding {
             Encoding::Protobuf => resource::add_to_protobuf(raw, &self.intake.resource),
             Encoding::Json => resource::add_to_json(raw, signal, &self.intake.resource),
         }
         .map_err(Refusal::Malformed)?;
         if items == 0 {
-            return Ok(());
+            return Ok(0);
         }
-        self.intake.put(signal, encoding, &request, items as u64, raw.len() as u64)?;
-        Ok(())
+        Ok(self.intake.offer(signal, encoding, &request, items as u64, raw.len() as u64)?)
     }
 }
 
@@ -139,12 +139,42 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
     };
     let compression = header(&parts.headers, CONTENT_ENCODING).to_owned();
     match receiver.receive(signal, encoding, body, move |body| Ok((body, compression))).await {
-        // An answer without `partial_success` is an empty message.
-        Ok(()) => {
-            let answer: &'static str = if encoding == Encoding::Json { "{}" } else { "" };
+        Ok(not_kept) => {
+            let answer = match encoding {
+                Encoding::Json => answer_in_json(signal, not_kept).into_bytes(),
+                Encoding::Protobuf => answer(not_kept),
+            };
             ([(CONTENT_TYPE, encoding.content_type())], answer).into_response()
         }
         Err(refusal) => refuse(encoding, &refusal),
+    }
+}
+
+/// What a sender is told of items that were not kept.
+const NOT_KEPT: &str = "the spool of the agent is full";
+
+/// An answer without `partial_success` (field 1) is an empty message.
+fn answer(not_kept: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    if not_kept > 0 {
+        put_message(&mut out, 1, |partial| {
+            put_u64(partial, 1, not_kept);
+            put_bytes(partial, 2, NOT_KEPT.as_bytes());
+        });
+    }
+    out
+}
+
+fn answer_in_json(signal: Signal, not_kept: u64) -> String {
+    let rejected = match signal {
+        Signal::Traces => "rejectedSpans",
+        Signal::Logs => "rejectedLogRecords",
+        Signal::Metrics => "rejectedDataPoints",
+    };
+    match not_kept {
+        0 => "{}".to_owned(),
+        _ => serde_json::json!({ "partialSuccess": { rejected: not_kept.to_string(), "errorMessage": NOT_KEPT } })
+            .to_string(),
     }
 }
 

@@ -148,7 +148,7 @@ impl Records {
 
     /// Whether the spool has no room, so that a sender that can wait should.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.intake.queue.is_full()
+        self.intake.queue.is_full(model::Signal::Logs)
     }
 
     /// Ends windows of repetitions, all of them at the `end` of the input.

@@ -1,90 +1,82 @@
 //! Looking into a spool without opening it: nothing is locked, cut or deleted, so an agent may be at work.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::segment::{self, HEADER_BYTES, find_record};
-use super::{Spooled, read_cursor};
+use disk::{Fs, RealFs};
+
+use super::segment::{self, Found, HEADER_BYTES, Opened, RECORD_HEAD_BYTES, Segment};
+use super::{Lane, Spooled, cursor};
 
 /// One file of a spool.
 #[derive(Debug)]
 pub struct Looked {
+    /// The lane it belongs to.
+    pub lane: Lane,
     /// Where it is.
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// What it holds, in order.
-    pub requests: Vec<Spooled>,
+    /// How many requests it holds.
+    pub requests: usize,
     /// How many of them the collector has not acknowledged.
     pub waiting: usize,
     /// Bytes that belong to no whole request. The last file of an agent at work may show some.
     pub damaged_bytes: u64,
 }
 
-/// The files of the spool in `folder`, oldest first.
+/// The files of the spool in `folder`, lane by lane, oldest first; `see` gets every request, with whether it
+/// waits.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn look(folder: &Path) -> io::Result<Vec<Looked>> {
-    let acknowledged = match File::open(folder.join("cursor")) {
-        Ok(cursor) => read_cursor(&cursor)?.1,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    let mut paths: Vec<PathBuf> =
-        entries.into_iter().map(|entry| entry.path()).filter(|path| segment::is_name(path)).collect();
-    paths.sort();
-    paths.into_iter().map(|path| look_into(path, acknowledged)).collect()
-}
-
-fn look_into(path: PathBuf, acknowledged: u64) -> io::Result<Looked> {
-    let bytes = fs::read(&path)?;
-    let (mut requests, mut at, mut whole) = (Vec::new(), HEADER_BYTES as usize, 0);
-    while let Some(found) = find_record(&bytes, at) {
-        whole += segment::RECORD_HEADER_BYTES + found.spooled.payload.len();
-        at = found.end;
-        requests.push(found.spooled);
-    }
-    let waiting = requests.iter().filter(|request| request.number > acknowledged).count();
-    let damaged = bytes.len().saturating_sub(HEADER_BYTES as usize + whole);
-    Ok(Looked { path, bytes: bytes.len() as u64, requests, waiting, damaged_bytes: damaged as u64 })
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use model::{Signal, UnixNano};
-
-    use super::super::{Encoding, Queue};
-    use super::*;
-
-    #[test]
-    fn a_spool_is_looked_into_while_it_is_used_and_bad_bytes_are_counted() {
-        let folder = tempfile::tempdir().expect("folder");
-        let queue = Queue::open(folder.path(), 1 << 20).expect("opened");
-        let request = |text: &'static str| Spooled {
-            number: 0,
-            signal: Signal::Logs,
-            encoding: Encoding::Protobuf,
-            items: 1,
-            raw_bytes: text.len(),
-            time: UnixNano(1),
-            payload: Bytes::from_static(text.as_bytes()),
+/// When it cannot be read, or `see` fails.
+pub fn look<E: From<io::Error>>(
+    folder: &Path,
+    mut see: impl FnMut(&Looked, &Spooled, bool) -> Result<(), E>,
+) -> Result<Vec<Looked>, E> {
+    let mut all = Vec::new();
+    for lane in Lane::ALL {
+        let folder = folder.join(lane.name());
+        let names = match RealFs.list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            names => names?,
         };
-        for text in ["one", "two", "three"] {
-            queue.append(&request(text)).expect("appended");
+        let settled = cursor::look(&RealFs, &folder)?.number;
+        for name in names.iter().filter(|name| segment::number_of(name).is_some()) {
+            all.push(look_into(lane, folder.join(name), settled, &mut see)?);
         }
-        queue.acknowledge(1);
-        let seen = look(folder.path()).expect("read");
-        assert_eq!(
-            (seen.len(), seen[0].requests.len(), seen[0].waiting, seen[0].damaged_bytes),
-            (1, 3, 2, 0)
-        );
-        let mut bytes = fs::read(&seen[0].path).expect("read");
-        bytes.extend_from_slice(b"torn");
-        fs::write(&seen[0].path, bytes).expect("written");
-        assert_eq!(look(folder.path()).expect("read")[0].damaged_bytes, 4);
     }
+    Ok(all)
+}
+
+fn look_into<E: From<io::Error>>(
+    lane: Lane,
+    path: PathBuf,
+    settled: u64,
+    see: &mut impl FnMut(&Looked, &Spooled, bool) -> Result<(), E>,
+) -> Result<Looked, E> {
+    let bytes = RealFs.open(&path)?.len()?;
+    let mut looked = Looked { lane, path, bytes, requests: 0, waiting: 0, damaged_bytes: 0 };
+    let segment = match Segment::open(&RealFs, &looked.path)? {
+        Opened::Segment(segment) => segment,
+        Opened::Empty => return Ok(looked),
+        Opened::Damaged => return Ok(Looked { damaged_bytes: bytes, ..looked }),
+    };
+    let (mut at, mut whole) = (HEADER_BYTES, HEADER_BYTES);
+    loop {
+        match segment.next(at)? {
+            Found::Record(spooled, end) => {
+                at = end;
+                whole += segment::record_bytes(&spooled).max(RECORD_HEAD_BYTES as u64);
+                let waits = spooled.number() > settled;
+                looked.requests += 1;
+                looked.waiting += usize::from(waits);
+                see(&looked, &spooled, waits)?;
+            }
+            Found::Damaged(_, end) => at = end,
+            Found::End => break,
+        }
+    }
+    looked.damaged_bytes = bytes.saturating_sub(whole);
+    Ok(looked)
 }

@@ -1,189 +1,329 @@
-//! One file of the spool. Little endian:
+//! One file of a lane. Little endian; `docs/formats/spool.md` is the contract.
 //!
 //! ```text
-//! file   "SILSPOOL" | version u16 | header bytes u16 | 0 u32 | first number u64 | stream 16 bytes
-//!        | crc32c u32 (of all before) | 0 u32                                                             48 bytes
-//! record sync u32 | length u32 | crc32c u32 | number u64 | signal u8 | encoding u8 | 0 u16 | items u32
-//!        | raw bytes u32 | 0 u32 | time i64 | payload (zstd)                  length and crc: all after crc32c
+//! file   header | zeros to 512 | the same header again | zeros to 1024 | record | record | …
+//! header "SILSPOOL" | version u16 | header bytes u16 | 0 u32 | before: number u64, items u64, bytes u64
+//!        | stream 16 bytes | crc32c u32 (of all before)                                             60 bytes
+//! record sync u32 | head crc u32 | body crc u32 | body bytes u32 | before: number u64, items u64, bytes u64
+//!        | signal u8 | encoding u8 | ranges bytes u16 | items u32 | raw bytes u32 | 0 u32 | time i64   64 bytes
+//!        | body: ranges, payload (zstd)
+//! head crc: of the record's bytes 8..64; both begin with the checksum of the segment's header
 //! ```
+//!
+//! Because the checksums begin with the header's, whose stream is random, bytes inside a payload never
+//! pass for a record; and because the head has its own, looking for the next record behind bad bytes takes
+//! one pass, whatever the bytes.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use model::positions::StreamId;
+use disk::{DiskFile, Fs, read_range};
+use model::positions::{self, StreamId};
 use model::{Signal, UnixNano};
 
-use super::{Encoding, Spooled};
+use super::{Encoding, Place, Spooled};
 
 const MAGIC: &[u8; 8] = b"SILSPOOL";
-const VERSION: u16 = 1;
-const SYNC: u32 = 0x7A5B_0C1D;
-/// Bytes before the first record.
-pub(super) const HEADER_BYTES: u64 = 48;
-/// Where the checksum of the header stands.
-const CHECKSUM_AT: usize = 40;
-/// Bytes of a record before its payload.
-pub(super) const RECORD_HEADER_BYTES: usize = 12 + FIXED_BYTES;
-const FIXED_BYTES: usize = 32;
+const VERSION: u16 = 2;
+const SYNC: [u8; 4] = 0x7A5B_0C1Du32.to_le_bytes();
+/// Bytes before the first record: two headers, each in a sector of its own.
+pub(super) const HEADER_BYTES: u64 = 1024;
+const SECOND_HEADER_AT: u64 = 512;
+const HEADER_FIELDS_BYTES: usize = 60;
+/// Bytes of a record before its body.
+pub(super) const RECORD_HEAD_BYTES: usize = 64;
+/// Most bytes of a record's body.
+pub(super) const BODY_BYTES_MAX: usize = 8 << 20;
+/// Bytes looked through at a time.
+const WINDOW_BYTES: usize = 64 << 10;
 
 /// An open segment.
 #[derive(Debug)]
 pub(super) struct Segment {
-    /// Number of its first record.
-    pub(super) first: u64,
+    /// What came before its first record.
+    pub(super) before: Place,
     /// The run of the agent that wrote it, as the position protocol names it.
     pub(super) stream: StreamId,
     pub(super) path: PathBuf,
+    /// Where the next record goes. The file may be longer: preallocated, or torn.
     pub(super) len: u64,
-    file: File,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// A write or a sync failed: nothing more is written to it.
+    pub(super) is_failed: bool,
+    seed: u32,
 }
 
-/// A record and where the next one begins.
+/// What stands at an offset of a segment.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) spooled: Spooled,
-    pub(super) end: usize,
+pub(super) enum Found {
+    /// A whole record and where the next one begins.
+    Record(Spooled, u64),
+    /// A record whose head is whole and whose body is not: what came up to it, and where the next begins.
+    Damaged(Place, u64),
+    /// Nothing more.
+    End,
 }
 
-/// Whether a path is named like a segment.
-pub(super) fn is_name(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "seg")
+/// What became of a file that should be a segment.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Segment(Segment),
+    /// Made, and the process or the power ended before anything was written to it.
+    Empty,
+    /// No header of it is whole.
+    Damaged,
+}
+
+/// The number in a segment's name; `None` for another file.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// The name of the segment that begins behind `before`.
+pub(super) fn name_of(before: Place) -> String {
+    format!("{:016x}.seg", before.number + 1)
+}
+
+fn header(before: Place, stream: StreamId) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_FIELDS_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&VERSION.to_le_bytes());
+    header.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+    header.extend_from_slice(&[0; 4]);
+    before.put(&mut header);
+    header.extend_from_slice(&stream.0);
+    header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
+    header
 }
 
 impl Segment {
-    pub(super) fn create(folder: &Path, first: u64, stream: StreamId) -> io::Result<Self> {
-        let path = folder.join(format!("{first:016x}.seg"));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-        let mut header = Vec::with_capacity(HEADER_BYTES as usize);
-        header.extend_from_slice(MAGIC);
-        header.extend_from_slice(&VERSION.to_le_bytes());
-        header.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
-        header.extend_from_slice(&[0; 4]);
-        header.extend_from_slice(&first.to_le_bytes());
-        header.extend_from_slice(&stream.0);
-        header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
-        header.resize(HEADER_BYTES as usize, 0);
-        file.write_all_at(&header, 0)?;
-        Ok(Self { first, stream, path, len: HEADER_BYTES, file })
+    /// Writes a new segment's header into `file`, which may be longer: a spare one.
+    pub(super) fn begin(
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        before: Place,
+        stream: StreamId,
+    ) -> io::Result<Self> {
+        let fields = header(before, stream);
+        let mut bytes = vec![0; HEADER_BYTES as usize];
+        bytes[..fields.len()].copy_from_slice(&fields);
+        bytes[SECOND_HEADER_AT as usize..][..fields.len()].copy_from_slice(&fields);
+        file.write_all_at(&bytes, 0)?;
+        let seed = seed(&fields);
+        Ok(Self { before, stream, path, len: HEADER_BYTES, file, is_failed: false, seed })
     }
 
-    /// Opens a segment; `None` when its header was never completed.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let len = file.metadata()?.len();
-        if len < HEADER_BYTES {
+    /// Opens a segment.
+    pub(super) fn open(fs: &dyn Fs, path: &Path) -> io::Result<Opened> {
+        let file: Arc<dyn DiskFile> = fs.open_write(path)?.into();
+        let len = file.len()?;
+        for at in [0, SECOND_HEADER_AT] {
+            let fields = read_range(&*file, at, HEADER_FIELDS_BYTES)?;
+            if fields.len() < HEADER_FIELDS_BYTES || &fields[..8] != MAGIC {
+                continue;
+            }
+            if crc32c::crc32c(&fields[..HEADER_FIELDS_BYTES - 4]) != seed(&fields) {
+                continue;
+            }
+            if fields[8..10] != VERSION.to_le_bytes() {
+                let version = u16::from_le_bytes([fields[8], fields[9]]);
+                let problem = format!(
+                    "`{}` has version {version}, this agent reads {VERSION}: empty the spool with the agent that wrote it",
+                    path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+            let before = Place::read(&fields[16..40]);
+            let is_named_so = path.file_name().is_some_and(|name| name == name_of(before).as_str());
+            let stream = StreamId(fields[40..56].try_into().unwrap_or_default());
+            if is_named_so {
+                let (path, seed) = (path.to_path_buf(), seed(&fields));
+                let len = len.max(HEADER_BYTES);
+                return Ok(Opened::Segment(Self { before, stream, path, len, file, is_failed: false, seed }));
+            }
+        }
+        let is_empty = len <= HEADER_BYTES || holds_only_zeros(&*file, len)?;
+        Ok(if is_empty { Opened::Empty } else { Opened::Damaged })
+    }
+
+    /// The record at `offset`, or the next one behind it.
+    pub(super) fn next(&self, offset: u64) -> io::Result<Found> {
+        let mut at = offset.max(HEADER_BYTES);
+        loop {
+            let Some(head) = self.head_at(at)? else {
+                match self.find_sync(at + 1)? {
+                    Some(found) => at = found,
+                    None => return Ok(Found::End),
+                }
+                continue;
+            };
+            let end = at + RECORD_HEAD_BYTES as u64 + head.body_bytes as u64;
+            if end > self.len {
+                // Torn: what follows the head was never written.
+                return Ok(Found::End);
+            }
+            let place = head.spooled.after();
+            let body = read_exact(&*self.file, at + RECORD_HEAD_BYTES as u64, head.body_bytes)?;
+            let whole = crc32c::crc32c_append(self.seed, &body) == head.body_crc;
+            return Ok(match whole.then(|| head.with_body(body)).flatten() {
+                Some(spooled) => Found::Record(Spooled { stream: self.stream, ..spooled }, end),
+                None => Found::Damaged(place, end),
+            });
+        }
+    }
+
+    fn head_at(&self, at: u64) -> io::Result<Option<Head>> {
+        if at + RECORD_HEAD_BYTES as u64 > self.len {
             return Ok(None);
         }
-        let mut header = [0; HEADER_BYTES as usize];
-        file.read_exact_at(&mut header, 0)?;
-        let checksum =
-            u32::from_le_bytes(header[CHECKSUM_AT..CHECKSUM_AT + 4].try_into().unwrap_or_default());
-        if &header[..8] != MAGIC
-            || header[8..10] != VERSION.to_le_bytes()
-            || checksum != crc32c::crc32c(&header[..CHECKSUM_AT])
-        {
-            let problem = format!("`{}` is no segment of version {VERSION}", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        let bytes = read_exact(&*self.file, at, RECORD_HEAD_BYTES)?;
+        Ok(Head::read(&bytes, self.seed))
+    }
+
+    /// Where the next sync word stands at or behind `from`.
+    fn find_sync(&self, from: u64) -> io::Result<Option<u64>> {
+        let mut at = from;
+        while at + RECORD_HEAD_BYTES as u64 <= self.len {
+            let wanted = (self.len - at).min(WINDOW_BYTES as u64) as usize;
+            let window = read_exact(&*self.file, at, wanted)?;
+            if let Some(found) = memchr::memmem::find(&window, &SYNC) {
+                return Ok(Some(at + found as u64));
+            }
+            at += (wanted - (SYNC.len() - 1)) as u64;
         }
-        let first = u64::from_le_bytes(header[16..24].try_into().unwrap_or_default());
-        let stream = StreamId(header[24..CHECKSUM_AT].try_into().unwrap_or_default());
-        Ok(Some(Self { first, stream, path: path.to_path_buf(), len, file }))
+        Ok(None)
     }
 
-    /// Everything from `offset` on.
-    pub(super) fn read_from(&self, offset: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.len.saturating_sub(offset) as usize];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
-    }
-
-    /// The record at `offset`, or the next whole one behind it.
-    pub(super) fn record_at(&mut self, offset: u64) -> io::Result<Option<Found>> {
-        let room = self.len.saturating_sub(offset) as usize;
-        if room < RECORD_HEADER_BYTES {
-            return Ok(None);
+    /// The end of the last record, and what came up to it.
+    pub(super) fn last(&self) -> io::Result<(u64, Place)> {
+        let (mut end, mut place) = (HEADER_BYTES, self.before);
+        loop {
+            match self.next(end)? {
+                Found::Record(spooled, next) => (end, place) = (next, spooled.after()),
+                Found::Damaged(after, next) => (end, place) = (next, after),
+                Found::End => return Ok((end, place)),
+            }
         }
-        let mut head = [0; 12];
-        self.file.read_exact_at(&mut head, offset)?;
-        let length = u32::from_le_bytes(head[4..8].try_into().unwrap_or_default()) as usize;
-        let is_plausible = head[..4] == SYNC.to_le_bytes() && length <= room - 12;
-        let mut bytes = vec![0; if is_plausible { 12 + length } else { room }];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        let found = match find_record(&bytes, 0) {
-            None if is_plausible => find_record(&self.read_from(offset)?, 0),
-            found => found,
-        };
-        Ok(found.map(|found| Found { end: found.end + offset as usize, ..found }))
     }
 
-    /// Appends a record; on failure the file is as it was.
-    pub(super) fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all_at(record, self.len) {
-            self.file.set_len(self.len)?;
+    /// Appends a record; on failure nothing of it is read.
+    pub(super) fn write(&mut self, spooled: &Spooled) -> io::Result<()> {
+        let record = self.encode(spooled);
+        if let Err(error) = self.file.write_all_at(&record, self.len) {
+            // A part of it may stand there; what follows goes elsewhere when it cannot be removed.
+            self.is_failed = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += record.len() as u64;
         Ok(())
     }
 
-    pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
+    /// Cuts off what stands behind `len`.
+    pub(super) fn cut(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
         self.len = len;
         Ok(())
     }
+
+    fn encode(&self, spooled: &Spooled) -> Vec<u8> {
+        let ranges = positions::encode(&spooled.ranges);
+        let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + ranges.len() + spooled.payload.len());
+        record.extend_from_slice(&SYNC);
+        record.extend_from_slice(&[0; 8]);
+        record.extend_from_slice(&((ranges.len() + spooled.payload.len()) as u32).to_le_bytes());
+        spooled.before.put(&mut record);
+        record.extend_from_slice(&[spooled.signal.code(), spooled.encoding.code()]);
+        record.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
+        record.extend_from_slice(&spooled.items.to_le_bytes());
+        record.extend_from_slice(&spooled.raw_bytes.to_le_bytes());
+        record.extend_from_slice(&[0; 4]);
+        record.extend_from_slice(&spooled.time.0.to_le_bytes());
+        record.extend_from_slice(&ranges);
+        record.extend_from_slice(&spooled.payload);
+        let body_crc = crc32c::crc32c_append(self.seed, &record[RECORD_HEAD_BYTES..]);
+        record[8..12].copy_from_slice(&body_crc.to_le_bytes());
+        let head_crc = crc32c::crc32c_append(self.seed, &record[8..RECORD_HEAD_BYTES]);
+        record[4..8].copy_from_slice(&head_crc.to_le_bytes());
+        record
+    }
 }
 
-/// The bytes of a record.
-pub(super) fn encode(number: u64, request: &Spooled) -> Vec<u8> {
-    let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + request.payload.len());
-    record.extend_from_slice(&SYNC.to_le_bytes());
-    record.extend_from_slice(&((FIXED_BYTES + request.payload.len()) as u32).to_le_bytes());
-    record.extend_from_slice(&[0; 4]);
-    record.extend_from_slice(&number.to_le_bytes());
-    record.extend_from_slice(&[request.signal.code(), request.encoding.code(), 0, 0]);
-    record.extend_from_slice(&request.items.to_le_bytes());
-    record.extend_from_slice(&u32::try_from(request.raw_bytes).unwrap_or(u32::MAX).to_le_bytes());
-    record.extend_from_slice(&[0; 4]);
-    record.extend_from_slice(&request.time.0.to_le_bytes());
-    record.extend_from_slice(&request.payload);
-    let checksum = crc32c::crc32c(&record[12..]);
-    record[8..12].copy_from_slice(&checksum.to_le_bytes());
-    record
+/// The head of a record, whose checksum holds.
+struct Head {
+    body_crc: u32,
+    body_bytes: usize,
+    ranges_bytes: usize,
+    spooled: Spooled,
 }
 
-/// The first whole record at or behind `from`.
-pub(super) fn find_record(bytes: &[u8], from: usize) -> Option<Found> {
-    let mut at = from;
-    loop {
-        at += memchr::memmem::find(bytes.get(at..)?, &SYNC.to_le_bytes())?;
-        if let Some(found) = decode(bytes, at) {
-            return Some(found);
+impl Head {
+    fn read(bytes: &[u8], seed: u32) -> Option<Self> {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
+        let is_whole = bytes.len() == RECORD_HEAD_BYTES
+            && bytes[..4] == SYNC
+            && crc32c::crc32c_append(seed, &bytes[8..]) == word(4);
+        if !is_whole {
+            return None;
         }
-        at += 1;
+        let body_bytes = word(12) as usize;
+        let ranges_bytes = usize::from(u16::from_le_bytes([bytes[42], bytes[43]]));
+        if body_bytes > BODY_BYTES_MAX || ranges_bytes > body_bytes {
+            return None;
+        }
+        let spooled = Spooled {
+            before: Place::read(&bytes[16..40]),
+            stream: StreamId([0; 16]),
+            signal: Signal::from_code(bytes[40])?,
+            encoding: Encoding::from_code(bytes[41])?,
+            items: word(44),
+            raw_bytes: word(48),
+            time: UnixNano(i64::from_le_bytes(bytes[56..64].try_into().unwrap_or_default())),
+            ranges: Vec::new(),
+            payload: Bytes::new(),
+        };
+        Some(Self { body_crc: word(8), body_bytes, ranges_bytes, spooled })
+    }
+
+    fn with_body(self, body: Vec<u8>) -> Option<Spooled> {
+        let mut payload = Bytes::from(body);
+        let ranges = positions::decode(&payload.split_to(self.ranges_bytes)).ok()?;
+        Some(Spooled { ranges, payload, ..self.spooled })
     }
 }
 
-fn decode(bytes: &[u8], at: usize) -> Option<Found> {
-    let rest = &bytes[at..];
-    let word = |from: usize| Some(u32::from_le_bytes(rest.get(from..from + 4)?.try_into().ok()?));
-    let long = |from: usize| Some(u64::from_le_bytes(rest.get(from..from + 8)?.try_into().ok()?));
-    let length = word(4)? as usize;
-    let end = length.checked_add(12)?;
-    let covered = rest.get(12..end).filter(|covered| covered.len() >= FIXED_BYTES)?;
-    if crc32c::crc32c(covered) != word(8)? {
-        return None;
+/// Bytes that a record takes in its segment.
+pub(super) fn record_bytes(spooled: &Spooled) -> u64 {
+    let ranges = if spooled.ranges.is_empty() { 0 } else { positions::encode(&spooled.ranges).len() };
+    (RECORD_HEAD_BYTES + ranges + spooled.payload.len()) as u64
+}
+
+fn seed(fields: &[u8]) -> u32 {
+    u32::from_le_bytes(fields[HEADER_FIELDS_BYTES - 4..HEADER_FIELDS_BYTES].try_into().unwrap_or_default())
+}
+
+fn read_exact(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let bytes = read_range(file, at, len)?;
+    if bytes.len() < len {
+        let problem = format!("the file ends at byte {}, before the {len} wanted", at + bytes.len() as u64);
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
     }
-    let spooled = Spooled {
-        number: long(12)?,
-        signal: Signal::from_code(rest[20])?,
-        encoding: Encoding::from_code(rest[21])?,
-        items: word(24)?,
-        raw_bytes: word(28)? as usize,
-        time: UnixNano(long(36)?.cast_signed()),
-        payload: Bytes::copy_from_slice(&covered[FIXED_BYTES..]),
-    };
-    Some(Found { spooled, end: at + end })
+    Ok(bytes)
+}
+
+fn holds_only_zeros(file: &dyn DiskFile, len: u64) -> io::Result<bool> {
+    let mut at = 0;
+    while at < len {
+        let window = read_range(file, at, WINDOW_BYTES)?;
+        if window.is_empty() {
+            break;
+        }
+        if window.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += window.len() as u64;
+    }
+    Ok(true)
 }

@@ -34,13 +34,19 @@ fn exposition(status: &Status) -> String {
         ("agent_truncations_total", "counter", status.truncations),
         ("agent_files_missing_total", "counter", status.files_missing),
         ("agent_spool_bytes", "gauge", status.spool.bytes),
-        ("agent_spool_records", "gauge", status.spool.requests),
+        ("agent_spool_bytes_max", "gauge", status.spool.bytes_max),
+        ("agent_spool_requests", "gauge", status.spool.requests),
+        ("agent_spool_disk_full", "gauge", u64::from(status.spool.is_disk_full)),
         ("agent_collector_consecutive_failures", "gauge", status.collector.consecutive_failures),
         ("agent_gap_detected_total", "counter", status.collector.gaps),
         ("agent_gap_lost_bytes_total", "counter", status.collector.gap_lost_bytes),
         ("agent_fenced_total", "counter", status.collector.fenced),
     ] {
         writeln!(out, "# TYPE {name} {kind}\n{name} {value}").unwrap_or_default();
+    }
+    out.push_str("# TYPE agent_spool_records gauge\n");
+    for lane in &status.spool.lanes {
+        writeln!(out, "agent_spool_records{{lane=\"{}\"}} {}", lane.lane, lane.records).unwrap_or_default();
     }
     out
 }
@@ -74,6 +80,17 @@ fn flows(status: &Status, out: &mut String) {
             writeln!(
                 out,
                 "agent_dropped_records_total{{component=\"{component}\",signal=\"{signal}\",reason=\"{reason}\"}} {count}"
+            )
+            .unwrap_or_default();
+        }
+    }
+    out.push_str("# TYPE agent_dropped_bytes_total counter\n");
+    for flow in &status.flows {
+        for (reason, bytes) in &flow.dropped_bytes {
+            let (component, signal, reason) = (&flow.component, flow.signal, reason.name());
+            writeln!(
+                out,
+                "agent_dropped_bytes_total{{component=\"{component}\",signal=\"{signal}\",reason=\"{reason}\"}} {bytes}"
             )
             .unwrap_or_default();
         }

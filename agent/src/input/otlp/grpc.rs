@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full};
 use model::Signal;
 use model::otlp::rpc::{self, FRAME_HEADER_BYTES};
 
-use super::{RETRY_SECONDS, Receiver, Refusal, header};
+use super::{RETRY_SECONDS, Receiver, Refusal, answer, header};
 use crate::queue::{Encoding, QueueError};
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -47,7 +47,7 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
     let compression = header(&parts.headers, GRPC_ENCODING).to_owned();
     let unframe = move |body: Bytes| unframe(&body, compression);
     match receiver.receive(signal, Encoding::Protobuf, body, unframe).await {
-        Ok(()) => success(),
+        Ok(not_kept) => success(&answer(not_kept)),
         Err(refusal) => failure(&refusal),
     }
 }
@@ -70,11 +70,14 @@ fn unframe(body: &Bytes, compression: String) -> Result<(Bytes, String), Refusal
     }
 }
 
-/// An empty message and status 0.
-fn success() -> Response {
+/// The answer and status 0.
+fn success(answer: &[u8]) -> Response {
     let mut trailers = HeaderMap::new();
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-    let frame = Full::new(Bytes::from_static(&[0; FRAME_HEADER_BYTES]));
+    let mut frame = vec![0];
+    frame.extend_from_slice(&(answer.len() as u32).to_be_bytes());
+    frame.extend_from_slice(answer);
+    let frame = Full::new(Bytes::from(frame));
     let mut response = Response::new(Body::new(frame.with_trailers(std::future::ready(Some(Ok(trailers))))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response

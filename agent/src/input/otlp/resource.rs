@@ -50,7 +50,8 @@ fn missing<'a>(resource: &[u8], added: &'a Attributes) -> impl Iterator<Item = (
     added.iter().filter(move |(key, _)| !is_there(key)).map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
-fn put_value(out: &mut Vec<u8>, number: u32, value: Value<'_>) {
+/// Copies a field.
+pub(crate) fn put_value(out: &mut Vec<u8>, number: u32, value: Value<'_>) {
     match value {
         Value::Varint(value) => put_u64(out, number, value),
         Value::Fixed64(value) => put_fixed64(out, number, value),
