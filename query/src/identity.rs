@@ -89,8 +89,8 @@ pub fn graph(
     let mut graph = graph::draw(found, ids, limits);
     graph.id = id.trim().to_owned();
     graph.range = range;
-    graph.stats = query_stats(&records.stats);
-    graph.cuts.extend(read_cuts(&records.stats));
+    graph.stats = query_stats(records.stats());
+    graph.cuts.extend(read_cuts(records.stats()));
     Ok(graph)
 }
 

@@ -120,8 +120,8 @@ pub fn find(
 ) -> Result<Journey, Error> {
     let mut records = StoreRecords::new(snapshot, request.range);
     let mut journey = find_in(&mut records, ids, request, snapshot.taken_at(), limits)?;
-    journey.stats = query_stats(&records.stats);
-    journey.cuts.extend(read_cuts(&records.stats));
+    journey.stats = query_stats(records.stats());
+    journey.cuts.extend(read_cuts(records.stats()));
     Ok(journey)
 }
 

@@ -19,7 +19,7 @@ mod tests;
 
 use model::{IdRules, TimeRange};
 use query_api::{Cut, WhereAnswer};
-use storage::Snapshot;
+use storage::{Place, Snapshot};
 
 use crate::journey::Error;
 use crate::journey::records::{Records as _, StoreRecords};
@@ -51,12 +51,14 @@ pub fn find(
     let texts: Vec<String> = asked.iter().map(ToString::to_string).collect();
     let mut records = StoreRecords::new(snapshot, range).until(cancel);
     records.limit_groups(Some(GROUPS_MAX));
-    let logs = records.logs(&texts).map_err(Error::Store)?;
-    let spans = records.spans(&texts).map_err(Error::Store)?;
+    let (mut logs, mut spans) = (First::default(), First::default());
+    records.logs(&texts, &mut |place, _| logs.add(place)).map_err(Error::Store)?;
+    records.spans(&texts, &mut |place, _| spans.add(place)).map_err(Error::Store)?;
     let left_out = records.limit_groups(None);
     let mut cuts = Vec::new();
-    let (logs, logs_cut) = first(&logs);
-    let (spans, spans_cut) = first(&spans);
+    let (logs_cut, spans_cut) = (logs.is_cut, spans.is_cut);
+    let logs = records.read_logs(&logs.places).map_err(Error::Store)?;
+    let spans = records.read_spans(&spans.places).map_err(Error::Store)?;
     if left_out > 0 || logs_cut || spans_cut {
         cuts.push(Cut {
             what: format!("the newest {GROUPS_MAX} groups of records with this id were looked at"),
@@ -92,17 +94,26 @@ pub fn find(
     }
     messages::consume(&mut records, &mut messages).map_err(Error::Store)?;
     progress::add(snapshot, &mut messages, range, cancel).map_err(not_read)?;
-    cuts.extend(read_cuts(&records.stats));
+    cuts.extend(read_cuts(records.stats()));
     let messages = messages.into_iter().map(|message| message.answer).collect();
-    let stats = query_stats(&records.stats);
+    let stats = query_stats(records.stats());
     Ok(WhereAnswer { id: id.trim().to_owned(), matched, range, messages, cuts, stats })
 }
 
-fn first<R: crate::journey::records::Rows>(rows: &R) -> (Vec<R::Record>, bool) {
-    let mut count = 0;
-    rows.visit(&mut |_, _| count += 1);
-    let chosen: Vec<u32> = (0..count).take(ROWS_MAX).collect();
-    (rows.take(&chosen), count as usize > ROWS_MAX)
+/// The first rows of a lookup.
+#[derive(Default)]
+struct First {
+    places: Vec<Place>,
+    is_cut: bool,
+}
+
+impl First {
+    fn add(&mut self, place: Place) {
+        match self.places.len() < ROWS_MAX {
+            true => self.places.push(place),
+            false => self.is_cut = true,
+        }
+    }
 }
 
 fn not_read(error: PromqlError) -> Error {

@@ -8,8 +8,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use model::{Signal, TimeRange};
 
 use crate::decode::Batch;
@@ -65,11 +65,26 @@ impl HeadBatch {
         terms: &[String],
         groups_max: usize,
     ) -> Result<(Option<RecordBatch>, usize), Error> {
+        let (rows, _, left_out) = self.rows_with(terms, groups_max);
+        if rows.is_empty() {
+            return Ok((None, left_out));
+        }
+        take_record_batch(&self.rows, &UInt32Array::from(rows))
+            .context(ErrorKind::Internal, || "picking rows of the head".to_owned())
+            .map(|found| (Some(found), left_out))
+    }
+
+    /// The rows, ascending, of every group that carries one of the terms, `groups_max` groups at most; how many
+    /// groups these are, and how many were left out.
+    pub(crate) fn rows_with(&self, terms: &[String], groups_max: usize) -> (Vec<u32>, usize, usize) {
         match TermColumns::new(self.signal, &self.rows) {
             Some(columns) if terms.iter().any(|term| self.may_have(term)) => {
-                groups_with(&self.rows, &columns, terms, groups_max)
+                let (chosen, left_out) = groups_of(&self.rows, &columns, terms, groups_max);
+                let rows = (0..self.rows.num_rows() as u32)
+                    .filter(|row| !chosen.is_empty() && chosen.contains(&columns.group(*row as usize)));
+                (rows.collect(), chosen.len(), left_out)
             }
-            _ => Ok((None, 0)),
+            _ => (Vec::new(), 0, 0),
         }
     }
 
@@ -88,14 +103,14 @@ impl HeadBatch {
     }
 }
 
-/// The rows whose group — their trace, or themselves when they have none — carries one of the terms: the
-/// last `groups_max` groups. Also how many groups were left out.
-fn groups_with(
+/// The groups — a trace, or a row that has none — that carry one of the terms: the last `groups_max` of them. Also
+/// how many were left out.
+fn groups_of(
     rows: &RecordBatch,
     columns: &TermColumns<'_>,
     terms: &[String],
     groups_max: usize,
-) -> Result<(Option<RecordBatch>, usize), Error> {
+) -> (HashSet<Result<[u8; 16], usize>>, usize) {
     let wanted = Wanted::new(terms.iter().map(String::as_str));
     let mut chosen = HashSet::new();
     let mut left_out = HashSet::new();
@@ -107,12 +122,5 @@ fn groups_with(
             left_out.insert(group);
         }
     }
-    if chosen.is_empty() {
-        return Ok((None, left_out.len()));
-    }
-    let hits: BooleanArray =
-        (0..rows.num_rows()).map(|row| Some(chosen.contains(&columns.group(row)))).collect();
-    filter_record_batch(rows, &hits)
-        .context(ErrorKind::Internal, || "picking rows of the head".to_owned())
-        .map(|found| (Some(found), left_out.len()))
+    (chosen, left_out.len())
 }

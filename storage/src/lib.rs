@@ -51,6 +51,6 @@ pub use head::HeadBatch;
 pub use positions::{AgentOrigin, Hello, KafkaRange, Mismatch, Origin, PositionRefusal};
 pub use retention::{Keep, Retention};
 pub use segment::file::{SegmentDescription, SegmentFile};
-pub use snapshot::{IdKindCount, LOOKUP_ROWS_MAX, ScanOrder, ScanStats, Snapshot};
+pub use snapshot::{Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot};
 pub use store::{Durable, Placed, Settings, Store, StoreStats};
 pub use text::TextHint;

@@ -4,6 +4,7 @@
 //! it is while the store goes on. Reads block: call them off the async threads.
 
 mod census;
+mod finder;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use crate::segment::reader::Segment;
 use crate::text::TextHint;
 
 pub use census::IdKindCount;
+pub use finder::{Finder, Place, Rows};
 
 /// In which order a scan visits the parts of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ impl GroupBudget {
     }
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum Part<'a> {
     Head(&'a HeadBatch),
     Segment(&'a Segment),

@@ -20,11 +20,12 @@ use std::time::Duration;
 use model::ids::{MESSAGE_KINDS, TRACE_ID};
 use model::{IdRules, IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::Cut;
+use storage::Place;
 
 use super::Limits;
 use super::cuts::{Bound, LeftOut, Refusal, Refused, RefusedId, limit_cuts};
-use super::records::{LogRecord, Records, Rows, SpanRecord};
-use super::survey::{Found, Survey, Term, TermSort, Untraced, trace_term};
+use super::records::{Head, LogRecord, Records, SpanRecord};
+use super::survey::{Found, Seen, Survey, Term, TermSort, Texts, Untraced, trace_term};
 
 /// Groups (a trace within a minute) that are read for each trace there is room for.
 const GROUPS_PER_TRACE: usize = 4;
@@ -109,7 +110,7 @@ pub(crate) fn close<R: Records>(
         terms = search.hop(records, terms)?;
         hops += 1;
     }
-    Ok(search.finish())
+    search.finish(records)
 }
 
 struct Search<'a> {
@@ -120,6 +121,10 @@ struct Search<'a> {
     offered: usize,
     refused: BTreeMap<(String, Refusal), Refused>,
     left_out: LeftOut,
+    texts: Texts,
+    /// The spans and log records that belong, to be read at the end.
+    spans: Vec<Place>,
+    logs: Vec<Place>,
     closure: Closure,
 }
 
@@ -136,7 +141,8 @@ impl<'a> Search<'a> {
             is_complete: true,
         };
         let (seen, refused, left_out) = (HashSet::new(), BTreeMap::new(), LeftOut::default());
-        Self { rules, limits, seen, offered: 0, refused, left_out, closure }
+        let (texts, spans, logs) = (Texts::default(), Vec::new(), Vec::new());
+        Self { rules, limits, seen, offered: 0, refused, left_out, texts, spans, logs, closure }
     }
 
     fn asked(&mut self, term: &IdTerm) -> Term {
@@ -158,7 +164,7 @@ impl<'a> Search<'a> {
         } else if self.closure.traces.len() >= self.limits.traces {
             Some(Bound::Traces)
         } else {
-            (self.closure.spans.len() >= self.limits.spans).then_some(Bound::Spans)
+            (self.spans.len() >= self.limits.spans).then_some(Bound::Spans)
         }
     }
 
@@ -166,20 +172,18 @@ impl<'a> Search<'a> {
     fn hop<R: Records>(&mut self, records: &mut R, terms: Vec<Term>) -> Result<Vec<Term>, storage::Error> {
         let terms = self.without_hubs(records, terms)?;
         let texts: Vec<String> = terms.iter().map(|term| term.text.clone()).collect();
-        let logs = records.logs(&texts)?;
         let mut survey = Survey::new(&terms, &self.closure.followed);
-        survey.add(&records.spans(&texts)?);
-        survey.add(&logs);
+        records.spans(&texts, &mut |place, head| survey.add(place, &head, &mut self.texts))?;
+        records.logs(&texts, &mut |place, head| survey.add(place, &head, &mut self.texts))?;
         self.left_out.groups += records.limit_groups(None);
         let found = survey.into_found();
 
         let followed = self.follow(&terms, &found);
         let accepted = self.accept(&terms, &followed, &found);
-        let (first_span, first_log) = (self.closure.spans.len(), self.closure.logs.len());
-        self.take_untraced(&logs, &found.untraced, &followed);
-        drop(logs);
-        let naming = self.load(records, &accepted)?;
-        Ok(self.next_terms((first_span, first_log), &accepted, &naming))
+        let mut taken = Taken::default();
+        self.take_untraced(found.untraced, &followed, &mut taken);
+        let naming = self.load(records, &accepted, &mut taken)?;
+        Ok(self.next_terms(taken, &accepted, &naming))
     }
 
     /// The terms whose rows are read: without those that hang on too many traces. An id that was asked for
@@ -258,79 +262,66 @@ impl<'a> Search<'a> {
         candidates.into_iter().map(|(_, _, trace, _)| trace).collect()
     }
 
-    fn take_untraced(
-        &mut self,
-        logs: &impl Rows<Record = LogRecord>,
-        untraced: &[Untraced],
-        followed: &[bool],
-    ) {
-        let belongs = |record: &&Untraced| record.terms.iter().any(|term| followed[*term as usize]);
-        let rows = untraced.iter().filter(belongs).map(|record| (record.time, record.row)).collect();
-        self.take_logs(logs, rows);
+    fn take_untraced(&mut self, untraced: Vec<Untraced>, followed: &[bool], taken: &mut Taken) {
+        let belongs = |record: &Untraced| record.terms.iter().any(|term| followed[*term as usize]);
+        let rows = untraced.into_iter().filter(belongs).map(|record| record.seen).collect();
+        self.take_logs(rows, taken);
     }
 
-    fn take_logs(&mut self, logs: &impl Rows<Record = LogRecord>, rows: Vec<(UnixNano, u32)>) {
-        let room = self.limits.logs.saturating_sub(self.closure.logs.len());
-        let (chosen, left_out) = earliest(rows, room);
+    fn take_logs(&mut self, rows: Vec<Seen>, taken: &mut Taken) {
+        let (chosen, left_out) = earliest(rows, self.limits.logs.saturating_sub(self.logs.len()));
         self.left_out.logs += left_out;
-        self.closure.logs.extend(logs.take(&chosen));
+        self.logs.extend(chosen.iter().map(|row| row.place));
+        taken.logs.extend(chosen);
     }
 
-    /// Reads the traces whole. Gives the other traces whose records name one of them.
+    /// Takes the traces whole. Gives the other traces whose records name one of them.
     fn load<R: Records>(
         &mut self,
         records: &mut R,
         accepted: &[TraceId],
+        taken: &mut Taken,
     ) -> Result<Vec<TraceId>, storage::Error> {
         if accepted.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted: HashMap<String, TraceId> =
-            accepted.iter().map(|trace| (trace_term(*trace), *trace)).collect();
         let texts: Vec<String> = accepted.iter().map(|trace| trace_term(*trace)).collect();
-
-        let spans = records.spans(&texts)?;
-        let mut members = Members::of(&spans, &wanted);
-        let room = self.limits.spans.saturating_sub(self.closure.spans.len());
-        let (chosen, left_out) = earliest(members.rows, room);
+        let mut spans = Members::of(accepted);
+        records.spans(&texts, &mut |place, head| spans.add(place, &head, &mut self.texts))?;
+        let (chosen, left_out) = earliest(spans.rows, self.limits.spans.saturating_sub(self.spans.len()));
         self.left_out.spans += left_out;
-        self.closure.spans.extend(spans.take(&chosen));
-        drop(spans);
+        self.spans.extend(chosen.iter().map(|row| row.place));
+        taken.spans = chosen;
 
-        let logs = records.logs(&texts)?;
-        let of_logs = Members::of(&logs, &wanted);
-        self.take_logs(&logs, of_logs.rows);
-        self.closure.followed.extend(of_logs.untraced_names);
-        members.naming.extend(of_logs.naming);
-        members.naming.sort_unstable();
-        members.naming.dedup();
-        Ok(members.naming)
+        let mut logs = Members::of(accepted);
+        records.logs(&texts, &mut |place, head| logs.add(place, &head, &mut self.texts))?;
+        self.take_logs(logs.rows, taken);
+        self.closure.followed.extend(logs.untraced_names);
+        let mut naming = spans.naming;
+        naming.extend(logs.naming);
+        naming.sort_unstable();
+        naming.dedup();
+        Ok(naming)
     }
 
-    /// The terms that the rows read since `first_span` and `first_log` lead to.
-    fn next_terms(
-        &mut self,
-        (first_span, first_log): (usize, usize),
-        accepted: &[TraceId],
-        naming: &[TraceId],
-    ) -> Vec<Term> {
+    /// The terms that the rows taken in this step lead to.
+    fn next_terms(&mut self, mut taken: Taken, accepted: &[TraceId], naming: &[TraceId]) -> Vec<Term> {
         let mut next = NextTerms::default();
-        let mut spans = std::mem::take(&mut self.closure.spans);
-        spans[first_span..].sort_by(by_start);
-        for span in &spans[first_span..] {
-            let (origin, time) = (Some(span.trace_id), span.start);
-            span.ids.iter().for_each(|id| self.offer_id(id, origin, time, &mut next));
-            for (trace, _) in span.links.iter().filter(|(trace, _)| *trace != span.trace_id) {
-                self.offer(Term::trace(*trace, origin), &mut next);
+        taken.spans.sort_unstable();
+        for span in &taken.spans {
+            for id in &span.ids {
+                self.offer_id(&self.texts.get(*id), span.trace_id, span.time, &mut next);
+            }
+            for trace in span.links.iter().filter(|trace| Some(**trace) != span.trace_id) {
+                self.offer(Term::trace(*trace, span.trace_id), &mut next);
             }
         }
-        self.closure.spans = spans;
-        let mut logs = std::mem::take(&mut self.closure.logs);
-        logs[first_log..].sort();
-        for log in &logs[first_log..] {
-            log.ids.iter().for_each(|id| self.offer_id(id, log.trace_id, log.time, &mut next));
+        taken.logs.sort_unstable();
+        for log in &taken.logs {
+            for id in &log.ids {
+                self.offer_id(&self.texts.get(*id), log.trace_id, log.time, &mut next);
+            }
         }
-        self.closure.logs = logs;
         for trace in accepted {
             self.offer(Term::links_to(*trace), &mut next);
         }
@@ -402,7 +393,10 @@ impl<'a> Search<'a> {
         self.refused.entry((kind.to_owned(), why)).or_insert_with(fresh).count += 1;
     }
 
-    fn finish(mut self) -> Closure {
+    /// Reads what belongs.
+    fn finish<R: Records>(mut self, records: &mut R) -> Result<Closure, storage::Error> {
+        self.closure.spans = records.read_spans(&self.spans)?;
+        self.closure.logs = records.read_logs(&self.logs)?;
         self.closure.spans.sort_by(by_start);
         let received = self.closure.spans.len();
         self.closure.spans.dedup();
@@ -418,7 +412,7 @@ impl<'a> Search<'a> {
             let what = format!("{twice} spans that arrived more than once are shown once");
             self.closure.cuts.push(Cut { what, limit: "duplicates".to_owned(), hint: None });
         }
-        self.closure
+        Ok(self.closure)
     }
 }
 
@@ -444,10 +438,19 @@ fn around(time: UnixNano, max_age: Duration) -> TimeRange {
     TimeRange { from: UnixNano(time.0.saturating_sub(nanos)), to: UnixNano(time.0.saturating_add(nanos)) }
 }
 
+/// Rows that one step has taken.
+#[derive(Default)]
+struct Taken {
+    spans: Vec<Seen>,
+    logs: Vec<Seen>,
+}
+
 /// What belongs to wanted traces.
 struct Members {
+    wanted: HashSet<TraceId>,
+    by_name: HashSet<String>,
     /// Rows of these traces, and untraced rows that name one of them.
-    rows: Vec<(UnixNano, u32)>,
+    rows: Vec<Seen>,
     /// Other traces with a record that names one of them.
     naming: Vec<TraceId>,
     /// The terms under which untraced rows name them.
@@ -455,36 +458,38 @@ struct Members {
 }
 
 impl Members {
-    /// `wanted` are traces by their terms.
-    fn of(rows: &impl Rows, wanted: &HashMap<String, TraceId>) -> Self {
-        let traces: HashSet<TraceId> = wanted.values().copied().collect();
-        let mut members = Self { rows: Vec::new(), naming: Vec::new(), untraced_names: Vec::new() };
-        rows.visit(&mut |row, head| {
-            if head.trace_id.is_some_and(|trace| traces.contains(&trace)) {
-                members.rows.push((head.time, row));
-                return;
+    fn of(traces: &[TraceId]) -> Self {
+        Self {
+            wanted: traces.iter().copied().collect(),
+            by_name: traces.iter().map(|trace| trace_term(*trace)).collect(),
+            rows: Vec::new(),
+            naming: Vec::new(),
+            untraced_names: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, place: Place, head: &Head<'_>, texts: &mut Texts) {
+        if head.trace_id.is_some_and(|trace| self.wanted.contains(&trace)) {
+            self.rows.push(Seen::new(place, head, texts));
+            return;
+        }
+        let Some(name) = head.ids.iter().find(|id| self.by_name.contains(**id)) else { return };
+        match head.trace_id {
+            Some(trace) => self.naming.push(trace),
+            None => {
+                self.rows.push(Seen::new(place, head, texts));
+                self.untraced_names.push((*name).to_owned());
             }
-            let Some(name) = head.ids.iter().find(|id| wanted.contains_key(**id)) else { return };
-            match head.trace_id {
-                Some(trace) => members.naming.push(trace),
-                None => {
-                    members.rows.push((head.time, row));
-                    members.untraced_names.push((*name).to_owned());
-                }
-            }
-        });
-        members
+        }
     }
 }
 
-/// The numbers of the `room` earliest rows, ascending, and how many are left out.
-fn earliest(mut rows: Vec<(UnixNano, u32)>, room: usize) -> (Vec<u32>, usize) {
+/// The `room` earliest rows, and how many are left out.
+fn earliest(mut rows: Vec<Seen>, room: usize) -> (Vec<Seen>, usize) {
     let left_out = rows.len().saturating_sub(room);
     if left_out > 0 {
         rows.sort_unstable();
         rows.truncate(room);
     }
-    let mut chosen: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
-    chosen.sort_unstable();
-    (chosen, left_out)
+    (rows, left_out)
 }

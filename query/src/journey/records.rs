@@ -1,15 +1,14 @@
 //! What a journey reads: spans and log records by id terms, as owned rows.
 //!
 //! Owns: the seam [`Records`] between journeys and the store, and the one conversion from columns to
-//! rows. Reading happens in two steps so that a hub costs little: first the heads of all rows found
-//! are looked at (trace, time, ids), then only the rows that were chosen are copied.
+//! rows. Reading happens in two steps so that a hub costs little: a search looks at heads only (trace, time,
+//! ids, links); what it has chosen in all its steps is read whole at the end, at once.
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 use storage::rows::{LogRows, SpanRows};
-use storage::{ScanStats, Snapshot};
+use storage::{Finder, Place, ScanStats, Snapshot};
 
 use crate::limits::Cancel;
 
@@ -77,25 +76,28 @@ pub(crate) struct Head<'a> {
     pub(crate) links: &'a [TraceId],
 }
 
-/// Rows that were found and not copied yet. A row's number is its place in the visit.
-pub(crate) trait Rows {
-    type Record;
-
-    /// Shows the head of every row.
-    fn visit(&self, visit: &mut dyn FnMut(u32, Head<'_>));
-
-    /// Copies rows; `chosen` ascends.
-    fn take(&self, chosen: &[u32]) -> Vec<Self::Record>;
-}
-
-/// Where spans and log records come from. A lookup gives at least every row that carries one of the
-/// terms (`kind=value`, `trace_id=<hex>`, and for spans `link=<hex>`); it may give more.
+/// Where spans and log records come from.
 pub(crate) trait Records {
-    type Spans: Rows<Record = SpanRecord>;
-    type Logs: Rows<Record = LogRecord>;
+    /// Shows the heads of at least every span that carries one of the terms (`kind=value`, `trace_id=<hex>`,
+    /// `link=<hex>`); it may show more.
+    fn spans(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error>;
 
-    fn spans(&mut self, terms: &[String]) -> Result<Self::Spans, storage::Error>;
-    fn logs(&mut self, terms: &[String]) -> Result<Self::Logs, storage::Error>;
+    /// The same of log records.
+    fn logs(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error>;
+
+    /// Copies spans, in no promised order.
+    fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error>;
+
+    /// Copies log records, in no promised order.
+    fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error>;
 
     /// On how many traces a term hangs, told without reading its rows; counting may end at `enough`. 0 where
     /// that is not known: the rows tell then.
@@ -119,15 +121,13 @@ pub(crate) trait Records {
 pub(crate) struct StoreRecords<'a> {
     snapshot: &'a Snapshot,
     range: TimeRange,
-    pub(crate) stats: ScanStats,
-    groups_max: usize,
+    finder: Finder<'a>,
     cancel: Cancel,
 }
 
 impl<'a> StoreRecords<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
-        let (stats, cancel) = (ScanStats::default(), Cancel::default());
-        Self { snapshot, range, stats, groups_max: usize::MAX, cancel }
+        Self { snapshot, range, finder: Finder::new(snapshot, range), cancel: Cancel::default() }
     }
 
     /// Ends a search when `cancel` says so.
@@ -136,25 +136,64 @@ impl<'a> StoreRecords<'a> {
         self
     }
 
-    fn lookup(&mut self, signal: Signal, terms: &[String]) -> Result<Vec<RecordBatch>, storage::Error> {
-        self.snapshot.lookup_newest(signal, &self.range, terms, self.groups_max, &mut self.stats)
+    /// What was read so far.
+    pub(crate) const fn stats(&self) -> &ScanStats {
+        &self.finder.stats
+    }
+
+    fn find(
+        &mut self,
+        signal: Signal,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error> {
+        self.finder.find(signal, terms, &mut |place, heads, row| {
+            let ids: Vec<&str> = heads.ids(row).collect();
+            let links: Vec<TraceId> = heads.links(row).collect();
+            let (trace_id, time) = (heads.trace_id(row), heads.time(row));
+            visit(place, Head { trace_id, time, ids: &ids, links: &links });
+        })
     }
 }
 
 impl Records for StoreRecords<'_> {
-    type Spans = StoreSpans;
-    type Logs = StoreLogs;
-
-    fn spans(&mut self, terms: &[String]) -> Result<StoreSpans, storage::Error> {
-        self.lookup(Signal::Traces, terms).map(StoreSpans)
+    fn spans(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error> {
+        self.find(Signal::Traces, terms, visit)
     }
 
-    fn logs(&mut self, terms: &[String]) -> Result<StoreLogs, storage::Error> {
-        self.lookup(Signal::Logs, terms).map(StoreLogs)
+    fn logs(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error> {
+        self.find(Signal::Logs, terms, visit)
+    }
+
+    fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error> {
+        let mut records = Vec::with_capacity(places.len());
+        for part in self.finder.read(Signal::Traces, places, &[])? {
+            let view = SpanRows::new(&part.batch);
+            records.extend(part.rows.iter().map(|row| span_record(&view, *row as usize)));
+        }
+        Ok(records)
+    }
+
+    fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error> {
+        let mut records = Vec::with_capacity(places.len());
+        for part in self.finder.read(Signal::Logs, places, &[])? {
+            let view = LogRows::new(&part.batch);
+            records.extend(part.rows.iter().map(|row| log_record(&view, *row as usize)));
+        }
+        Ok(records)
     }
 
     fn fanout(&mut self, term: &str, enough: usize) -> Result<usize, storage::Error> {
-        let Self { snapshot, range, stats, .. } = self;
+        let Self { snapshot, range, finder, .. } = self;
+        let stats = &mut finder.stats;
         let mut most = 0;
         for signal in [Signal::Traces, Signal::Logs] {
             // The index counts groups: a trace has several, and parts reach beyond the range. That settles
@@ -170,94 +209,12 @@ impl Records for StoreRecords<'_> {
     }
 
     fn limit_groups(&mut self, groups_max: Option<usize>) -> u64 {
-        self.groups_max = groups_max.unwrap_or(usize::MAX);
-        std::mem::take(&mut self.stats.groups_left_out)
+        self.finder.limit_groups(groups_max)
     }
 
     fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
-}
-
-/// Spans as the store gives them.
-pub(crate) struct StoreSpans(Vec<RecordBatch>);
-
-impl Rows for StoreSpans {
-    type Record = SpanRecord;
-
-    fn visit(&self, visit: &mut dyn FnMut(u32, Head<'_>)) {
-        let mut number = 0;
-        let (mut ids, mut links) = (Vec::new(), Vec::new());
-        for batch in &self.0 {
-            let rows = SpanRows::new(batch);
-            for row in 0..rows.len() {
-                ids.clear();
-                ids.extend(rows.ids(row));
-                links.clear();
-                links.extend(rows.links(row).map(|(trace, _)| trace));
-                let time = rows.start_time(row);
-                visit(number, Head { trace_id: Some(rows.trace_id(row)), time, ids: &ids, links: &links });
-                number += 1;
-            }
-        }
-    }
-
-    fn take(&self, chosen: &[u32]) -> Vec<SpanRecord> {
-        take(&self.0, chosen, |batch, rows, out| {
-            let view = SpanRows::new(batch);
-            out.extend(rows.map(|row| span_record(&view, row)));
-        })
-    }
-}
-
-/// Log records as the store gives them.
-pub(crate) struct StoreLogs(Vec<RecordBatch>);
-
-impl Rows for StoreLogs {
-    type Record = LogRecord;
-
-    fn visit(&self, visit: &mut dyn FnMut(u32, Head<'_>)) {
-        let mut number = 0;
-        let mut ids = Vec::new();
-        for batch in &self.0 {
-            let rows = LogRows::new(batch);
-            for row in 0..rows.len() {
-                ids.clear();
-                ids.extend(rows.ids(row));
-                let head = Head { trace_id: rows.trace_id(row), time: rows.time(row), ids: &ids, links: &[] };
-                visit(number, head);
-                number += 1;
-            }
-        }
-    }
-
-    fn take(&self, chosen: &[u32]) -> Vec<LogRecord> {
-        take(&self.0, chosen, |batch, rows, out| {
-            let view = LogRows::new(batch);
-            out.extend(rows.map(|row| log_record(&view, row)));
-        })
-    }
-}
-
-/// Walks numbered rows batch by batch; `copy` gets the rows of one batch.
-fn take<T>(
-    batches: &[RecordBatch],
-    chosen: &[u32],
-    copy: impl Fn(&RecordBatch, &mut dyn Iterator<Item = usize>, &mut Vec<T>),
-) -> Vec<T> {
-    let mut out = Vec::with_capacity(chosen.len());
-    let mut rest = chosen;
-    let mut first = 0;
-    for batch in batches {
-        let end = first + batch.num_rows();
-        let here = rest.partition_point(|row| (*row as usize) < end);
-        if here > 0 {
-            copy(batch, &mut rest[..here].iter().map(|row| *row as usize - first), &mut out);
-        }
-        rest = &rest[here..];
-        first = end;
-    }
-    out
 }
 
 fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Attributes {

@@ -1,12 +1,14 @@
 //! A look at what a lookup found before anything is copied: which traces carry which terms.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use model::ids::TRACE_ID;
 use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
+use storage::Place;
 use storage::rows::LINK;
 
-use super::records::{Head, Rows};
+use super::records::Head;
 
 /// A term to look for, and where it comes from.
 #[derive(Clone, Debug)]
@@ -61,6 +63,54 @@ pub(crate) fn trace_term(trace: TraceId) -> String {
     format!("{TRACE_ID}={trace}")
 }
 
+/// Texts, each held once: many rows carry the same few ids.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    by_text: HashMap<Arc<str>, u32>,
+    texts: Vec<Arc<str>>,
+}
+
+impl Texts {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.by_text.get(text) {
+            return *number;
+        }
+        let (text, number) = (Arc::<str>::from(text), self.texts.len() as u32);
+        self.by_text.insert(Arc::clone(&text), number);
+        self.texts.push(text);
+        number
+    }
+
+    /// The text of a number that was given out.
+    pub(crate) fn get(&self, number: u32) -> Arc<str> {
+        Arc::clone(&self.texts[number as usize])
+    }
+}
+
+/// A row that was looked at, with what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seen {
+    pub(crate) time: UnixNano,
+    pub(crate) trace_id: Option<TraceId>,
+    /// Ids by their numbers among [`Texts`].
+    pub(crate) ids: Box<[u32]>,
+    /// Traces it links to.
+    pub(crate) links: Box<[TraceId]>,
+    pub(crate) place: Place,
+}
+
+impl Seen {
+    pub(crate) fn new(place: Place, head: &Head<'_>, texts: &mut Texts) -> Self {
+        Self {
+            time: head.time,
+            trace_id: head.trace_id,
+            ids: head.ids.iter().map(|id| texts.number(id)).collect(),
+            links: head.links.into(),
+            place,
+        }
+    }
+}
+
 /// A trace that carries at least one of the terms.
 #[derive(Debug, Default)]
 pub(crate) struct Candidate {
@@ -73,8 +123,7 @@ pub(crate) struct Candidate {
 /// A log record without a trace that carries at least one of the terms.
 #[derive(Debug)]
 pub(crate) struct Untraced {
-    pub(crate) row: u32,
-    pub(crate) time: UnixNano,
+    pub(crate) seen: Seen,
     pub(crate) terms: Vec<u32>,
 }
 
@@ -90,6 +139,8 @@ pub(crate) struct Survey<'a> {
     too_old: Vec<usize>,
     traces: HashMap<TraceId, Candidate>,
     untraced: Vec<Untraced>,
+    /// Terms of the row at hand.
+    carried: Vec<u32>,
 }
 
 impl<'a> Survey<'a> {
@@ -103,6 +154,7 @@ impl<'a> Survey<'a> {
             too_old: vec![0; terms.len()],
             traces: HashMap::new(),
             untraced: Vec::new(),
+            carried: Vec::new(),
         };
         for (number, term) in (0..).zip(terms) {
             match term.sort {
@@ -118,34 +170,33 @@ impl<'a> Survey<'a> {
         survey
     }
 
-    /// Takes the rows of one lookup into account.
-    pub(crate) fn add(&mut self, rows: &impl Rows) {
-        let mut carried = Vec::new();
-        rows.visit(&mut |row, head| {
-            self.terms_of(&head, &mut carried);
-            carried.retain(|term| {
-                let is_within = self.windows[*term as usize].contains(head.time);
-                self.too_old[*term as usize] += usize::from(!is_within);
-                is_within
-            });
-            if carried.is_empty() {
-                return;
-            }
-            let Some(trace) = head.trace_id else {
-                if head.ids.iter().any(|id| self.taken.contains(*id)) {
-                    return;
-                }
-                self.untraced.push(Untraced { row, time: head.time, terms: carried.clone() });
-                return;
-            };
-            let candidate = self.traces.entry(trace).or_default();
-            candidate.latest = candidate.latest.max(head.time);
-            for term in &carried {
-                if let Err(at) = candidate.terms.binary_search(term) {
-                    candidate.terms.insert(at, *term);
-                }
-            }
+    /// Takes a row into account.
+    pub(crate) fn add(&mut self, place: Place, head: &Head<'_>, texts: &mut Texts) {
+        let mut carried = std::mem::take(&mut self.carried);
+        self.terms_of(head, &mut carried);
+        carried.retain(|term| {
+            let is_within = self.windows[*term as usize].contains(head.time);
+            self.too_old[*term as usize] += usize::from(!is_within);
+            is_within
         });
+        match head.trace_id {
+            _ if carried.is_empty() => {}
+            Some(trace) => {
+                let candidate = self.traces.entry(trace).or_default();
+                candidate.latest = candidate.latest.max(head.time);
+                for term in &carried {
+                    if let Err(at) = candidate.terms.binary_search(term) {
+                        candidate.terms.insert(at, *term);
+                    }
+                }
+            }
+            None if head.ids.iter().any(|id| self.taken.contains(*id)) => {}
+            None => {
+                let seen = Seen::new(place, head, texts);
+                self.untraced.push(Untraced { seen, terms: carried.clone() });
+            }
+        }
+        self.carried = carried;
     }
 
     fn terms_of(&self, head: &Head<'_>, carried: &mut Vec<u32>) {

@@ -13,8 +13,9 @@ use std::collections::HashSet;
 
 use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::{Cut, Journey, JourneyRow, RowKind};
+use storage::Place;
 
-use super::records::{Attributes, EventRecord, Head, LogRecord, Records, Rows, SpanRecord};
+use super::records::{Attributes, EventRecord, Head, LogRecord, Records, SpanRecord};
 use super::{Error, Limits, Request, find_in};
 
 const MILLI: i64 = 1_000_000;
@@ -153,24 +154,24 @@ struct World {
     spans: Vec<SpanRecord>,
     logs: Vec<LogRecord>,
     /// Rows copied out so far.
-    copied: std::rc::Rc<std::cell::Cell<usize>>,
+    copied: usize,
     lookups: usize,
 }
 
-struct Found<T> {
-    rows: Vec<T>,
-    copied: std::rc::Rc<std::cell::Cell<usize>>,
-}
-
 trait Row: Clone {
-    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a>;
+    fn trace(&self) -> Option<TraceId>;
+    fn time(&self) -> UnixNano;
     fn ids(&self) -> &[String];
     fn links(&self) -> Vec<TraceId>;
 }
 
 impl Row for SpanRecord {
-    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a> {
-        Head { trace_id: Some(self.trace_id), time: self.start, ids, links }
+    fn trace(&self) -> Option<TraceId> {
+        Some(self.trace_id)
+    }
+
+    fn time(&self) -> UnixNano {
+        self.start
     }
 
     fn ids(&self) -> &[String] {
@@ -183,8 +184,12 @@ impl Row for SpanRecord {
 }
 
 impl Row for LogRecord {
-    fn head<'a>(&self, ids: &'a [&'a str], links: &'a [TraceId]) -> Head<'a> {
-        Head { trace_id: self.trace_id, time: self.time, ids, links }
+    fn trace(&self) -> Option<TraceId> {
+        self.trace_id
+    }
+
+    fn time(&self) -> UnixNano {
+        self.time
     }
 
     fn ids(&self) -> &[String] {
@@ -196,50 +201,54 @@ impl Row for LogRecord {
     }
 }
 
-impl<T: Row> Rows for Found<T> {
-    type Record = T;
-
-    fn visit(&self, visit: &mut dyn FnMut(u32, Head<'_>)) {
-        for (number, row) in (0..).zip(&self.rows) {
-            let ids: Vec<&str> = row.ids().iter().map(String::as_str).collect();
-            visit(number, row.head(&ids, &row.links()));
-        }
-    }
-
-    fn take(&self, chosen: &[u32]) -> Vec<T> {
-        assert!(chosen.is_sorted(), "rows are asked for in order");
-        self.copied.set(self.copied.get() + chosen.len());
-        chosen.iter().map(|row| self.rows[*row as usize].clone()).collect()
-    }
-}
-
-fn lookup<T: Row>(rows: &[T], terms: &[String]) -> Vec<T> {
-    let terms: std::collections::HashSet<&str> = terms.iter().map(String::as_str).collect();
-    let trace_of = |row: &T| row.head(&[], &[]).trace_id;
+fn find<T: Row>(rows: &[T], terms: &[String], visit: &mut dyn FnMut(Place, Head<'_>)) {
+    let terms: HashSet<&str> = terms.iter().map(String::as_str).collect();
     let carries = |row: &T| {
         row.ids().iter().any(|id| terms.contains(id.as_str()))
             || row.links().iter().any(|trace| terms.contains(format!("link={trace}").as_str()))
-            || trace_of(row).is_some_and(|trace| terms.contains(format!("trace_id={trace}").as_str()))
+            || row.trace().is_some_and(|trace| terms.contains(format!("trace_id={trace}").as_str()))
     };
     let hit: Vec<bool> = rows.iter().map(carries).collect();
-    let traces: std::collections::HashSet<TraceId> =
-        rows.iter().zip(&hit).filter(|(_, hit)| **hit).filter_map(|(row, _)| trace_of(row)).collect();
-    let belongs = |row: &T, hit: bool| trace_of(row).map_or(hit, |trace| traces.contains(&trace));
-    rows.iter().zip(hit).filter(|(row, hit)| belongs(row, *hit)).map(|(row, _)| row.clone()).collect()
+    let traces: HashSet<TraceId> =
+        rows.iter().zip(&hit).filter(|(_, hit)| **hit).filter_map(|(row, _)| row.trace()).collect();
+    for (at, (row, hit)) in (0..).zip(rows.iter().zip(hit)) {
+        if row.trace().map_or(hit, |trace| traces.contains(&trace)) {
+            let ids: Vec<&str> = row.ids().iter().map(String::as_str).collect();
+            let head = Head { trace_id: row.trace(), time: row.time(), ids: &ids, links: &row.links() };
+            visit(Place { part: 0, row: at }, head);
+        }
+    }
 }
 
 impl Records for World {
-    type Spans = Found<SpanRecord>;
-    type Logs = Found<LogRecord>;
-
-    fn spans(&mut self, terms: &[String]) -> Result<Found<SpanRecord>, storage::Error> {
+    fn spans(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error> {
         self.lookups += 1;
-        Ok(Found { rows: lookup(&self.spans, terms), copied: std::rc::Rc::clone(&self.copied) })
+        find(&self.spans, terms, visit);
+        Ok(())
     }
 
-    fn logs(&mut self, terms: &[String]) -> Result<Found<LogRecord>, storage::Error> {
+    fn logs(
+        &mut self,
+        terms: &[String],
+        visit: &mut dyn FnMut(Place, Head<'_>),
+    ) -> Result<(), storage::Error> {
         self.lookups += 1;
-        Ok(Found { rows: lookup(&self.logs, terms), copied: std::rc::Rc::clone(&self.copied) })
+        find(&self.logs, terms, visit);
+        Ok(())
+    }
+
+    fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error> {
+        self.copied += places.len();
+        Ok(places.iter().map(|place| self.spans[place.row as usize].clone()).collect())
+    }
+
+    fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error> {
+        self.copied += places.len();
+        Ok(places.iter().map(|place| self.logs[place.row as usize].clone()).collect())
     }
 }
 

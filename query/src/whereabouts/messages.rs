@@ -6,7 +6,7 @@ use model::ids::KAFKA_RECORD;
 use model::{IdTerm, TraceId};
 use query_api::{GroupProgress, GroupState, MessageWhere};
 
-use crate::journey::records::{Attributes, LogRecord, Records, Rows as _, SpanRecord};
+use crate::journey::records::{Attributes, LogRecord, Records, SpanRecord};
 
 const TOPIC: &str = "messaging.destination.name";
 const PARTITION: &str = "messaging.destination.partition.id";
@@ -104,11 +104,9 @@ pub(super) fn consume<R: Records>(records: &mut R, messages: &mut [Message]) -> 
     if terms.is_empty() {
         return Ok(());
     }
-    let rows = records.spans(&terms)?;
-    let mut count = 0;
-    rows.visit(&mut |_, _| count += 1);
-    let chosen: Vec<u32> = (0..count).take(super::ROWS_MAX).collect();
-    let mut spans = rows.take(&chosen);
+    let mut first = super::First::default();
+    records.spans(&terms, &mut |place, _| first.add(place))?;
+    let mut spans = records.read_spans(&first.places)?;
     spans.retain(|span| span.kind == "consumer");
     spans.sort_by_key(|span| span.start);
     for message in messages {

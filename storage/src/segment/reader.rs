@@ -222,6 +222,12 @@ impl Segment {
         }
     }
 
+    /// Rows of the file, hidden ones too, with the columns named (all when empty).
+    pub(crate) fn read(&self, rows: Vec<Range<usize>>, columns: &[&str]) -> Result<Vec<RecordBatch>, Error> {
+        let batches = self.read_ranges(rows, columns)?;
+        batches.map(|batch| batch.context(ErrorKind::Damaged, || self.doing())).collect()
+    }
+
     fn read_ranges(
         &self,
         ranges: Vec<Range<usize>>,

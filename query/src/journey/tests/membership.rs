@@ -220,7 +220,7 @@ fn a_hub_beside_a_purchase_costs_nothing() {
     world.spans.extend((100..10_100).map(|at| span(at, at, 0, "gateway", "visit", at as i64, 1).id(user)));
     let journey = world.journey("ORD-4711");
     assert_eq!(journey.counts.spans, 8);
-    assert_eq!(world.copied.get(), 11, "no row of the hub is copied");
+    assert_eq!(world.copied, 11, "no row of the hub is copied");
     assert!(world.lookups <= 16, "{} lookups", world.lookups);
 }
 
@@ -229,6 +229,6 @@ fn a_hub_that_is_asked_for_is_cut_before_it_is_copied() {
     let spans = (1..=10_000).map(|at| span(at, at, 0, "gateway", "visit", at as i64, 1).id("user_id=u-7"));
     let mut world = World::of(spans.collect(), vec![]);
     let journey = world.journey("u-7");
-    assert_eq!((journey.counts.traces, world.copied.get()), (200, 200));
+    assert_eq!((journey.counts.traces, world.copied), (200, 200));
     assert!(world.lookups <= 4, "{} lookups: a full journey is not searched further", world.lookups);
 }

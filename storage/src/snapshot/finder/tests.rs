@@ -1,0 +1,92 @@
+//! What a search finds, and that it reads nothing twice.
+
+use std::collections::BTreeSet;
+
+use model::{Signal, TimeRange, UnixNano};
+
+use super::{Finder, Place};
+use crate::rows::LogRows;
+use crate::testing::{HOUR, NOW, SECOND, append_logs, log, open};
+use crate::{Snapshot, Store};
+
+/// Two traces and three records without one, half in a segment.
+async fn fill(store: &Store) {
+    append_logs(store, vec![log("a1", 1, "ORD-1", 0), log("b1", 2, "ORD-2", 1), log("x1", 0, "ORD-1", 2)])
+        .await;
+    store.seal().await.expect("sealed");
+    append_logs(store, vec![log("a2", 1, "", 3), log("x2", 0, "ORD-1", 4), log("x3", 0, "ORD-2", -HOUR / 4)])
+        .await;
+}
+
+fn places(finder: &mut Finder<'_>, term: &str) -> Vec<Place> {
+    let mut places = Vec::new();
+    finder.find(Signal::Logs, &[term.to_owned()], &mut |place, _, _| places.push(place)).expect("readable");
+    places
+}
+
+fn bodies(finder: &mut Finder<'_>, places: &[Place]) -> BTreeSet<String> {
+    let mut bodies = BTreeSet::new();
+    for part in finder.read(Signal::Logs, places, &[]).expect("readable") {
+        let rows = LogRows::new(&part.batch);
+        bodies.extend(part.rows.iter().map(|row| rows.body(*row as usize).to_owned()));
+    }
+    bodies
+}
+
+fn found(snapshot: &Snapshot, range: TimeRange, term: &str) -> BTreeSet<String> {
+    let mut finder = Finder::new(snapshot, range);
+    let places = places(&mut finder, term);
+    bodies(&mut finder, &places)
+}
+
+fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn groups_are_found_by_id_and_by_trace_in_head_and_segments() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let snapshot = store.snapshot();
+    assert_eq!(found(&snapshot, TimeRange::ALL, "order_id=ORD-1"), set(&["a1", "x1", "x2"]));
+    let trace = format!("trace_id={}", "01".repeat(16));
+    assert_eq!(found(&snapshot, TimeRange::ALL, &trace), set(&["a1", "a2"]));
+    assert_eq!(found(&snapshot, TimeRange::ALL, "order_id=ORD-9"), set(&[]));
+    let late = TimeRange { from: UnixNano(NOW.0 - SECOND), to: UnixNano::MAX };
+    assert_eq!(
+        found(&snapshot, late, "order_id=ORD-2"),
+        set(&["b1"]),
+        "what lies outside the range is not there"
+    );
+}
+
+#[tokio::test]
+async fn what_was_looked_at_once_is_not_read_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let snapshot = store.snapshot();
+    let mut finder = Finder::new(&snapshot, TimeRange::ALL);
+    let first = places(&mut finder, "order_id=ORD-1");
+    let read = finder.stats.rows_scanned;
+    assert_eq!(read, 2, "the heads of the segment's two rows");
+    assert_eq!(places(&mut finder, "order_id=ORD-1"), first);
+    assert_eq!(finder.stats.rows_scanned, read);
+    let twice = [first.clone(), first].concat();
+    assert_eq!(bodies(&mut finder, &twice), set(&["a1", "x1", "x2"]));
+    assert_eq!(finder.stats.rows_scanned, read + 2, "each chosen row of the segment is read whole once");
+}
+
+#[tokio::test]
+async fn only_the_newest_groups_are_given_under_a_limit_and_the_others_are_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let snapshot = store.snapshot();
+    let mut finder = Finder::new(&snapshot, TimeRange::ALL);
+    finder.limit_groups(Some(2));
+    let places = places(&mut finder, "order_id=ORD-1");
+    assert_eq!(bodies(&mut finder, &places), set(&["x1", "x2"]));
+    assert_eq!((finder.limit_groups(None), finder.limit_groups(None)), (1, 0));
+}
