@@ -122,6 +122,7 @@ pub fn find(
     let mut journey = find_in(&mut records, ids, request, snapshot.taken_at(), limits)?;
     journey.stats = query_stats(records.stats());
     journey.cuts.extend(read_cuts(records.stats()));
+    journey.cuts.extend(cuts::brief_cut(records.brief()));
     Ok(journey)
 }
 

@@ -54,6 +54,23 @@ pub(crate) enum Refusal {
     TooOld,
 }
 
+/// What a large journey leaves out of its rows, so that it stays small enough to look at.
+pub(crate) fn brief_cut(records: usize) -> Option<Cut> {
+    (records > 0).then(|| {
+        Cut {
+        what: format!(
+            "{records} rows have no attributes but those a journey is made of (messages, status, versions)"
+        ),
+        limit: "attributes".to_owned(),
+        hint: Some(
+            "ask for one of the traces, a shorter time range, or `silmari sql \"select attributes from spans \
+             where …\"`"
+                .to_owned(),
+        ),
+    }
+    })
+}
+
 /// The cuts of the limits that bit.
 pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
     let mut cuts = Vec::new();

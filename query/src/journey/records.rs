@@ -123,11 +123,33 @@ pub(crate) struct StoreRecords<'a> {
     range: TimeRange,
     finder: Finder<'a>,
     cancel: Cancel,
+    /// Records whose attributes were left out.
+    brief: usize,
+}
+
+/// Records of one kind from which on only telling attributes are kept: a journey of 100,000 spans is looked at as a
+/// whole, not attribute by attribute.
+const BRIEF_FROM: usize = 5_000;
+
+/// Whether a journey is made of this attribute: messages, refusals, failures, versions.
+fn is_telling(key: &str) -> bool {
+    const TELLING: [&str; 8] = [
+        "http.response.status_code",
+        "http.status_code",
+        "http.route",
+        "status",
+        "rpc.grpc.status_code",
+        "error.type",
+        "service.version",
+        "service.instance.id",
+    ];
+    TELLING.contains(&key)
+        || ["messaging.", "circuit", "exception."].iter().any(|prefix| key.starts_with(prefix))
 }
 
 impl<'a> StoreRecords<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
-        Self { snapshot, range, finder: Finder::new(snapshot, range), cancel: Cancel::default() }
+        Self { snapshot, range, finder: Finder::new(snapshot, range), cancel: Cancel::default(), brief: 0 }
     }
 
     /// Ends a search when `cancel` says so.
@@ -139,6 +161,20 @@ impl<'a> StoreRecords<'a> {
     /// What was read so far.
     pub(crate) const fn stats(&self) -> &ScanStats {
         &self.finder.stats
+    }
+
+    /// How many records were read without the attributes that no journey is made of.
+    pub(crate) const fn brief(&self) -> usize {
+        self.brief
+    }
+
+    /// Which attributes are kept of so many records.
+    fn keeper(&mut self, records: usize) -> fn(&str) -> bool {
+        if records < BRIEF_FROM {
+            return |_| true;
+        }
+        self.brief += records;
+        is_telling
     }
 
     fn find(
@@ -174,19 +210,21 @@ impl Records for StoreRecords<'_> {
     }
 
     fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error> {
+        let keeps = self.keeper(places.len());
         let mut records = Vec::with_capacity(places.len());
         for part in self.finder.read(Signal::Traces, places, &[])? {
             let view = SpanRows::new(&part.batch);
-            records.extend(part.rows.iter().map(|row| span_record(&view, *row as usize)));
+            records.extend(part.rows.iter().map(|row| span_record(&view, *row as usize, keeps)));
         }
         Ok(records)
     }
 
     fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error> {
+        let keeps = self.keeper(places.len());
         let mut records = Vec::with_capacity(places.len());
         for part in self.finder.read(Signal::Logs, places, &[])? {
             let view = LogRows::new(&part.batch);
-            records.extend(part.rows.iter().map(|row| log_record(&view, *row as usize)));
+            records.extend(part.rows.iter().map(|row| log_record(&view, *row as usize, keeps)));
         }
         Ok(records)
     }
@@ -217,15 +255,16 @@ impl Records for StoreRecords<'_> {
     }
 }
 
-fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Attributes {
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, keeps: fn(&str) -> bool) -> Attributes {
+    let kept = pairs.filter(|(key, _)| keeps(key));
+    kept.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-fn span_record(rows: &SpanRows<'_>, row: usize) -> SpanRecord {
+fn span_record(rows: &SpanRows<'_>, row: usize, keeps: fn(&str) -> bool) -> SpanRecord {
     let event = |event: storage::rows::Event<'_>| EventRecord {
         time: event.time,
         name: event.name.to_owned(),
-        attributes: owned(event.attributes.into_iter()),
+        attributes: owned(event.attributes.into_iter(), keeps),
     };
     SpanRecord {
         trace_id: rows.trace_id(row),
@@ -239,14 +278,14 @@ fn span_record(rows: &SpanRows<'_>, row: usize) -> SpanRecord {
         is_error: rows.status(row) == "error",
         status_message: rows.status_message(row).to_owned(),
         ids: rows.ids(row).map(str::to_owned).collect(),
-        attributes: owned(rows.attributes(row)),
-        resource: owned(rows.resource_attributes(row)),
+        attributes: owned(rows.attributes(row), keeps),
+        resource: owned(rows.resource_attributes(row), keeps),
         events: rows.events(row).into_iter().map(event).collect(),
         links: rows.links(row).collect(),
     }
 }
 
-fn log_record(rows: &LogRows<'_>, row: usize) -> LogRecord {
+fn log_record(rows: &LogRows<'_>, row: usize, keeps: fn(&str) -> bool) -> LogRecord {
     LogRecord {
         time: rows.time(row),
         service: rows.service(row).to_owned(),
@@ -257,7 +296,7 @@ fn log_record(rows: &LogRows<'_>, row: usize) -> LogRecord {
         trace_id: rows.trace_id(row),
         span_id: rows.span_id(row),
         ids: rows.ids(row).map(str::to_owned).collect(),
-        attributes: owned(rows.attributes(row)),
-        resource: owned(rows.resource_attributes(row)),
+        attributes: owned(rows.attributes(row), keeps),
+        resource: owned(rows.resource_attributes(row), keeps),
     }
 }

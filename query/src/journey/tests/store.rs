@@ -150,3 +150,26 @@ async fn a_purchase_that_is_half_sealed_is_whole() {
     assert!(journey.stats.segments_read > 0 && journey.stats.head_rows > 0, "{:?}", journey.stats);
     store.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn a_large_journey_keeps_the_attributes_it_is_made_of_and_says_that_it_left_out_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let mut payload = Vec::new();
+    for number in 0..5_000 {
+        let span = span(1, number + 1, u64::from(number != 0), "order", "step", number as i64, 1);
+        let span = span.attribute("http.route", "/orders").attribute("step.number", &number.to_string());
+        payload.extend_from_slice(&span_bytes(&span));
+    }
+    append(&store, Signal::Traces, payload.into()).await;
+    for place in ["head", "segment"] {
+        let journey = stored(&store, &trace(1).to_string()).await;
+        assert_eq!(journey.counts.spans, 5_000, "{place}");
+        let spans = || journey.rows.iter().filter(|row| row.kind == RowKind::Span);
+        assert!(spans().all(|row| row.attributes.contains_key("http.route")), "{place}");
+        assert!(!spans().any(|row| row.attributes.contains_key("step.number")), "{place}");
+        assert!(journey.cuts.iter().any(|cut| cut.limit == "attributes"), "{place}: {:?}", journey.cuts);
+        store.seal().await.expect("sealed");
+    }
+    store.close().await.expect("closed");
+}
