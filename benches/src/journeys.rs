@@ -8,6 +8,8 @@
 //!
 //! Invariant: a journey counts only when it has every trace, span and log record that was made for its order.
 
+mod large;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +89,13 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
     let asked = pick(&mut rng, &[head, sealed].concat(), options.journeys)?;
     cases.push(over_http(&bench.store, &asked, &clock).await?);
     let segments = bench.store.stats().segments;
+    let sizes = large::Sizes { spans: options.large_spans, traces: options.hub_traces };
+    if sizes.spans > 0 {
+        large::fill(&bench.store, sizes, options.records, &*clock).await?;
+        let (store, clock) = (Arc::clone(&bench.store), Arc::clone(&clock));
+        let measure = move || large::measure(&store, sizes, &*clock);
+        cases.extend(tokio::task::spawn_blocking(measure).await??);
+    }
     bench.close().await?;
     let (head_rows, segment_rows) = ([spans.0, logs.0], [spans.1, logs.1]);
     Ok(Report { head_rows, segment_rows, segments, filling, cases })
@@ -215,8 +224,21 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn orders_are_found_whole_in_head_and_segments_and_over_http() {
         let dir = tempfile::tempdir().expect("a folder");
-        let options =
-            ["journey", "--spans", "2000", "--records", "64", "--journeys", "20", "--segments", "2"];
+        let options = [
+            "journey",
+            "--spans",
+            "2000",
+            "--records",
+            "64",
+            "--journeys",
+            "20",
+            "--segments",
+            "2",
+            "--large-spans",
+            "1500",
+            "--hub-traces",
+            "300",
+        ];
         let options = Options::parse_from(options);
         let report = run(&options, dir.path(), SystemClock::shared()).await.expect("runs");
         assert!(
@@ -225,14 +247,15 @@ mod tests {
         );
         let rows = report.head_rows.into_iter().chain(report.segment_rows);
         assert!(rows.into_iter().all(|rows| rows >= 1_000), "{report:?}");
-        assert_eq!(report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(), [20; 3]);
+        assert_eq!(report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(), [20; 7]);
         assert!(report.table().to_string().contains("over HTTP"));
     }
     #[tokio::test(flavor = "multi_thread")]
     async fn a_journey_that_lacks_a_span_fails_the_benchmark() {
         let (dir, clock) = (tempfile::tempdir().expect("a folder"), SystemClock::shared());
         let bench = BenchStore::open(dir.path(), &clock, |_| {}).await.expect("opens");
-        let options = Options::parse_from(["journey", "--spans", "200", "--segments", "1"]);
+        let options =
+            Options::parse_from(["journey", "--spans", "200", "--segments", "1", "--large-spans", "0"]);
         let (sealed, _) = fill(&bench.store, &options, &clock).await.expect("fills");
         let mut asked = vec![sealed[0].clone()];
         in_process("whole", &bench.store, &asked, &*clock).expect("has all");

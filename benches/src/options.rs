@@ -42,6 +42,14 @@ pub struct Options {
     #[arg(long, env = "SILMARI_BENCH_JOURNEYS", default_value_t = 500)]
     pub journeys: usize,
 
+    /// Spans of the large trace that is looked for besides; none leaves the large journeys out
+    #[arg(long, env = "SILMARI_BENCH_LARGE_SPANS", default_value_t = 100_000)]
+    pub large_spans: usize,
+
+    /// Traces that one id of the large journeys hangs on
+    #[arg(long, env = "SILMARI_BENCH_HUB_TRACES", default_value_t = 100_000)]
+    pub hub_traces: usize,
+
     /// Seed of everything that is random
     #[arg(long, env = "SILMARI_BENCH_SEED", default_value_t = 1)]
     pub seed: u64,
