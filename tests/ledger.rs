@@ -1,5 +1,7 @@
 //! The shop's ledger against the journeys that silmari finds: sets, both ways.
 
+mod matrix;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -74,8 +76,8 @@ fn compare_logs(entry: &LedgerEntry, journey: &Journey) -> Result<(), String> {
     for told in &entry.logs {
         let is_it = |row: &&query_api::JourneyRow| {
             row.service == told.service
-                && row.trace_id == Some(told.trace_id)
-                && row.span_id == Some(told.span_id)
+                && row.trace_id == told.trace_id
+                && row.span_id == told.span_id
                 && (row.name.contains(&told.message) || told.line.contains(&row.name))
         };
         let Some(at) = rows.iter().position(is_it) else {
