@@ -174,9 +174,11 @@ fn build_rules(
         receivers,
         ..rules::Settings::default()
     };
-    let source = Arc::new(query::StoreSource::new(Arc::clone(store)));
-    rules::Service::new(settings, Arc::clone(clock), source)
-        .map_err(|error| Failure::runtime(error.to_string()))
+    let source = Arc::new(query::StoreSource::new(Arc::clone(store), Arc::clone(clock)));
+    let sink: Arc<dyn rules::SeriesSink> = Arc::<query::StoreSource>::clone(&source);
+    let built = rules::Service::new(settings, Arc::clone(clock), source);
+    let (service, handle) = built.map_err(|error| Failure::runtime(error.to_string()))?;
+    Ok((service.with_series(sink), handle))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -203,7 +205,9 @@ fn build_limits(config: &Config) -> query::limits::Limits {
         scan_bytes_max,
         ..query::sql::SqlLimits::default()
     };
-    query::limits::Limits { sql, ..query::limits::Limits::default() }
+    let inference = config.inference.words();
+    let journey = query::journey::Limits { inference, ..query::journey::Limits::default() };
+    query::limits::Limits { sql, journey, ..query::limits::Limits::default() }
 }
 
 fn build_api(

@@ -4,24 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use model::{IdRules, TimeRange};
-use storage::{Snapshot, Store};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use model::{Clock, IdRules, Signal, TimeRange};
+use storage::{Compression, Frame, Snapshot, Store};
 
 use crate::limits::Cancel;
 use crate::promql::{Options, SeriesSource, SnapshotSource};
-use crate::rules::{EvalSource, LogCounter};
+use crate::rules::{EvalSource, LogCounter, SeriesSink};
 use crate::{logs, search};
 
 /// The store as rules see it.
 #[derive(Clone)]
 pub struct StoreSource {
     store: Arc<Store>,
+    clock: Arc<dyn Clock>,
 }
 
 impl StoreSource {
-    /// Rules are evaluated on this store.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    /// Rules are evaluated on this store, and the series of their alerts are written to it.
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
     }
 }
 
@@ -38,6 +42,20 @@ impl EvalSource for StoreSource {
 
     fn logs(&self) -> Box<dyn LogCounter> {
         Box::new(SnapshotLogCounter { snapshot: self.store.snapshot(), ids: Arc::clone(self.store.ids()) })
+    }
+}
+
+impl SeriesSink for StoreSource {
+    fn write(&self, request: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        let store = Arc::clone(&self.store);
+        let write = async move {
+            let (received_at, signal) = (self.clock.now(), Signal::Metrics);
+            let payload = Bytes::from(request);
+            let batch = store.decode(signal, &payload, received_at).map_err(|error| error.to_string())?;
+            let frame = Frame { signal, compression: Compression::Identity, received_at, payload };
+            store.append(frame, batch).await.map(drop).map_err(|error| error.to_string())
+        };
+        write.boxed()
     }
 }
 

@@ -8,7 +8,8 @@
 //!                             ▼                    │ first
 //! tick ─► evaluate(now) on a fresh snapshot ─► notices ─► then: one queue a receiver ─► webhook, Alertmanager
 //!                             │
-//!                             └─► status(): what `/api/v1/alerts` answers
+//!                             ├─► status(): what `/api/v1/alerts` answers
+//!                             └─► series `ALERTS`, `ALERTS_FOR_STATE` ─► the store
 //! ```
 //!
 //! Invariants: an alert never fires before its expression has held for as long as `for` demands; the
@@ -23,6 +24,7 @@ mod notice;
 mod notify;
 mod outbox;
 mod persist;
+mod series;
 mod service;
 mod template;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use model::TimeRange;
 
 use crate::promql::SeriesSource;
@@ -42,6 +45,9 @@ pub use engine::{Engine, SourceFile};
 pub use notice::Notice;
 pub use notify::{Receiver, ReceiverKind};
 pub use persist::State;
+#[cfg(test)]
+pub(crate) use series::AlertSeries;
+pub use series::{ALERT_STATE, ALERTS, ALERTS_FOR_STATE};
 pub use service::{Handle, ReceiverStatus, Service, ServiceError};
 
 /// Labels and how many records carry them.
@@ -64,6 +70,15 @@ pub trait EvalSource: Send + Sync {
 
     /// Log records.
     fn logs(&self) -> Box<dyn LogCounter>;
+}
+
+/// Where the series of alerts go.
+pub trait SeriesSink: Send + Sync {
+    /// Stores an `ExportMetricsServiceRequest`; done when it is durable.
+    ///
+    /// # Errors
+    /// Says why it was not stored.
+    fn write(&self, request: Vec<u8>) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// How rules are evaluated and delivered.

@@ -74,7 +74,9 @@ fn report(
     };
     let what = if is_change { "config.changed" } else { "config.reported" };
     let path = path.to_string_lossy();
-    writer.push(&parts, [("event.name", what), ("file.path", &path)]);
+    // By this attribute the id kind `config_change` finds changes of a service without reading its log.
+    let changed = is_change.then_some(("config.service", service));
+    writer.push(&parts, [("event.name", what), ("file.path", &path)].into_iter().chain(changed));
     let request = writer.finish();
     intake.put(Signal::Logs, Encoding::Protobuf, &request, 1, text.len() as u64)
 }

@@ -1,4 +1,4 @@
-//! Writes an `ExportMetricsServiceRequest` of whole-number gauges: bytes in, bytes out.
+//! Writes an `ExportMetricsServiceRequest` of whole-number gauges and of their ends: bytes in, bytes out.
 
 use super::logs::put_attribute;
 use crate::UnixNano;
@@ -20,8 +20,20 @@ pub struct GaugePoint<'a> {
     /// When the value was true.
     pub time: UnixNano,
     /// The value.
-    pub value: i64,
+    pub value: GaugeValue,
 }
+
+/// What a gauge shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaugeValue {
+    /// A whole number.
+    Whole(i64),
+    /// The series has ended: Prometheus' stale marker.
+    Stale,
+}
+
+/// The bits of the NaN that marks a series as ended, as Prometheus has it.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 impl GaugesWriter {
     /// A request for a resource with these string attributes.
@@ -68,8 +80,11 @@ impl GaugesWriter {
 
 fn write_point(out: &mut Vec<u8>, point: &GaugePoint<'_>) {
     put_fixed64(out, 3, point.time.0.max(0) as u64);
-    // sfixed64, as an integer value is.
-    put_fixed64(out, 6, point.value as u64);
+    match point.value {
+        // sfixed64, as an integer value is.
+        GaugeValue::Whole(value) => put_fixed64(out, 6, value as u64),
+        GaugeValue::Stale => put_fixed64(out, 4, STALE_BITS),
+    }
     for (key, value) in &point.attributes {
         put_attribute(out, 7, key, value);
     }
@@ -86,7 +101,7 @@ mod tests {
         let point = |partition, value| GaugePoint {
             attributes: vec![("partition", partition)],
             time: UnixNano(7),
-            value,
+            value: GaugeValue::Whole(value),
         };
         writer.push("kafka.partition.current_offset", "{offset}", &[point("0", 12), point("1", -1)]);
         writer.push("nothing", "", &[]);

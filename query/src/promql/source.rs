@@ -10,8 +10,7 @@ use super::{METRIC_NAME, Matcher, PromqlError};
 /// A series' labels, `__name__` among them; no label is empty.
 pub type Labels = BTreeMap<String, String>;
 
-/// The bits of the NaN that marks a series as ended.
-pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+pub use model::otlp::gauges::STALE_BITS;
 
 /// The samples of one series.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,7 +20,8 @@ use super::notice::Notice;
 use super::notify::{self, Attempt, Receiver};
 use super::outbox::Outbox;
 use super::persist::State;
-use super::{Cancel, EvalSource, Settings};
+use super::series::AlertSeries;
+use super::{Cancel, EvalSource, SeriesSink, Settings};
 
 /// Most alerts in one request.
 const BATCH_MAX: usize = 64;
@@ -138,6 +139,8 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     source: Arc<dyn EvalSource>,
     engine: Arc<Mutex<Engine>>,
+    sink: Option<Arc<dyn SeriesSink>>,
+    series: AlertSeries,
     mailboxes: Arc<[Arc<Mailbox>]>,
     client: reqwest::Client,
     answer: watch::Sender<Arc<AlertsAnswer>>,
@@ -178,6 +181,8 @@ impl Service {
             settings,
             clock,
             source,
+            sink: None,
+            series: AlertSeries::default(),
             mailboxes,
             answer,
             reload,
@@ -186,6 +191,13 @@ impl Service {
             saved,
         };
         Ok((service, handle))
+    }
+
+    /// Writes the series of alerts (`ALERTS`, `ALERTS_FOR_STATE`) to `sink`.
+    #[must_use]
+    pub fn with_series(mut self, sink: Arc<dyn SeriesSink>) -> Self {
+        self.sink = Some(sink);
+        self
     }
 
     /// Runs until `shutdown`; then writes the state file a last time.
@@ -239,7 +251,19 @@ impl Service {
                 mailbox.filled.notify_one();
             }
         }
-        self.answer.send_replace(Arc::new(lock(&self.engine).status(now)));
+        let status = Arc::new(lock(&self.engine).status(now));
+        self.answer.send_replace(Arc::clone(&status));
+        self.write_series(&status, now).await;
+    }
+
+    /// A store that refuses keeps nobody from being told: the next write tells the same again.
+    async fn write_series(&mut self, status: &AlertsAnswer, now: UnixNano) {
+        let Some(sink) = &self.sink else { return };
+        if let Some(request) = self.series.due(status, now, nanos(self.settings.interval))
+            && let Err(error) = sink.write(request).await
+        {
+            tracing::warn!(error, "the series of alerts were not stored");
+        }
     }
 
     async fn reload_changed(&mut self) -> Vec<Notice> {

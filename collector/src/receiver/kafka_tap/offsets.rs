@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::otlp::gauges::{GaugePoint, GaugesWriter};
+use model::otlp::gauges::{GaugePoint, GaugeValue, GaugesWriter};
 use model::{Clock, Signal, UnixNano};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -216,7 +216,7 @@ impl Look {
         let point = |(attributes, value): &'a (Vec<(&'a str, String)>, i64)| GaugePoint {
             attributes: attributes.iter().map(|(key, value)| (*key, value.as_str())).collect(),
             time: self.time,
-            value: *value,
+            value: GaugeValue::Whole(*value),
         };
         values.iter().map(point).collect()
     }

@@ -231,3 +231,42 @@ fn receivers_that_cannot_be_posted_to_are_refused() {
     let manager = Receiver::alertmanager("a", "http://127.0.0.1:9093/").expect("an Alertmanager");
     assert_eq!(manager.url, "http://127.0.0.1:9093/api/v2/alerts");
 }
+
+/// Keeps what it is given.
+#[derive(Default)]
+struct Written(Mutex<Vec<Vec<u8>>>);
+
+impl SeriesSink for Written {
+    fn write(&self, request: Vec<u8>) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
+        self.0.lock().expect("unpoisoned").push(request);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_written_as_series_when_they_fire_and_when_they_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("rules.yaml"), NOW).expect("the rules are written");
+    let settings = Settings { files: vec![folder.path().to_owned()], ..settings() };
+    let (source, written) = (Arc::new(Recorded::default()), Arc::new(Written::default()));
+    let shared: Arc<dyn EvalSource> = Arc::clone(&source) as Arc<dyn EvalSource>;
+    let (service, _handle) = Service::new(settings, SystemClock::shared(), shared).expect("it starts");
+    let shutdown = CancellationToken::new();
+    let sink = Arc::clone(&written) as Arc<dyn SeriesSink>;
+    let task = tokio::spawn(service.with_series(sink).run(shutdown.clone()));
+    let has = |word: &str| {
+        let written = written.0.lock().expect("unpoisoned");
+        written.last().is_some_and(|request| String::from_utf8_lossy(request).contains(word))
+    };
+    source.set("errors", &[("service", "billing")], SystemClock::shared().now(), 3.0);
+    eventually("it is written that it fires", || has("firing")).await;
+    source.set("errors", &[("service", "billing")], SystemClock::shared().now(), 0.0);
+    let stale = model::otlp::gauges::STALE_BITS.to_le_bytes();
+    let is_stale = || {
+        let written = written.0.lock().expect("unpoisoned");
+        written.last().is_some_and(|request| request.windows(8).any(|bytes| bytes == stale))
+    };
+    eventually("it is written that it has ended", is_stale).await;
+    shutdown.cancel();
+    task.await.expect("the service ends");
+}
