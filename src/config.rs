@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) sql: SqlConfig,
     /// What identifies a request.
     pub(crate) ids: IdsConfig,
+    /// Rows of journeys that are inferred from log lines.
+    pub(crate) inference: InferenceConfig,
     /// Alert rules and where alerts go.
     pub(crate) rules: RulesConfig,
     /// Boards.
@@ -181,6 +183,39 @@ pub(crate) struct IdsConfig {
     /// ids, messages and sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<PathBuf>,
+}
+
+/// Rows of journeys that are inferred from the start and finish lines of services that send no spans. What a line
+/// tells is its first word that stands in one of the lists; words are compared in lower case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct InferenceConfig {
+    /// Whether it is done. Default: `true`.
+    pub(crate) enabled: bool,
+    /// Words of a start. Default: `start started starting starts begin begins began received incoming`.
+    pub(crate) start: Vec<String>,
+    /// Words of a finish. Default: `finish finished finishes end ended ends complete completed completes done responded
+    /// returned succeeded failed aborted`.
+    pub(crate) finish: Vec<String>,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        let query::journey::InferenceWords { is_on, start, finish } = Default::default();
+        Self { enabled: is_on, start, finish }
+    }
+}
+
+impl InferenceConfig {
+    /// As journeys take it.
+    pub(crate) fn words(&self) -> query::journey::InferenceWords {
+        let lower = |words: &[String]| words.iter().map(|word| word.to_lowercase()).collect();
+        query::journey::InferenceWords {
+            is_on: self.enabled,
+            start: lower(&self.start),
+            finish: lower(&self.finish),
+        }
+    }
 }
 
 /// Which alert rules are evaluated, and who is told.

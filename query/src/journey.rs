@@ -26,6 +26,7 @@ pub(crate) mod cuts;
 mod diff;
 mod evidence;
 mod forest;
+mod infer;
 mod layout;
 mod marks;
 mod messages;
@@ -48,7 +49,9 @@ use thiserror::Error;
 use crate::reads::{query_stats, read_cuts};
 pub use alerts::mark_alerts;
 pub use baseline::{Baseline, BaselineError};
+pub use changes::mark_config_changes;
 pub use diff::diff;
+pub use infer::Words as InferenceWords;
 use records::{Records, StoreRecords};
 
 /// How far a journey may grow. What a limit leaves out is named in [`Journey::cuts`].
@@ -66,13 +69,24 @@ pub struct Limits {
     pub events: usize,
     /// Ids that are followed, and ids that are listed. Default 10,000.
     pub ids: usize,
+    /// How rows are inferred from log records of services that send no spans.
+    pub inference: InferenceWords,
     /// Traces an id may hang on to be followed, in place of what `ids.yaml` says of its kind. Default: not set.
     pub degree: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { hops: 8, traces: 200, spans: 100_000, logs: 20_000, events: 20_000, ids: 10_000, degree: None }
+        Self {
+            hops: 8,
+            traces: 200,
+            spans: 100_000,
+            logs: 20_000,
+            events: 20_000,
+            ids: 10_000,
+            inference: InferenceWords::default(),
+            degree: None,
+        }
     }
 }
 

@@ -167,6 +167,8 @@ pub enum RowKind {
     BackOff,
     /// A span others name as parent and that was not received.
     Missing,
+    /// Work of a service that sends no spans, from the log records of its start and its finish.
+    Inferred,
 }
 
 /// One row of the timeline.
@@ -258,7 +260,7 @@ pub struct PathSegment {
     pub duration_nano: i64,
     /// What the time went into.
     pub class: TimeClass,
-    /// Service for `self` and `back_off`, destination for `queue_wait`, empty for `gap`.
+    /// Service for `self`, `inferred` and `back_off`, destination for `queue_wait`, empty for `gap`.
     pub label: String,
     /// The row, as an index into [`Journey::rows`]; `None` for a gap.
     pub row: Option<usize>,
@@ -286,6 +288,8 @@ pub enum MarkKind {
     Alert,
     /// A service changed its version within the journey.
     Deploy,
+    /// A configuration file of a service was changed.
+    Config,
 }
 
 /// A share of a journey's time.
@@ -293,7 +297,7 @@ pub enum MarkKind {
 pub struct TimeSpent {
     /// The class.
     pub class: TimeClass,
-    /// Service for `self` and `back_off`, destination for `queue_wait`, empty for `gap`.
+    /// Service for `self`, `inferred` and `back_off`, destination for `queue_wait`, empty for `gap`.
     pub label: String,
     /// How long.
     pub duration_nano: i64,
@@ -310,6 +314,8 @@ pub enum TimeClass {
     QueueWait,
     /// A call that had failed waited for its next try.
     BackOff,
+    /// A service that sends no spans was at work, as its log says.
+    Inferred,
     /// Nothing that was recorded explains it.
     Gap,
 }

@@ -15,7 +15,7 @@ use super::outcome::{self, Culprit, Failure};
 use super::records::{LogRecord, SpanRecord};
 use super::rows::{self, Drawing, Material, PauseFacts, WaitFacts};
 use super::traces::{Trace, Traces};
-use super::{changes, clocks, retries, shares};
+use super::{changes, clocks, infer, retries, shares};
 
 /// What was asked.
 pub(crate) struct Question {
@@ -32,6 +32,11 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete, .. } =
         closure;
     clamp_times(&mut spans, &mut logs);
+    let mut joining = followed.clone();
+    joining.extend(matched.iter().map(ToString::to_string));
+    let inferences = infer::find(&spans, &logs, &joining, &limits.inference);
+    cuts.extend(inferences.cut());
+    inferences.plant(&mut spans, &mut logs);
     let open_until = is_complete.then_some(question.until);
     let mut forest = Forest::new(&spans, &logs);
     let mut messages = messages::find(&spans, open_until);
@@ -54,8 +59,8 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let services = services(&spans, &logs);
     let headings = headings(&traces, &spans, &logs, &reached, &forest, &messages);
     let counts = JourneyCounts {
-        traces: traces.all.len(),
-        spans: spans.len(),
+        traces: traces.all.iter().filter(|trace| !infer::is_made(trace.id)).count(),
+        spans: spans.iter().filter(|span| !span.is_inferred()).count(),
         logs: logs.len(),
         messages: messages.count,
         services: services.len(),
@@ -90,7 +95,7 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
         failure: failure.map(|failure| shown(failure, &drawing)),
         counts,
         services,
-        traces: headings,
+        traces: headings.into_iter().filter(|trace| !infer::is_made(trace.trace_id)).collect(),
         ids,
         time_spent: shares.time_spent(),
         critical_path: shares.path(&drawing),
@@ -215,7 +220,8 @@ fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec
 fn clock_skew(spans: &[SpanRecord], forest: &Forest, messages: &Messages) -> i64 {
     let parents = spans.iter().zip(&forest.parent).filter_map(|(span, parent)| {
         let parent = spans.get((*parent)? as usize)?;
-        Some(parent.start.since(span.start))
+        let is_recorded = !span.is_inferred() && !parent.is_inferred();
+        is_recorded.then(|| parent.start.since(span.start))
     });
     let consumers = messages
         .waits

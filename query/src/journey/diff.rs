@@ -219,6 +219,7 @@ const fn kind(kind: RowKind) -> Option<&'static str> {
     match kind {
         RowKind::Trace | RowKind::Log | RowKind::Event => None,
         RowKind::Span => Some("span"),
+        RowKind::Inferred => Some("inferred"),
         RowKind::QueueWait => Some("wait"),
         RowKind::BackOff => Some("back_off"),
         RowKind::Missing => Some("missing"),

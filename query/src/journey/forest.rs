@@ -81,7 +81,8 @@ impl Planter {
     }
 
     fn log_parent(&mut self, log: &LogRecord) -> Option<Node> {
-        Some(self.find(log.trace_id?, log.span_id?, log.time, log.time, &log.service))
+        let (trace, span) = log.written_in()?;
+        Some(self.find(trace, span, log.time, log.time, &log.service))
     }
 
     /// The span of this id; a missing one is made to enclose `start` to `end`.

@@ -119,7 +119,7 @@ impl Items {
 
     fn add_logs(&mut self, material: &Material<'_>) {
         for (at, log) in (0u32..).zip(&material.logs) {
-            match log.trace_id {
+            match log.drawn_in() {
                 Some(trace) => {
                     let parent = material.forest.log_parent[at as usize];
                     self.add(self.slot(material, parent, trace), log.time, What::Log(at));

@@ -135,7 +135,8 @@ fn root_cause(spans: &[SpanRecord], forest: &Forest, decides: &[bool]) -> Option
 
 /// The first error in the log of a service that sends no spans.
 fn silent_service_error(spans: &[SpanRecord], logs: &[LogRecord]) -> Option<usize> {
-    let speaking: HashSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
+    let received = spans.iter().filter(|span| !span.is_inferred());
+    let speaking: HashSet<&str> = received.map(|span| span.service.as_str()).collect();
     let decides = |log: &&LogRecord| is_error_log(log) && !speaking.contains(log.service.as_str());
     let first: Option<(UnixNano, usize)> =
         logs.iter().enumerate().filter(|(_, log)| decides(log)).map(|(at, log)| (log.time, at)).min();

@@ -15,6 +15,9 @@ use crate::limits::Cancel;
 /// Attributes by key.
 pub(crate) type Attributes = BTreeMap<String, String>;
 
+/// The kind of spans that nobody sent, see `infer`; no span that was sent has it.
+pub(crate) const INFERRED: &str = "inferred";
+
 /// A span, copied out of the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SpanRecord {
@@ -40,6 +43,11 @@ impl SpanRecord {
     pub(crate) fn end(&self) -> UnixNano {
         self.start.plus(self.duration_nano.max(0))
     }
+
+    /// Whether nobody sent it: it follows from log records.
+    pub(crate) fn is_inferred(&self) -> bool {
+        self.kind == INFERRED
+    }
 }
 
 /// An event of a span.
@@ -64,6 +72,20 @@ pub(crate) struct LogRecord {
     pub(crate) ids: Vec<String>,
     pub(crate) attributes: Attributes,
     pub(crate) resource: Attributes,
+    /// The inferred row that it stands in, of a trace.
+    pub(crate) inferred_in: Option<(TraceId, SpanId)>,
+}
+
+impl LogRecord {
+    /// The span it was written in, or the inferred row it stands in.
+    pub(crate) fn written_in(&self) -> Option<(TraceId, SpanId)> {
+        self.inferred_in.or(self.trace_id.zip(self.span_id))
+    }
+
+    /// The trace it is drawn in.
+    pub(crate) fn drawn_in(&self) -> Option<TraceId> {
+        self.inferred_in.map(|(trace, _)| trace).or(self.trace_id)
+    }
 }
 
 /// What decides whether a row is wanted.
@@ -298,5 +320,6 @@ fn log_record(rows: &LogRows<'_>, row: usize, keeps: fn(&str) -> bool) -> LogRec
         ids: rows.ids(row).map(str::to_owned).collect(),
         attributes: owned(rows.attributes(row), keeps),
         resource: owned(rows.resource_attributes(row), keeps),
+        inferred_in: None,
     }
 }

@@ -6,7 +6,7 @@
 //! depth 1     span
 //! depth 2       event, log record, queue wait, span …    by time within their parent
 //! depth 1     missing span
-//! depth 0   log record without a trace, by time between the traces
+//! depth 0   log record without a trace, or inferred row below no span, by time between the traces
 //! ```
 //!
 //! Invariants: each span and each log record is one row; every child stands below its parent, one
@@ -20,6 +20,7 @@ use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMa
 
 use super::evidence::{self, Witness};
 use super::forest::{Forest, Node};
+use super::infer;
 use super::layout::{Items, What};
 use super::marks;
 use super::messages::{Messages, Wait};
@@ -148,21 +149,26 @@ impl Painter<'_> {
             for retry in &items.pauses_above[trace] {
                 self.pause(*retry, 0);
             }
-            self.heading(trace);
-            self.tree(items, trace);
+            let id = self.material.traces.all[trace].id;
+            if infer::is_made(id) {
+                self.tree(items, trace, 0);
+            } else {
+                self.heading(trace);
+                self.tree(items, trace, 1);
+            }
         }
         beside.for_each(|log| self.log(log, 0));
     }
 
-    /// Everything below the heading of a trace.
-    fn tree(&mut self, items: &Items, trace: usize) {
+    /// Everything below the heading of a trace, from a depth on.
+    fn tree(&mut self, items: &Items, trace: usize, top: usize) {
         let mut stack = vec![items.below(trace)];
         while let Some(range) = stack.last_mut() {
             let Some(at) = range.next() else {
                 stack.pop();
                 continue;
             };
-            let depth = u16::try_from(stack.len()).unwrap_or(u16::MAX);
+            let depth = u16::try_from(stack.len() - 1 + top).unwrap_or(u16::MAX);
             match items.sorted[at].what {
                 What::Event { span, number } => self.event(span, number, depth),
                 What::Log(log) => self.log(log, depth),
@@ -192,7 +198,11 @@ impl Painter<'_> {
     fn node(&mut self, node: Node, depth: u16) {
         let at = node as usize;
         let spans = self.material.spans.len();
-        let row = if at < spans { self.span(at, depth) } else { self.missing(at - spans, depth) };
+        let row = match self.material.spans.get(at) {
+            Some(span) if span.is_inferred() => self.inferred(at, depth),
+            Some(_) => self.span(at, depth),
+            None => self.missing(at - spans, depth),
+        };
         self.drawing.rows.push(row);
     }
 
@@ -222,6 +232,32 @@ impl Painter<'_> {
             attributes: take(&mut span.attributes),
             resource: take(&mut span.resource),
             ..blank(RowKind::Span, depth, span.start)
+        }
+    }
+
+    /// A row that follows from log records.
+    fn inferred(&mut self, at: usize, depth: u16) -> JourneyRow {
+        self.drawing.row_of_span[at] = self.drawing.rows.len();
+        let parent =
+            self.material.forest.parent[at].and_then(|parent| self.material.spans.get(parent as usize));
+        let parent_span_id = parent.filter(|parent| !parent.is_inferred()).map(|parent| parent.span_id);
+        let span = &mut self.material.spans[at];
+        let ids = span.ids.join(" ");
+        JourneyRow {
+            trace_id: Some(span.trace_id).filter(|trace| !infer::is_made(*trace)),
+            parent_span_id,
+            service: take(&mut span.service),
+            name: take(&mut span.name),
+            label: take(&mut span.kind),
+            duration_nano: span.duration_nano,
+            critical_nano: self.material.shares.spans[at],
+            evidence: Evidence {
+                kind: EvidenceKind::SharedId,
+                text: format!("inferred from its start and finish in the log: {ids}"),
+            },
+            attributes: take(&mut span.attributes),
+            resource: take(&mut span.resource),
+            ..blank(RowKind::Inferred, depth, span.start)
         }
     }
 

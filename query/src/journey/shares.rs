@@ -58,7 +58,11 @@ pub(crate) fn divide(
         let (class, label) = match segment.owner {
             Owner::Node(node) => {
                 shares.spans[node as usize] += length;
-                (TimeClass::SelfTime, spans[node as usize].service.clone())
+                let class = match spans[node as usize].is_inferred() {
+                    true => TimeClass::Inferred,
+                    false => TimeClass::SelfTime,
+                };
+                (class, spans[node as usize].service.clone())
             }
             Owner::Wait(wait) => {
                 shares.waits[wait as usize] += length;

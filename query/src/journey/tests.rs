@@ -3,6 +3,8 @@
 mod assembly;
 mod clocks;
 mod diff;
+mod inferred;
+mod joined;
 mod membership;
 mod messages;
 mod properties;
@@ -133,6 +135,7 @@ fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> 
         ids: Vec::new(),
         attributes: Attributes::new(),
         resource: Attributes::new(),
+        inferred_in: None,
     }
 }
 
@@ -332,6 +335,7 @@ fn outline(journey: &Journey) -> String {
             RowKind::QueueWait => "queue",
             RowKind::BackOff => "pause",
             RowKind::Missing => "missing",
+            RowKind::Inferred => "inferred",
         };
         let error = if row.is_error { " !" } else { "" };
         format!("{indent}{kind} {} {} {}ms{error}\n", row.service, row.name, row.duration_nano / MILLI)

@@ -153,7 +153,7 @@ impl Finder {
         let is_true_root = span.parent_span_id.is_none();
         let trace = self.trace(span.trace_id, span.start, span.end());
         trace.end = trace.end.max(span.end());
-        trace.spans += 1;
+        trace.spans += usize::from(!span.is_inferred());
         trace.is_failed |= span.is_error;
         if !span.links.is_empty() {
             trace.linking.push(at);

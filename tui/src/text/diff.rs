@@ -105,6 +105,7 @@ fn times(diff: &JourneyDiff, width: usize) -> Vec<Line> {
     let time = |time: &query_api::diff::DiffTime| {
         let what = match time.class {
             TimeClass::SelfTime => time.label.clone(),
+            TimeClass::Inferred => format!("{} (inferred)", time.label),
             TimeClass::QueueWait => format!("wait {}", time.label),
             TimeClass::BackOff => format!("back-off {}", time.label),
             TimeClass::Gap => "gap".to_owned(),

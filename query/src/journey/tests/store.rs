@@ -173,3 +173,92 @@ async fn a_large_journey_keeps_the_attributes_it_is_made_of_and_says_that_it_lef
     }
     store.close().await.expect("closed");
 }
+
+/// The state of the rules: one alert of `billing`, or none.
+fn rules(state: Option<query_api::AlertState>) -> query_api::AlertsAnswer {
+    let alert = |state| {
+        let labels = [("alertname", "Slow"), ("service_name", "billing"), ("severity", "page")];
+        let labels: std::collections::BTreeMap<&str, &str> = labels.into();
+        serde_json::json!({ "labels": labels, "annotations": {}, "state": state, "active_at": at(-5_000), "fired_at": at(0),
+                            "value": 1.0 })
+    };
+    let alerts: Vec<serde_json::Value> = state.into_iter().map(alert).collect();
+    let rule = serde_json::json!({ "name": "Slow", "group": "g", "file": "f", "line": 1, "lang": "promql", "expr": "x",
+        "for_nano": 0, "state": "firing", "last_evaluation": null, "error": null, "history": [], "alerts": alerts });
+    serde_json::from_value(serde_json::json!({ "time": at(0), "rules": [rule], "file_errors": [] }))
+        .expect("an answer")
+}
+
+#[tokio::test]
+async fn alerts_that_have_ended_are_marks_of_the_journeys_they_fired_in() {
+    use crate::promql::{Options, SnapshotSource, instant};
+    use crate::rules::SeriesSink as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store, &two_purchases()).await;
+    let clock = ManualClock::at(NOW);
+    let source = crate::StoreSource::new(Arc::clone(&store), clock);
+    let mut series = crate::rules::AlertSeries::default();
+    let firing = Some(query_api::AlertState::Firing);
+    for (millis, state) in [(0, firing), (1_000, firing), (3_000, None)] {
+        let request = series.due(&rules(state), at(millis), 1).expect("due");
+        source.write(request).await.expect("durable");
+    }
+    let mut journey = stored(&store, "ORD-4711").await;
+    journey.marks.clear();
+    let marked = |mut journey: Journey, now| {
+        let snapshot = store.snapshot();
+        super::super::mark_alerts(&mut journey, &snapshot, &now);
+        let texts: Vec<String> =
+            journey.marks.iter().map(|mark| format!("{}: {}", mark.service, mark.text)).collect();
+        texts
+    };
+    let (since, until) = (at(-5_000).clock_text(), at(3_000).clock_text());
+    assert_eq!(marked(journey.clone(), rules(None)), [format!("billing: Slow fired, {since} to {until}")]);
+    let now = marked(journey.clone(), rules(firing));
+    assert_eq!(
+        now,
+        [format!("billing: Slow fires since {}", at(0).clock_text())],
+        "one mark, as the rules know it"
+    );
+    journey.services.retain(|service| service != "billing");
+    assert_eq!(marked(journey, rules(None)), [""; 0], "others' alerts do not concern it");
+
+    let ask = |query: &str, time| {
+        let source = SnapshotSource::new(store.snapshot(), &Options::default());
+        let answer = instant(&source, query, time, &Options::default()).expect("an answer");
+        format!("{answer:?}")
+    };
+    let held = ask("ALERTS{alertstate=\"firing\"}", at(2_000));
+    assert!(
+        held.contains("\"severity\": \"page\"") && held.contains("\"service_name\": \"billing\""),
+        "{held}"
+    );
+    assert!(ask("ALERTS", at(3_000)).matches("alertname").next().is_none(), "a stale marker ends it at once");
+    store.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn changed_configuration_files_of_touched_services_are_marks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store, &two_purchases()).await;
+    for (service, millis, path) in [
+        ("billing", -60_000, "/etc/billing.toml"),
+        ("billing", -7_200_000, "/etc/long-ago.toml"),
+        ("stranger", -60_000, "/etc/stranger.toml"),
+    ] {
+        let mut writer = LogsWriter::new([("service.name", service)]);
+        let parts = LogRecordParts { time: at(millis), body: "timeout = 1", ..LogRecordParts::default() };
+        let attributes = [("event.name", "config.changed"), ("file.path", path), ("config.service", service)];
+        writer.push(&parts, attributes);
+        append(&store, Signal::Logs, writer.finish().into()).await;
+    }
+    let mut journey = stored(&store, "ORD-4711").await;
+    journey.marks.clear();
+    super::super::mark_config_changes(&mut journey, &store.snapshot()).expect("readable");
+    let marks: Vec<_> =
+        journey.marks.iter().map(|mark| (mark.service.as_str(), mark.text.as_str())).collect();
+    assert_eq!(marks, [("billing", "/etc/billing.toml was changed")]);
+    store.close().await.expect("closed");
+}

@@ -253,7 +253,7 @@ impl Timeline {
         let mut line = match of.kind {
             RowKind::Trace => self.trace_left(row, of, geometry, is_folded),
             RowKind::Log | RowKind::Event => point_left(of, geometry),
-            RowKind::Span | RowKind::QueueWait | RowKind::BackOff | RowKind::Missing => {
+            RowKind::Span | RowKind::QueueWait | RowKind::BackOff | RowKind::Missing | RowKind::Inferred => {
                 span_left(of, geometry)
             }
         };
@@ -304,6 +304,7 @@ impl Timeline {
             RowKind::Log | RowKind::Event if row.is_error => (bar::mark(axis, start, '✖'), Role::Bad),
             RowKind::Log | RowKind::Event => (bar::mark(axis, start, '·'), point_role(row)),
             RowKind::Missing => (bar::extent(axis, start, end), Role::Dim),
+            RowKind::Inferred => (bar::wait(axis, start, end), bad(Role::Accent)),
             RowKind::Span => (bar::span(axis, start, end, &self.critical[index]), bad(Role::Accent)),
         }
     }
@@ -347,6 +348,7 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let (glyph, glyph_role, name_role) = match row.kind {
         RowKind::QueueWait | RowKind::BackOff => (glyph::WAIT, Role::Wait, Role::Wait),
         RowKind::Missing => ("?", Role::Warn, Role::Dim),
+        RowKind::Inferred => ("┄", Role::Accent, Role::Text),
         _ if row.is_error => (glyph::ERROR, Role::Bad, Role::Text),
         _ => (glyph::SPAN, Role::Accent, Role::Text),
     };
@@ -355,6 +357,7 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
         RowKind::QueueWait => format!("waits in {}", row.name),
         RowKind::BackOff => format!("back-off before {}", row.name),
         RowKind::Missing => row.name.clone(),
+        RowKind::Inferred => format!("{} (inferred)", row.name),
         _ => format!("{}{}", row.name, marks(row)),
     };
     let mut line = Line::new();
@@ -423,6 +426,7 @@ pub(crate) fn status(status: JourneyStatus) -> (&'static str, Role) {
 fn spent_label(class: TimeClass, label: &str) -> (String, Role) {
     match class {
         TimeClass::SelfTime => (label.to_owned(), Role::Text),
+        TimeClass::Inferred => (format!("{label} (inferred)"), Role::Text),
         TimeClass::QueueWait => (format!("wait {label}"), Role::Wait),
         TimeClass::BackOff => (format!("back-off {label}"), Role::Wait),
         TimeClass::Gap => ("gap".to_owned(), Role::Dim),
@@ -476,6 +480,7 @@ pub(crate) fn happenings(journey: &Journey, width: usize) -> Vec<Line> {
         let (word, role) = match mark.kind {
             query_api::MarkKind::Alert => ("alert", Role::Bad),
             query_api::MarkKind::Deploy => ("deploy", Role::Accent),
+            query_api::MarkKind::Config => ("config", Role::Accent),
         };
         let mut line = Line::of(role, &format!(" ▲ {word} "));
         line.push(Role::Strong, &mark.service);
