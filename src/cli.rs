@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
-use crate::{demo, ids, import, serve, sql_worker, store, ui, whereabouts};
+use crate::{demo, doctor, ids, import, serve, sql_worker, store, ui, whereabouts};
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
 ///
@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Rate, errors and duration of every service, and the state of every queue
     #[command(after_help = "Example:\n  silmari services --since 5m")]
     Services(ServicesArgs),
+    /// Where an ID is lost on its way: records without IDs, calls and messages without context, clocks
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Evaluate a PromQL expression
     #[command(
         after_help = "Examples:\n  silmari metrics 'rate(http_server_request_duration_seconds_count[1m])'\n  silmari metrics 'sum by (service_name) (rate(http_server_request_duration_seconds_count[1m]))' --since 15m --step 30s"

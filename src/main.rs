@@ -7,6 +7,7 @@ mod config;
 mod delete;
 mod demo;
 mod diff;
+mod doctor;
 mod exit;
 mod ids;
 mod import;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Where(arguments)) => whereabouts::run(&server, arguments).await,
         Some(Command::Diff(arguments)) => diff::run(&server, arguments).await,
         Some(Command::Logs(arguments)) => logs::run(&server, arguments).await,
+        Some(Command::Doctor(arguments)) => doctor::run(&server, arguments).await,
         Some(Command::Services(arguments)) => services::run(&server, arguments).await,
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,
         Some(Command::Sql(arguments)) => sql::run(&server, arguments).await,

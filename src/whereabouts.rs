@@ -105,7 +105,7 @@ fn short(rate: f64) -> String {
 }
 
 /// Thousands apart, as in 1,204.
-fn grouped(number: i64) -> String {
+pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {

@@ -109,3 +109,37 @@ async fn every_rule_file_mistake_leaves_the_server_running_and_is_told() {
     assert!(error.contains("bad.yaml") && error.contains('4') && error.contains("alert"), "{error}");
     server.stop().await.expect("stops");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_of_id_kinds_is_refused_with_its_place_by_check_and_by_serve() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let circle = "kinds:\n  - kind: a\n    as: b\n    sources: [attr:a]\n  - kind: b\n    as: a\n    sources: [attr:b]\n";
+    for (text, place, part) in [
+        (
+            "kinds:\n  - kind: order_id\n    sources:\n      - 're:ORD-('\n",
+            "ids.yaml:4:9: ",
+            "unclosed group",
+        ),
+        (
+            "kinds:\n  - kind: order_id\n    sources: [atr:order.id]\n",
+            "ids.yaml:3:15: ",
+            "did you mean `attr:`?",
+        ),
+        (circle, "ids.yaml:3:9: ", "renames go in a circle, a → b → a"),
+    ] {
+        let file = folder.path().join("ids.yaml");
+        std::fs::write(&file, text).expect("written");
+        let path = file.display().to_string();
+        let config = folder.path().join("silmari.toml");
+        std::fs::write(&config, "[ids]\nfile = \"ids.yaml\"\n").expect("written");
+        let (data, config) = (folder.path().join("data").display().to_string(), config.display().to_string());
+        let check = ["ids", "check", path.as_str()];
+        let serve = ["serve", "--data-dir", &data, "--config", &config, "--api", "127.0.0.1:0"];
+        for arguments in [&check[..], &serve[..]] {
+            let output = silmari("http://127.0.0.1:1", arguments).await;
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(place) && said.contains(part), "{said}");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod agent_kill;
 mod commands;
 mod demo;
+mod doctor;
 mod ledger;
 mod restart;
 mod sql;

@@ -7,7 +7,7 @@
 //! HTTP ─► http (routes, limits) ─┬─► search ─► logs        ┐
 //!                                ├─► services              │
 //!                                ├─► journey, identity     ├─► Snapshot = head + segments
-//!                                ├─► whereabouts           │
+//!                                ├─► whereabouts, doctor   │
 //!                                ├─► promql                │
 //!                                └─► sql (DataFusion)      ┘
 //! ```
@@ -16,6 +16,9 @@
 //! `Cut` in it; blocking work passes through [`limits::Gate`]; time comes from the [`model::Clock`].
 
 mod boards;
+mod clock_offsets;
+mod columns;
+pub mod doctor;
 mod engine;
 pub mod http;
 pub mod identity;

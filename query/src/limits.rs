@@ -40,6 +40,8 @@ pub struct Limits {
     pub sql: crate::sql::SqlLimits,
     /// How far a journey may grow.
     pub journey: crate::journey::Limits,
+    /// What an examination by the doctor may cost.
+    pub doctor: crate::doctor::Limits,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             uri_bytes_max: 32 << 10,
             sql: crate::sql::SqlLimits::default(),
             journey: crate::journey::Limits::default(),
+            doctor: crate::doctor::Limits::default(),
         }
     }
 }

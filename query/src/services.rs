@@ -12,7 +12,6 @@
 //! Invariant: memory is bounded by [`SERVICES_MAX`], [`QUEUES_MAX`] and [`MESSAGES_MAX`]; what they leave
 //! out is a [`Cut`].
 
-mod columns;
 mod queues;
 mod red;
 mod sketch;
@@ -25,9 +24,9 @@ use model::{Signal, TimeRange};
 use query_api::{Cut, ServicesAnswer};
 use storage::{Error, ScanOrder, ScanStats, Snapshot};
 
+use crate::columns::{LogColumns, SpanColumns};
 use crate::limits::Cancel;
 use crate::reads::{query_stats, read_cuts};
-use columns::{LogColumns, SpanColumns};
 use queues::Queues;
 use red::Services;
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::diff::JourneyDiff;
+use crate::doctor::DoctorAnswer;
 use crate::{
     AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer, ErrorBody, IdGraph,
     IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer,
@@ -183,6 +184,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn services(&self, range: TimeRange) -> Result<ServicesAnswer, ClientError> {
         self.get("/api/v1/services", &[], Some(range)).await
+    }
+
+    /// Where records of `range` cannot be joined, and how to mend each place; of one service, if it is named.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn doctor(&self, service: Option<&str>, range: TimeRange) -> Result<DoctorAnswer, ClientError> {
+        let parameters: Vec<_> = service.map(|service| ("service", service.to_owned())).into_iter().collect();
+        self.get("/api/v1/doctor", &parameters, Some(range)).await
     }
 
     /// Every agent that sends signs of life.

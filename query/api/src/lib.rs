@@ -14,6 +14,7 @@ pub mod client;
 pub mod common;
 pub mod deletes;
 pub mod diff;
+pub mod doctor;
 pub mod identity;
 pub mod journey;
 pub mod logs;
@@ -27,6 +28,9 @@ pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
 pub use client::{Client, ClientError};
 pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};
 pub use deletes::{DeleteReceipt, DeleteRequest, DeletesAnswer};
+pub use doctor::{
+    DoctorAnswer, DoctorEdge, DoctorService, DoctorTopic, EdgePasses, Finding, FindingKind, Severity,
+};
 pub use identity::{
     EdgeEvidence, EdgeKind, IdEdge, IdGraph, IdKindRow, IdKindsAnswer, IdNode, NodeKind, RecordRef,
 };

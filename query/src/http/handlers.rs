@@ -18,11 +18,14 @@ use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
 use crate::identity::{self, GraphLimits};
-use crate::{journey, logs, search, services, whereabouts};
+use crate::{doctor, journey, logs, search, services, whereabouts};
 use model::text::nearest;
 
 /// How far back a journey is looked for when `from` is not given.
 const JOURNEY_RANGE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
+/// How far back the doctor looks when `from` is not given.
+const DOCTOR_RANGE_DEFAULT: Duration = Duration::from_secs(3600);
 
 /// Log records returned when `limit` is not given.
 const LOGS_DEFAULT: usize = 200;
@@ -62,7 +65,8 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
         let snapshot = engine.store.snapshot();
         let request = journey::Request { id: &id, range, is_corrected };
         let mut found = journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)?;
-        journey::mark_alerts(&mut found, &(engine.alerts)());
+        journey::mark_alerts(&mut found, &snapshot, &(engine.alerts)());
+        journey::mark_config_changes(&mut found, &snapshot).map_err(journey::Error::Store)?;
         elapsed(&mut found.stats, &*engine.clock, start);
         Ok(found)
     })
@@ -199,6 +203,23 @@ pub(super) async fn services(State(app): State<App>, params: Params) -> Answer {
     let range = params.range(RANGE_DEFAULT, app.engine.clock.now())?;
     app.json(move |engine, cancel| {
         let mut answer = services::overview(&engine.store.snapshot(), range, cancel)?;
+        elapsed(&mut answer.stats, &*engine.clock, start);
+        Ok(answer)
+    })
+    .await
+}
+
+pub(super) async fn doctor(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::DOCTOR)?;
+    let start = app.engine.clock.monotonic();
+    let range = params.range(DOCTOR_RANGE_DEFAULT, app.engine.clock.now())?;
+    let service = params.get("service").map(str::to_owned);
+    app.json(move |engine, cancel| {
+        let request = doctor::Request { range, service: service.as_deref() };
+        // What has been read until then is still worth an answer.
+        let is_late = || engine.clock.monotonic().saturating_sub(start) > engine.limits.timeout / 2;
+        let snapshot = engine.store.snapshot();
+        let mut answer = doctor::examine(&snapshot, &request, &engine.limits.doctor, &is_late, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
     })

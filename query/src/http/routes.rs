@@ -3,8 +3,9 @@
 use axum::routing::{MethodRouter, get, post};
 use query_api::diff::JourneyDiff;
 use query_api::{
-    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, IdGraph, IdKindsAnswer, Journey,
-    LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest, WhereAnswer,
+    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, DoctorAnswer, IdGraph,
+    IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest,
+    WhereAnswer,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -66,6 +67,7 @@ pub(super) const JOURNEY_DIFF: &[Param] = &[
     FROM,
     TO,
 ];
+pub(super) const DOCTOR: &[Param] = &[optional("service", "Only what concerns this service."), FROM, TO];
 pub(super) const LOGS: &[Param] =
     &[SEARCH, FROM, TO, optional("limit", "Records to return at most, the latest. 200 unless told.")];
 pub(super) const LOGS_TAIL: &[Param] = &[SEARCH];
@@ -234,6 +236,15 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<ServicesAnswer>),
         handlers: || get(handlers::services),
+    },
+    Route {
+        path: "/api/v1/doctor",
+        methods: GET,
+        about: "Where an id is lost on its way, per service and edge, worst first, with a hint for each. An hour unless told.",
+        params: DOCTOR,
+        body: None,
+        answer: Answer::Json(of::<DoctorAnswer>),
+        handlers: || get(handlers::doctor),
     },
     Route {
         path: "/api/v1/sql",

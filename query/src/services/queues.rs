@@ -16,9 +16,9 @@ use model::time::SECOND;
 use model::{TimeRange, UnixNano};
 use query_api::{Health, QueueRow};
 
-use super::columns::SpanColumns;
 use super::sketch::Sketch;
 use super::{MESSAGES_MAX, QUEUES_MAX};
+use crate::columns::SpanColumns;
 
 /// Messages may wait this long without anybody worrying.
 const GRACE_NANO: i64 = 10 * SECOND;

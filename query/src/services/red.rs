@@ -6,9 +6,9 @@ use model::time::SECOND;
 use model::{TimeRange, UnixNano};
 use query_api::{Health, ServiceRow};
 
-use super::columns::{LogColumns, SpanColumns};
 use super::sketch::Sketch;
 use super::{SERVICES_MAX, STEPS};
+use crate::columns::{LogColumns, SpanColumns};
 
 /// Error ratio above which a service needs a look.
 const WARN_RATIO: f64 = 0.005;

@@ -1,4 +1,4 @@
-//! The columns the overview reads; it leaves the wide ones on disk.
+//! The columns that overviews read batch by batch (services, doctor); the wide ones stay on disk.
 
 use arrow::array::{
     Array, AsArray, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
@@ -26,7 +26,7 @@ fn row_range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
 }
 
 /// Columns of `spans`.
-pub(super) struct SpanColumns<'a> {
+pub(crate) struct SpanColumns<'a> {
     trace_id: &'a FixedSizeBinaryArray,
     span_id: &'a FixedSizeBinaryArray,
     parent_span_id: &'a FixedSizeBinaryArray,
@@ -41,7 +41,7 @@ pub(super) struct SpanColumns<'a> {
 }
 
 impl<'a> SpanColumns<'a> {
-    pub(super) const NAMES: &'static [&'static str] = &[
+    pub(crate) const NAMES: &'static [&'static str] = &[
         "trace_id",
         "span_id",
         "parent_span_id",
@@ -55,7 +55,7 @@ impl<'a> SpanColumns<'a> {
         "links",
     ];
 
-    pub(super) fn new(rows: &'a RecordBatch) -> Self {
+    pub(crate) fn new(rows: &'a RecordBatch) -> Self {
         Self {
             trace_id: column(rows, "trace_id").as_fixed_size_binary(),
             span_id: column(rows, "span_id").as_fixed_size_binary(),
@@ -71,43 +71,43 @@ impl<'a> SpanColumns<'a> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.start_time.len()
     }
 
-    pub(super) fn service(&self, row: usize) -> &'a str {
+    pub(crate) fn service(&self, row: usize) -> &'a str {
         self.service.value(row)
     }
 
-    pub(super) fn kind(&self, row: usize) -> &'a str {
+    pub(crate) fn kind(&self, row: usize) -> &'a str {
         self.kind.value(row)
     }
 
-    pub(super) fn start_time(&self, row: usize) -> UnixNano {
+    pub(crate) fn start_time(&self, row: usize) -> UnixNano {
         UnixNano(self.start_time[row])
     }
 
-    pub(super) fn duration_nano(&self, row: usize) -> i64 {
+    pub(crate) fn duration_nano(&self, row: usize) -> i64 {
         self.duration_nano.value(row)
     }
 
-    pub(super) fn is_error(&self, row: usize) -> bool {
+    pub(crate) fn is_error(&self, row: usize) -> bool {
         self.status.value(row) == "error"
     }
 
     /// Trace and span id of the span.
-    pub(super) fn own_id(&self, row: usize) -> (&'a [u8], &'a [u8]) {
+    pub(crate) fn own_id(&self, row: usize) -> (&'a [u8], &'a [u8]) {
         (self.trace_id.value(row), self.span_id.value(row))
     }
 
     /// Trace and span id of the parent.
-    pub(super) fn parent_id(&self, row: usize) -> Option<(&'a [u8], &'a [u8])> {
+    pub(crate) fn parent_id(&self, row: usize) -> Option<(&'a [u8], &'a [u8])> {
         let has_parent = self.parent_span_id.is_valid(row);
         has_parent.then(|| (self.trace_id.value(row), self.parent_span_id.value(row)))
     }
 
     /// Trace and span ids of the spans it links to.
-    pub(super) fn links(&self, row: usize) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+    pub(crate) fn links(&self, row: usize) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let links = self.links.values().as_struct();
         let traces: &'a FixedSizeBinaryArray = links.column(0).as_fixed_size_binary();
         let spans: &'a FixedSizeBinaryArray = links.column(1).as_fixed_size_binary();
@@ -115,13 +115,18 @@ impl<'a> SpanColumns<'a> {
     }
 
     /// Its ids, as `kind=value`.
-    pub(super) fn ids(&self, row: usize) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub(crate) fn ids(&self, row: usize) -> impl Iterator<Item = &'a str> + use<'a> {
         let ids: &'a StringArray = self.ids.values().as_string();
         row_range(self.ids.offsets(), row).map(|at| ids.value(at))
     }
 
+    /// The first of several attributes that is there and not empty.
+    pub(crate) fn first(&self, row: usize, keys: &[&str]) -> Option<&'a str> {
+        keys.iter().find_map(|key| self.attribute(row, key)).filter(|value| !value.is_empty())
+    }
+
     /// The value of an attribute.
-    pub(super) fn attribute(&self, row: usize, key: &str) -> Option<&'a str> {
+    pub(crate) fn attribute(&self, row: usize, key: &str) -> Option<&'a str> {
         let keys: &'a StringArray = self.attributes.keys().as_string();
         let values: &'a StringArray = self.attributes.values().as_string();
         row_range(self.attributes.offsets(), row).find(|at| keys.value(*at) == key).map(|at| values.value(at))
@@ -129,7 +134,7 @@ impl<'a> SpanColumns<'a> {
 }
 
 /// Columns of `logs`.
-pub(super) struct LogColumns<'a> {
+pub(crate) struct LogColumns<'a> {
     time: &'a [i64],
     service: &'a StringArray,
     severity_number: &'a Int32Array,
@@ -137,10 +142,10 @@ pub(super) struct LogColumns<'a> {
 }
 
 impl<'a> LogColumns<'a> {
-    pub(super) const NAMES: &'static [&'static str] =
+    pub(crate) const NAMES: &'static [&'static str] =
         &["time", "service", "severity_number", "severity_text"];
 
-    pub(super) fn new(rows: &'a RecordBatch) -> Self {
+    pub(crate) fn new(rows: &'a RecordBatch) -> Self {
         Self {
             time: times(rows, "time"),
             service: text(rows, "service"),
@@ -149,20 +154,20 @@ impl<'a> LogColumns<'a> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.time.len()
     }
 
-    pub(super) fn time(&self, row: usize) -> UnixNano {
+    pub(crate) fn time(&self, row: usize) -> UnixNano {
         UnixNano(self.time[row])
     }
 
-    pub(super) fn service(&self, row: usize) -> &'a str {
+    pub(crate) fn service(&self, row: usize) -> &'a str {
         self.service.value(row)
     }
 
     /// Severity ERROR and above.
-    pub(super) fn is_error(&self, row: usize) -> bool {
+    pub(crate) fn is_error(&self, row: usize) -> bool {
         let (number, text) = (self.severity_number.value(row), self.severity_text.value(row));
         crate::search::severity_of(number, text).is_some_and(|severity| severity >= 17)
     }
