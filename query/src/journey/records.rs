@@ -155,7 +155,7 @@ const BRIEF_FROM: usize = 5_000;
 
 /// Whether a journey is made of this attribute: messages, refusals, failures, versions.
 fn is_telling(key: &str) -> bool {
-    const TELLING: [&str; 8] = [
+    const TELLING: [&str; 12] = [
         "http.response.status_code",
         "http.status_code",
         "http.route",
@@ -164,6 +164,11 @@ fn is_telling(key: &str) -> bool {
         "error.type",
         "service.version",
         "service.instance.id",
+        // Where an inferred row stands.
+        "host.name",
+        "peer.service",
+        "server.address",
+        "net.peer.name",
     ];
     TELLING.contains(&key)
         || ["messaging.", "circuit", "exception."].iter().any(|prefix| key.starts_with(prefix))
