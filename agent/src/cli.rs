@@ -3,9 +3,11 @@
 mod check;
 mod doctor;
 mod files;
+mod replay;
 mod run;
 mod spool;
 mod status;
+mod tail;
 mod test;
 
 use std::io::{self, Write};
@@ -43,6 +45,10 @@ enum Command {
     Files(StatusArgs),
     /// Look into what waits on disk
     Spool(SpoolArgs),
+    /// Show records of a running agent as they pass, after its processors
+    Tail(TailArgs),
+    /// Send a log file again, under a new stream
+    Replay(ReplayArgs),
     /// Look for what would keep the agent from working
     Doctor(ConfigArgs),
 }
@@ -137,6 +143,38 @@ struct StatusArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct TailArgs {
+    /// Only of this table: a [files.NAME] by its name, otlp, syslog, scrape.NAME …
+    #[arg(short, long)]
+    source: Option<String>,
+    /// Only log records at least as grave: debug, info, warn, error, fatal
+    #[arg(long)]
+    level: Option<model::Severity>,
+    /// End after so many records
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
+    lines: Option<u64>,
+    #[command(flatten)]
+    status: StatusArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// The log file
+    path: PathBuf,
+    /// The [files.NAME] table to read it with; default: the one that matches it
+    #[arg(short, long)]
+    source: Option<String>,
+    /// Only records since then: 2026-11-26T10:00:00Z, or 2h for so long ago
+    #[arg(long)]
+    since: Option<String>,
+    /// Only records until then
+    #[arg(long)]
+    to: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 impl Cli {
     /// Runs the command; the exit code.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
@@ -147,6 +185,8 @@ impl Cli {
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()),
             Command::Files(args) => files::run(&args, &mut io::stdout().lock()),
             Command::Spool(args) => spool::run(&args, &mut io::stdout().lock()),
+            Command::Tail(args) => tail::run(&args, &mut io::stdout().lock()),
+            Command::Replay(args) => replay::run(&args, &mut io::stdout().lock()),
             Command::Doctor(args) => doctor::run(&args, &mut io::stdout().lock()),
         }
         .or_else(ignore_closed_pipe)

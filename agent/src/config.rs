@@ -51,6 +51,8 @@ pub struct Config {
     pub report: BTreeMap<String, ReportSettings>,
     /// Where pushed data waits for the collector.
     pub spool: SpoolSettings,
+    /// How much memory the agent may use.
+    pub memory: MemorySettings,
     /// The agent's own pages. Off without the table.
     pub admin: AdminSettings,
 }
@@ -158,6 +160,12 @@ pub struct FileSettings {
     /// read from their beginning. Default `auto`.
     #[serde(default)]
     pub start_at: StartAt,
+    /// Reads what is there now, its last line without a line end too: a replay.
+    #[serde(skip)]
+    pub is_read_once: bool,
+    /// Leaves out records of another time: a replay.
+    #[serde(skip)]
+    pub time: Option<model::TimeRange>,
 }
 }
 
@@ -206,7 +214,7 @@ pub struct OtlpSettings {
 }
 
 /// `[spool]`
-#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpoolSettings {
     /// Most bytes the spool takes on disk, at least `1MiB`. Default `1GiB` or a tenth of the free disk,
@@ -219,6 +227,27 @@ pub struct SpoolSettings {
     pub durability: Durability,
     /// What happens to a signal for which there is no room.
     pub when_full: WhenFullSettings,
+    /// Disk that log files may take which were deleted while the collector is away and are held open; beyond it
+    /// their unread rest moves into the spool, compressed. Default `256MiB`.
+    #[serde(deserialize_with = "model::units::size::deserialize")]
+    #[schemars(with = "String")]
+    pub max_held_deleted: u64,
+    /// How long one is held open before that. Default `10m`.
+    #[serde(deserialize_with = "model::units::duration::deserialize")]
+    #[schemars(with = "String")]
+    pub max_held_age: Duration,
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self {
+            max: None,
+            durability: Durability::default(),
+            when_full: WhenFullSettings::default(),
+            max_held_deleted: 256 << 20,
+            max_held_age: Duration::from_secs(600),
+        }
+    }
 }
 
 /// What an acknowledged request survives.
@@ -262,11 +291,22 @@ pub enum WhenFull {
     DropNew,
 }
 
+/// `[memory]`
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySettings {
+    /// Most memory of all components together, as in `48MiB`; an agent whose components may need more does not
+    /// start. Default `48MiB`, or what the configured inputs need.
+    #[serde(deserialize_with = "load::memory_bytes")]
+    #[schemars(with = "Option<String>")]
+    pub limit: Option<u64>,
+}
+
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
-    /// Address for `/metrics`, `/status` and `/healthz`, for example `127.0.0.1:9099`. Default off.
+    /// Address for `/metrics`, `/status`, `/tail` and `/healthz`, for example `127.0.0.1:9099`. Default off.
     #[serde(deserialize_with = "load::address")]
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,

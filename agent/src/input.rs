@@ -9,9 +9,9 @@ mod points;
 pub(crate) mod pushed;
 mod records;
 mod report;
-mod scrape;
+pub(crate) mod scrape;
 mod split;
-mod statsd;
+pub(crate) mod statsd;
 pub(crate) mod syslog;
 
 use std::path::PathBuf;
@@ -21,9 +21,6 @@ use crate::Config;
 /// File batches between reading and acknowledgement. When so many wait, reading stops: the files
 /// themselves are the queue.
 pub const BATCHES_MAX: usize = 3;
-
-/// OTLP requests worked on at a time. Further ones wait unread in their sockets.
-pub const REQUESTS_MAX: usize = 8;
 
 /// Matching paths, with the reason for those that are not read.
 pub type Matching = Vec<(PathBuf, Option<String>)>;

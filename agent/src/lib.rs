@@ -8,8 +8,7 @@
 //!   the collector acknowledged everything before it. When the collector is away, reading stops.
 //! - Pushed data is acknowledged to its sender only once it stands in the spool.
 //! - Per component, `in = out + dropped(reason) + buffered`; `/status` shows the four.
-//! - Memory is bounded: at most [`input::BATCHES_MAX`] batches of files, and
-//!   [`input::REQUESTS_MAX`] OTLP requests at a time.
+//! - Memory is a budget in bytes: every component has a bound, and their sum is within `[memory] limit`.
 //!
 //! ```text
 //! files ──► input::file (own thread) ── batch + ranges ──► export ── OTLP/HTTP ──► collector
@@ -20,13 +19,18 @@
 pub mod config;
 mod error;
 mod export;
+#[doc(hidden)]
+pub mod fuzz;
 mod heartbeat;
 pub mod input;
+pub mod memory;
 pub mod preview;
 mod process;
 pub mod queue;
+pub mod replay;
 mod run;
 pub mod status;
+mod tap;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, exit_code};

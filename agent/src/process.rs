@@ -52,6 +52,8 @@ pub(crate) struct State {
     bucket: Bucket,
     repeats: Repeats,
     sampler: Sampler,
+    /// Whether the last record that had a time was of the time that is wanted.
+    is_outside: bool,
 }
 
 impl Chain {
@@ -102,6 +104,12 @@ impl Chain {
         now: Duration,
     ) -> Verdict {
         sniff::sniff(parsed);
+        if let Some(wanted) = &self.settings.time {
+            state.is_outside = parsed.time.map_or(state.is_outside, |time| !wanted.contains(time));
+            if state.is_outside {
+                return Err(DropReason::Filtered);
+            }
+        }
         self.change_attributes(parsed);
         let subject = Subject { line, parsed: Some(parsed), service };
         self.filter(&subject)?;

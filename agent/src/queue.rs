@@ -558,8 +558,8 @@ impl Inner {
     }
 
     fn is_disk_full(&self) -> bool {
-        let now = self.clock.monotonic();
-        self.disk_full.is_some_and(|since| now.saturating_sub(since) < DISK_FULL_PAUSE)
+        let is_recent = |since| self.clock.monotonic().saturating_sub(since) < DISK_FULL_PAUSE;
+        self.disk_full.is_some_and(is_recent)
     }
 
     fn is_full(&self, lane: Lane) -> bool {

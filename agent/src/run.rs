@@ -22,7 +22,7 @@ use disk::RealFs;
 use model::{Clock, Signal};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ use crate::input::intake::Intake;
 use crate::input::otlp::{self, Receiver};
 use crate::input::pushed::Pushed;
 use crate::input::syslog::make_way;
+use crate::memory::{Budget, Plan};
 use crate::queue::{self, Amount, Lane, Limits, Queue};
 use crate::status::{self, Shared};
 use crate::{Error, ErrorKind, heartbeat};
@@ -60,6 +61,8 @@ pub struct Agent {
     config: Config,
     shared: Arc<Shared>,
     intake: Intake,
+    /// Bytes for OTLP requests.
+    requests: Budget,
     pushed: Pushed,
     changes: mpsc::Receiver<Change>,
     control: Control,
@@ -120,6 +123,7 @@ impl Agent {
     /// # Errors
     /// When another agent holds the directory, its content is damaged, or a port is taken.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let plan = Plan::of(&config)?;
         let folder = &config.agent.data_dir;
         let lock = lock_folder(folder)?;
         let agent_id = agent_id(folder)?;
@@ -131,8 +135,11 @@ impl Agent {
         for signal in Signal::ALL {
             shared.otlp(signal).recovered(queue.waiting(Lane::Signal(signal)).items);
         }
+        shared.files.recovered(queue.waiting(Lane::Files).items);
         let queue = Arc::new(queue);
         shared.attach_spool(Arc::clone(&queue));
+        let requests = Budget::new(plan.requests_bytes);
+        shared.set_memory(&plan, requests.clone());
         let listeners = Listeners {
             otlp_grpc: bind(config.otlp.grpc).await?,
             otlp_http: bind(config.otlp.http).await?,
@@ -148,7 +155,12 @@ impl Agent {
             admin: address(&listeners.admin),
         };
         shared.note_config(|status| status.version = config.version());
-        let intake = Intake { queue, shared: Arc::clone(&shared), resource: resource(&config, host) };
+        let intake = Intake {
+            queue,
+            shared: Arc::clone(&shared),
+            resource: resource(&config, host),
+            source: "otlp".into(),
+        };
         let mut pushed = Pushed::new(intake.clone(), config.agent.data_dir.clone());
         pushed.apply(&config).await?;
         let (sender, changes) = mpsc::channel(1);
@@ -157,6 +169,7 @@ impl Agent {
             config,
             shared,
             intake,
+            requests,
             pushed,
             changes,
             control,
@@ -212,7 +225,7 @@ impl Agent {
     }
 
     fn serve(&mut self, parts: &mut Parts, stop: &Stop) {
-        let receiver = Receiver::new(self.intake.clone());
+        let receiver = Receiver::new(self.intake.clone(), self.requests.clone());
         let pages = status::http::router(Arc::clone(&self.shared));
         let listeners = std::mem::take(&mut self.listeners);
         serve_on(
@@ -242,16 +255,19 @@ impl Agent {
         .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
         let (batch_sender, batches) = mpsc::channel(2 * BATCHES_MAX);
         let (event_sender, events) = mpsc::channel(BATCHES_MAX);
+        let (spill_sender, spills) = watch::channel(false);
         let link = Link {
             batches: batch_sender,
             events,
+            spills: spill_sender,
             shutdown: stop.shutdown.clone(),
             deadline: stop.deadline.clone(),
             flush: self.config.collector.flush,
         };
-        let exporter = Arc::clone(exporter);
+        let (exporter, queue) = (Arc::clone(exporter), Arc::clone(&self.intake.queue));
+        let shipping = export::files::Link { batches, events: event_sender, spills };
         parts.spawn(async move {
-            export::files::ship(exporter, batches, event_sender).await;
+            export::files::ship(exporter, queue, shipping).await;
             Ok("the sender of file batches")
         });
         let (ended, reader) = tokio::sync::oneshot::channel();

@@ -15,7 +15,9 @@ use model::{Clock, Signal, UnixNano};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::memory::{self, Bound, Budget, Plan};
 use crate::queue::Queue;
+use crate::tap::Tap;
 
 /// Why a record did not reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +277,21 @@ pub struct SpoolStatus {
     pub read_error: Option<String>,
 }
 
+/// Memory: what may be used and what is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// `[memory] limit`.
+    pub limit_bytes: u64,
+    /// What all components may use at most.
+    pub bound_bytes: u64,
+    /// What OTLP requests that are being received hold now.
+    pub requests_bytes: u64,
+    /// What of the process is in memory now.
+    pub resident_bytes: u64,
+    /// The bound of every component.
+    pub bounds: Vec<Bound>,
+}
+
 /// One lane of the spool.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LaneStatus {
@@ -311,6 +328,9 @@ pub struct Status {
     pub files_missing: u64,
     /// The spool.
     pub spool: SpoolStatus,
+    /// Memory.
+    #[serde(default)]
+    pub memory: MemoryStatus,
     /// The configuration in use.
     #[serde(default)]
     pub config: ConfigStatus,
@@ -349,6 +369,16 @@ pub struct Shared {
     config: Mutex<ConfigStatus>,
     offered: watch::Sender<Option<PushedConfiguration>>,
     pushed: Mutex<Pushed>,
+    memory: Mutex<Memory>,
+    pub(crate) tap: Tap,
+}
+
+/// What is allowed, and what is taken.
+#[derive(Debug, Default)]
+struct Memory {
+    limit: u64,
+    bounds: Vec<Bound>,
+    requests: Option<Budget>,
 }
 
 /// Versions of configurations that the collector handed out.
@@ -387,6 +417,8 @@ impl Shared {
             config: Mutex::default(),
             offered: watch::Sender::new(None),
             pushed: Mutex::default(),
+            memory: Mutex::default(),
+            tap: Tap::default(),
         })
     }
 
@@ -432,6 +464,23 @@ impl Shared {
         *lock(&self.file_list) = files;
     }
 
+    /// What the agent may use, and the permits of requests.
+    pub(crate) fn set_memory(&self, plan: &Plan, requests: Budget) {
+        *lock(&self.memory) =
+            Memory { limit: plan.limit, bounds: plan.bounds.clone(), requests: Some(requests) };
+    }
+
+    fn memory_status(&self) -> MemoryStatus {
+        let memory = lock(&self.memory);
+        MemoryStatus {
+            limit_bytes: memory.limit,
+            bound_bytes: memory.bounds.iter().map(|bound| bound.bytes).sum(),
+            requests_bytes: memory.requests.as_ref().map_or(0, Budget::taken),
+            resident_bytes: memory::resident_bytes(),
+            bounds: memory.bounds.clone(),
+        }
+    }
+
     /// The spool whose numbers `status` shows.
     pub(crate) fn attach_spool(&self, spool: Arc<Queue>) {
         *lock(&self.spool) = Some(spool);
@@ -442,6 +491,11 @@ impl Shared {
         let mut collector = lock(&self.collector);
         collector.consecutive_failures = 0;
         collector.last_success = Some(now);
+    }
+
+    /// Whether the last attempt to reach the collector failed.
+    pub(crate) fn is_collector_away(&self) -> bool {
+        lock(&self.collector).consecutive_failures > 0
     }
 
     /// Notes a failed attempt; the number of failures in a row.
@@ -494,6 +548,7 @@ impl Shared {
             truncations: self.truncations.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
             spool: lock(&self.spool).as_ref().map(|spool| spool.status()).unwrap_or_default(),
+            memory: self.memory_status(),
             config: lock(&self.config).clone(),
         }
     }

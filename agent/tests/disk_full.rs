@@ -1,6 +1,6 @@
 //! A disk without room: a small tmpfs, really filled. Needs root; says so and passes elsewhere.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +17,11 @@ use crate::support::{Host, until};
 /// A file system of a few megabytes; unmounted when dropped.
 struct SmallDisk(TempDir);
 
+fn skip(reason: &str) -> Option<SmallDisk> {
+    writeln!(io::stderr(), "skipped: {reason}").expect("standard error");
+    None
+}
+
 impl SmallDisk {
     /// `None` with a printed reason where it cannot be mounted.
     fn mount(size: &str) -> Option<Self> {
@@ -30,13 +35,9 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Some(Self(folder)),
             Ok(output) => {
                 let reason = String::from_utf8_lossy(&output.stderr);
-                eprintln!("skipped: cannot mount a tmpfs, which needs root: {}", reason.trim());
-                None
+                skip(&format!("cannot mount a tmpfs, which needs root: {}", reason.trim()))
             }
-            Err(error) => {
-                eprintln!("skipped: cannot run mount: {error}");
-                None
-            }
+            Err(error) => skip(&format!("cannot run mount: {error}")),
         }
     }
 

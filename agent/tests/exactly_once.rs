@@ -1,26 +1,13 @@
 //! Positions that the collector keeps: lost answers, lost memory and lost sessions double nothing.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
 
 use crate::collector::{Answer, Collector};
-use crate::support::{Host, until};
+use crate::support::{Host, Program, until};
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort_unstable();
     texts
-}
-
-/// The program on the settings in the data directory, to be killed.
-fn run(host: &Host) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
-        .args(["run", "-c"])
-        .arg(host.data.path().join("agent.toml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,13 +29,11 @@ async fn a_request_whose_answer_is_lost_is_not_stored_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_killed_before_the_answer_goes_on_where_the_collector_stands() {
     let (host, collector) = (Host::new(), Collector::start_positioned().await);
-    fs::write(host.data.path().join("agent.toml"), host.settings(&collector.url(), "")).expect("written");
     collector.answer(Answer::TakeInSilence);
     host.append("a.log", "1\n2\n");
-    let mut child = run(&host);
+    let program = Program::start(&host, &host.settings(&collector.url(), ""));
     until("the lines", || collector.texts().len() == 2).await;
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    program.kill().await;
     // Its positions say that nothing was acknowledged; meanwhile the file is rotated by copying.
     host.append("a.log", "3\n");
     fs::copy(host.path("a.log"), host.path("b.log")).expect("copied");
@@ -57,11 +42,9 @@ async fn an_agent_killed_before_the_answer_goes_on_where_the_collector_stands() 
     host.append("a.log", "4\n");
     collector.answer(Answer::Take);
     let settings = host.settings(&collector.url(), "").replace("/*.log'", "/*.log*'");
-    fs::write(host.data.path().join("agent.toml"), settings).expect("written");
-    let mut child = run(&host);
+    let program = Program::start(&host, &settings);
     until("the rest", || collector.texts().len() >= 4).await;
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    program.kill().await;
     assert_eq!(sorted(collector.texts()), ["1", "2", "3", "4"]);
 }
 

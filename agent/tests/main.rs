@@ -7,4 +7,6 @@ mod files;
 mod inputs;
 mod process;
 mod pushed;
+mod spill;
 mod support;
+mod tools;

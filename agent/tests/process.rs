@@ -1,7 +1,6 @@
 //! The program itself: commands, exit codes, ends.
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use model::{Clock, SystemClock, UnixNano};
 use tokio_util::sync::CancellationToken;
 
 use crate::collector::Collector;
-use crate::support::{Host, until};
+use crate::support::{Host, Program, assert_conserved, until};
 
 fn silmari_agent(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_silmari-agent")).args(args).output().expect("runs")
@@ -101,6 +100,7 @@ async fn a_file_reader_that_dies_ends_the_agent_with_an_error() {
     let clock = Arc::new(FailingClock { clock: SystemClock::shared(), fails: AtomicBool::new(false) });
     let shared_clock: Arc<dyn Clock> = Arc::<FailingClock>::clone(&clock);
     let agent = Agent::start(config, shared_clock).await.expect("started");
+    let shared = agent.shared();
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(agent.run(shutdown.clone()));
     host.append("a.log", "1\n");
@@ -112,6 +112,7 @@ async fn a_file_reader_that_dies_ends_the_agent_with_an_error() {
     assert_eq!(error.exit_code(), exit_code::RUNTIME);
     assert!(error.to_string().contains("the file reader panicked"), "{error}");
     assert!(!shutdown.is_cancelled(), "nobody asked it to end");
+    assert_conserved(&shared.status());
 }
 
 #[tokio::test]
@@ -130,52 +131,27 @@ async fn damaged_positions_are_named_and_nothing_is_overwritten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_ships_and_ends_when_its_input_is_closed() {
     let (host, collector) = (Host::new(), Collector::start().await);
-    let path = host.data.path().join("agent.toml");
-    std::fs::write(&path, host.settings(&collector.url(), "")).expect("written");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
-        .args(["run", "--until-stdin-closes", "-c"])
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
+    let program = Program::start(&host, &host.settings(&collector.url(), ""));
     host.append("a.log", "1\n");
     until("the line", || collector.texts() == ["1"]).await;
-    let mut input = child.stdin.take().expect("piped");
-    input.write_all(b"x").expect("still open");
     host.append("a.log", "2\n");
-    drop(input);
-    let status = tokio::task::spawn_blocking(move || child.wait()).await.expect("no panic").expect("ended");
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(program.close().await, Some(0));
     assert_eq!(collector.texts(), ["1", "2"], "drained");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_killed_without_warning_loses_nothing() {
     let (host, mut collector) = (Host::new(), Collector::start().await);
-    let path = host.data.path().join("agent.toml");
-    std::fs::write(&path, host.settings(&collector.url(), "")).expect("written");
-    let run = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_silmari-agent"));
-        command
-            .args(["run", "-c"])
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("starts")
-    };
-    let mut child = run();
+    let settings = host.settings(&collector.url(), "");
+    let program = Program::start(&host, &settings);
     host.append("a.log", "1\n");
     until("the first line", || collector.texts() == ["1"]).await;
     collector.go_away().await;
     host.append("a.log", "2\n");
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    program.kill().await;
     host.append("a.log", "3\n");
     collector.come_back().await;
-    let mut child = run();
+    let program = Program::start(&host, &settings);
     until("the rest", || collector.texts().ends_with(&["2".to_owned(), "3".to_owned()])).await;
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    program.kill().await;
 }

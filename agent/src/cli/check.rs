@@ -22,6 +22,8 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> 
             writeln!(out, "  {name:<11} {address}")?;
         }
     }
+    let plan = agent::memory::Plan::of(&config)?;
+    writeln!(out, "  memory      {} of {} KiB may be used", plan.sum() / 1024, plan.limit / 1024)?;
     for (name, matching) in agent::input::matching_files(&config) {
         writeln!(out, "  files.{name}: {} match now", matching.len())?;
         for (path, reason) in matching {

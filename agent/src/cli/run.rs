@@ -198,7 +198,7 @@ fn say_ready(addresses: Addresses) -> io::Result<()> {
     out.flush()
 }
 
-fn cancel_on_signals(shutdown: CancellationToken) -> io::Result<()> {
+pub(super) fn cancel_on_signals(shutdown: CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {

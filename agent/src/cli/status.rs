@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::{StatusArgs, shown};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
@@ -34,16 +34,21 @@ fn read(body: &str) -> anyhow::Result<Status> {
 }
 
 fn ask_text(args: &StatusArgs) -> anyhow::Result<String> {
-    let address = match args.admin {
-        Some(address) => address,
+    let address = admin_address(args)?;
+    fetch(address).with_context(|| format!("no answer from an agent at {address}"))
+}
+
+/// Where the agent is asked.
+pub(super) fn admin_address(args: &StatusArgs) -> anyhow::Result<SocketAddr> {
+    match args.admin {
+        Some(address) => Ok(address),
         None => Config::load(&args.config.config)?.admin.listen.with_context(|| {
             format!(
                 "`{}` has no [admin] listen: set it, or name the agent with --admin",
                 args.config.config.display()
             )
-        })?,
-    };
-    fetch(address).with_context(|| format!("no answer from an agent at {address}"))
+        }),
+    }
 }
 
 /// One GET over HTTP/1.0: the answer ends with the connection.
@@ -81,6 +86,15 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if let Some(error) = &config.error {
         writeln!(out, "  a newer one is not used: {}", shown(error))?;
     }
+    let memory = &status.memory;
+    writeln!(
+        out,
+        "memory {} KiB resident; components may use {} of {} KiB, requests hold {} KiB",
+        memory.resident_bytes / 1024,
+        memory.bound_bytes / 1024,
+        memory.limit_bytes / 1024,
+        memory.requests_bytes / 1024
+    )?;
     write_spool(&status.spool, out)?;
     write_flows(&status.flows, out)?;
     writeln!(out)?;
@@ -128,7 +142,7 @@ fn write_flows(flows: &[FlowStatus], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Why records were dropped, as `filtered 3, blank 1`.
-fn reasons(flow: &FlowStatus) -> String {
+pub(super) fn reasons(flow: &FlowStatus) -> String {
     let counted = flow.dropped.iter().filter(|(_, count)| *count > 0);
     counted.map(|(reason, count)| format!("{} {count}", reason.name())).collect::<Vec<_>>().join(", ")
 }

@@ -132,6 +132,7 @@ impl Config {
             ("files", self.files != other.files),
             ("otlp", self.otlp != other.otlp),
             ("spool", self.spool != other.spool),
+            ("memory", self.memory != other.memory),
             ("admin", self.admin != other.admin),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -376,6 +377,11 @@ pub(super) fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) fn spool_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let bytes = model::units::size::deserialize::<u64, _>(deserializer)?;
     within(bytes, 1 << 20, u64::MAX, "1MiB or more").map(Some)
+}
+
+pub(super) fn memory_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let bytes = model::units::size::deserialize::<u64, _>(deserializer)?;
+    within(bytes, 1 << 20, 1 << 40, "1MiB to 1TiB").map(Some)
 }
 
 fn within<E: serde::de::Error>(bytes: u64, least: u64, most: u64, allowed: &str) -> Result<u64, E> {

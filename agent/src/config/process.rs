@@ -43,6 +43,8 @@ pub struct ProcessSettings {
     pub set: BTreeMap<String, String>,
     /// Attributes that get other names.
     pub rename: BTreeMap<String, String>,
+    /// Records of another time are left out.
+    pub time: Option<model::TimeRange>,
 }
 
 /// Declares a table of settings with the processors' keys beside its own, and `process()` to collect them.
@@ -107,6 +109,7 @@ macro_rules! with_processors {
                     repeat_window: self.repeat_window,
                     set: self.set.clone(),
                     rename: self.rename.clone(),
+                    time: None,
                 }
             }
         }

@@ -20,11 +20,12 @@
 
 mod assemble;
 pub(crate) mod batch;
-mod container;
+pub(crate) mod container;
 mod copies;
 mod discover;
 pub(crate) mod identity;
 pub(crate) mod positions;
+mod spill;
 mod streams;
 pub(crate) mod task;
 #[cfg(test)]
@@ -50,8 +51,10 @@ use self::copies::Remembered;
 use self::discover::Globs;
 use self::identity::{FileKey, FileStat, Mark, read_range};
 use self::positions::{Positions, Saved, SavedFile};
+use self::spill::Held;
 use self::streams::{Finished, LogicalStream, Streams};
 use self::tracked::{FileId, LINE_BYTES_MAX, Outcome, Tracked};
+use crate::config::process::ProcessSettings;
 use crate::config::{Config, FileSettings, StartAt};
 use crate::export::session::{Committed, Told};
 use crate::input::Matching;
@@ -61,6 +64,8 @@ use crate::status::{DropReason, FileStatus, Flow, Shared};
 
 /// Closed or truncated files whose positions are kept.
 const REMEMBERED_MAX: usize = 1024;
+/// Bytes of records that are joined or put together, of all streams.
+pub(crate) const OPEN_RECORDS_BYTES_MAX: usize = 2 << 20;
 /// A file younger than this is read from its beginning by `start_at = "auto"`.
 const YOUNG: i64 = 300 * SECOND;
 
@@ -122,6 +127,9 @@ pub(crate) struct FileTail {
     /// Whether a file is to be read whose fingerprints are not on disk yet.
     has_unsaved_stream: bool,
     is_first_look: bool,
+    /// When deleted files are let go of, and those that are.
+    held: Held,
+    spilling: BTreeSet<FileId>,
     folders: BTreeSet<PathBuf>,
     left_out: Vec<FileStatus>,
 }
@@ -142,7 +150,7 @@ impl FileTail {
                 name: name.clone(),
                 settings: settings.clone(),
                 globs: Globs::new(settings)?,
-                chain: Chain::new(&settings.process()),
+                chain: Chain::new(&ProcessSettings { time: settings.time, ..settings.process() }),
                 bucket: Bucket::default(),
                 is_first_start: !saved.inputs.contains(name),
             })
@@ -166,6 +174,8 @@ impl FileTail {
             has_unsaved: true,
             has_unsaved_stream: false,
             is_first_look: true,
+            held: Held::new(&config.spool),
+            spilling: BTreeSet::new(),
             folders: BTreeSet::new(),
             left_out: Vec::new(),
         })
@@ -315,6 +325,10 @@ impl FileTail {
         self.next_id += 1;
         let mut file = Tracked::new(self.next_id, &stat, at, path.to_path_buf(), stream, opened, now);
         file.first_size = self.is_first_look.then_some(stat.size);
+        if self.inputs[at].settings.is_read_once {
+            // Another stream than any that the file had or will have.
+            file.generation = 1 << 31 | self.shared.clock.now().0 as u32 >> 1;
+        }
         let id = file.id;
         self.by_key.insert(file.key, id);
         self.files.insert(id, file);
@@ -399,6 +413,7 @@ impl FileTail {
     fn close_finished(&mut self, now: Duration) {
         let mut closing = Vec::new();
         for file in self.files.values_mut() {
+            file.is_finishing = self.inputs[file.input].settings.is_read_once;
             let Some(gone_since) = file.gone_since else { continue };
             let grace = if file.links == 0 { self.grace.deleted } else { self.grace.renamed };
             let is_quiet = now.saturating_sub(gone_since.max(file.last_growth)) >= grace;
@@ -423,7 +438,7 @@ impl FileTail {
     pub(crate) fn read(&mut self) -> bool {
         let mut has_read = false;
         self.settle();
-        let ids: Vec<FileId> = self.files.keys().copied().collect();
+        let ids = self.readable();
         // One block of each file in turn, so that a busy file does not keep the others waiting; but the
         // files of one stream one after the other, the oldest first.
         let mut active = ids;
@@ -441,6 +456,7 @@ impl FileTail {
                 outcome != Outcome::Idle
             });
         }
+        self.bound_open_records();
         has_read || self.builder.is_full()
     }
 
@@ -567,6 +583,33 @@ impl FileTail {
             .collect();
         let batch = self.builder.finish(ranges, self.turn, std::mem::take(&mut self.forget));
         (batch.records > 0 || !batch.ranges.is_empty()).then_some(batch)
+    }
+
+    /// The tables that a batch's records come from, and how many of each, in their order.
+    pub(crate) fn sources(&self, batch: &Batch) -> Vec<(String, u64)> {
+        let source = |range: &Range| match self.files.get(&range.file) {
+            Some(file) => self.inputs[file.input].name.clone(),
+            None => {
+                let old = self.remembered.iter().find(|old| old.is(range.file, range.generation));
+                old.map(|old| old.input.clone()).unwrap_or_default()
+            }
+        };
+        batch.ranges.iter().map(|range| (source(range), range.records)).collect()
+    }
+
+    /// Ends all open records when they hold more than they may: joined as far as they are.
+    fn bound_open_records(&mut self) {
+        let bytes: usize = self.streams.iter_mut().map(|stream| stream.open_bytes()).sum();
+        if bytes <= OPEN_RECORDS_BYTES_MAX {
+            return;
+        }
+        tracing::warn!(bytes, "too much waits to be joined; it leaves as it is");
+        let now = self.shared.clock.monotonic();
+        let Self { inputs, streams, builder, shared, .. } = self;
+        for logical in streams.iter_mut() {
+            let Input { chain, bucket, .. } = &mut inputs[logical.input];
+            settle_stream(logical, builder, &shared.files, (chain, bucket), now, None);
+        }
     }
 
     /// How far the records of a generation are finished: where it was read to, or where an open record
@@ -769,6 +812,11 @@ pub(crate) fn stream_id(key: &FileKey, generation: u32) -> StreamId {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     StreamId(xxhash_rust::xxh3::xxh3_128(&bytes).to_le_bytes())
+}
+
+/// Whether a path is one of a table's files.
+pub(crate) fn matches(settings: &FileSettings, path: &Path) -> bool {
+    Globs::new(settings).is_ok_and(|globs| globs.is_match(path))
 }
 
 /// The files that match now, and why some are left out.

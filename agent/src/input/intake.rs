@@ -21,6 +21,19 @@ pub(crate) struct Intake {
     pub(crate) shared: Arc<Shared>,
     /// Attributes of every resource of this agent.
     pub(crate) resource: Vec<(String, String)>,
+    /// The table that puts: `otlp`, `syslog`, `scrape.shop`.
+    pub(crate) source: Arc<str>,
+}
+
+/// A request as it goes into the spool.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    signal: Signal,
+    parts: Vec<Spooled>,
+    /// Items that were left out.
+    too_large: u64,
+    /// Bytes as they came.
+    raw_bytes: u64,
 }
 
 impl Intake {
@@ -37,43 +50,54 @@ impl Intake {
         items: u64,
         raw_bytes: u64,
     ) -> Result<(), QueueError> {
-        self.offer(signal, encoding, request, items, raw_bytes).map(drop)
+        self.commit(self.prepare(signal, encoding, request, items, raw_bytes)?).map(drop)
     }
 
-    /// As [`Intake::put`]; how many items of it were not kept. A request in protobuf that is too large to travel is
-    /// split by item.
+    /// Compresses a request. One in protobuf that is too large to travel is split by item.
     ///
     /// # Errors
-    /// As [`Intake::put`].
-    pub(crate) fn offer(
+    /// When it cannot be compressed.
+    pub(crate) fn prepare(
         &self,
         signal: Signal,
         encoding: Encoding,
         request: &[u8],
         items: u64,
         raw_bytes: u64,
-    ) -> Result<u64, QueueError> {
+    ) -> Result<Prepared, QueueError> {
+        if encoding == Encoding::Protobuf {
+            self.shared.tap.show(signal, request, [(&*self.source, u64::MAX)]);
+        }
         if encoding == Encoding::Json || request.len() <= PART_BYTES_MAX {
-            let spooled = self.spooled(signal, encoding, request, items)?;
-            return self.append(signal, &spooled, raw_bytes);
+            let parts = vec![self.spooled(signal, encoding, request, items)?];
+            return Ok(Prepared { signal, parts, too_large: 0, raw_bytes });
         }
         let split = split(request, signal, PART_BYTES_MAX);
-        let mut parts = Vec::with_capacity(split.parts.len());
-        for part in &split.parts {
-            parts.push(self.spooled(signal, encoding, &part.request, part.items)?);
-        }
+        let parts = split.parts.iter().map(|part| self.spooled(signal, encoding, &part.request, part.items));
+        Ok(Prepared {
+            signal,
+            parts: parts.collect::<Result<_, _>>()?,
+            too_large: split.too_large,
+            raw_bytes,
+        })
+    }
+
+    /// Spools what was prepared; how many items of it were not kept.
+    ///
+    /// # Errors
+    /// As [`Intake::put`].
+    pub(crate) fn commit(&self, prepared: Prepared) -> Result<u64, QueueError> {
+        let Prepared { signal, parts, too_large, raw_bytes } = prepared;
         // All or nothing: a sender that is told to come back brings all of it again.
-        let lane = Lane::Signal(signal);
         let needed = parts.iter().map(|part| part.payload.len() as u64).sum();
-        if self.queue.when_full(signal) == WhenFull::Block && !self.queue.has_room(lane, needed) {
+        let waits = self.queue.when_full(signal) == WhenFull::Block;
+        if parts.len() > 1 && waits && !self.queue.has_room(Lane::Signal(signal), needed) {
             return Err(self.queue.full());
         }
         let flow = self.shared.otlp(signal);
-        flow.entered(split.too_large, raw_bytes);
-        flow.dropped(DropReason::TooLarge, split.too_large);
-        let mut not_kept = split.too_large;
+        let mut not_kept = too_large;
         for (at, part) in parts.iter().enumerate() {
-            not_kept += match self.append(signal, part, 0) {
+            not_kept += match self.append(signal, part, if at == 0 { raw_bytes } else { 0 }) {
                 Ok(not_kept) => not_kept,
                 Err(error) if at == 0 => return Err(error),
                 Err(error) => {
@@ -85,6 +109,8 @@ impl Intake {
                 }
             };
         }
+        flow.entered(too_large, 0);
+        flow.dropped(DropReason::TooLarge, too_large);
         Ok(not_kept)
     }
 

@@ -3,7 +3,7 @@
 //! Owns: the protocols' shells and the one path behind them. Does not own: the spool, the sending.
 //!
 //! ```text
-//! request ─► permit ─► spool full? 429 / RESOURCE_EXHAUSTED before the body is read
+//! request ─► spool full? no memory? 429 / UNAVAILABLE with the time to come back, before the body is read
 //!         ─► body ─► decompress (bounded) ─► add resource attributes ─► zstd ─► spool ─► success, or
 //!            `partial_success` when the policy of a full spool gave something up
 //! ```
@@ -21,22 +21,30 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use http_body_util::BodyExt as _;
 use model::Signal;
 use model::otlp::rpc;
 use model::wire::{put_bytes, put_message, put_u64};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use super::REQUESTS_MAX;
-use super::intake::Intake;
+use super::intake::{Intake, Prepared};
+use crate::memory::{Budget, Taken};
 use crate::queue::{Encoding, QueueError};
 
 /// Bytes of a request, compressed or not.
-const REQUEST_BYTES_MAX: usize = 16 << 20;
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a request in JSON, which takes many times as much while it is worked on.
+const JSON_BYTES_MAX: usize = 1 << 20;
+/// What a request uses while it is worked on: unpacked, with attributes, compressed; or as JSON values.
+/// One is worked on at a time.
+pub(crate) const WORK_BYTES_MAX: usize = 16 << 20;
+/// What a request of unknown size takes before its body is read, and then at a time.
+const STEP_BYTES: usize = 64 << 10;
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 8878 recommends to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// How long a sender may take for the body.
@@ -49,8 +57,12 @@ const RETRY_SECONDS: u64 = 5;
 enum Refusal {
     #[error("no OTLP request: {0}")]
     Malformed(String),
-    #[error("the request is larger than {REQUEST_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error("the request is larger than {0} bytes: send smaller batches")]
+    TooLarge(usize),
+    #[error("the agent has no memory for the request now")]
+    Busy,
+    #[error("the body broke off: {0}")]
+    BrokeOff(String),
     #[error("unknown content encoding `{0}`: use identity, gzip or zstd")]
     UnknownEncoding(String),
     #[error("unknown content type `{0}`: use application/x-protobuf or application/json")]
@@ -67,12 +79,14 @@ enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     intake: Intake,
-    permits: Semaphore,
+    /// Bytes for bodies.
+    room: Budget,
+    work: Arc<Semaphore>,
 }
 
 impl Receiver {
-    pub(crate) fn new(intake: Intake) -> Arc<Self> {
-        Arc::new(Self { intake, permits: Semaphore::new(REQUESTS_MAX) })
+    pub(crate) fn new(intake: Intake, room: Budget) -> Arc<Self> {
+        Arc::new(Self { intake, room, work: Arc::new(Semaphore::new(1)) })
     }
 
     /// The whole path of a request, whatever its protocol; how many of its items were not kept.
@@ -80,37 +94,70 @@ impl Receiver {
         self: &Arc<Self>,
         signal: Signal,
         encoding: Encoding,
+        length: Option<usize>,
         body: Body,
         unframe: impl FnOnce(Bytes) -> Result<(Bytes, String), Refusal> + Send + 'static,
     ) -> Result<u64, Refusal> {
-        let _permit = self.permits.acquire().await.map_err(|_| Refusal::Closing)?;
         if self.intake.queue.is_full(signal) {
             return Err(self.intake.queue.full().into());
         }
-        let body =
-            match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, REQUEST_BYTES_MAX)).await {
-                Ok(Ok(body)) => body,
-                Ok(Err(_)) => return Err(Refusal::TooLarge),
-                Err(_) => return Err(Refusal::Slow),
-            };
+        if length.is_some_and(|length| length > REQUEST_BYTES_MAX) {
+            return Err(Refusal::TooLarge(REQUEST_BYTES_MAX));
+        }
+        let mut taken = self.room.take(length.unwrap_or(STEP_BYTES)).ok_or(Refusal::Busy)?;
+        let reading = tokio::time::timeout(BODY_TIMEOUT, self.read(body, length, &mut taken));
+        let body = reading.await.map_err(|_| Refusal::Slow)??;
+        let work = Arc::clone(&self.work).acquire_owned().await.map_err(|_| Refusal::Closing)?;
         let receiver = Arc::clone(self);
         let accepting = tokio::task::spawn_blocking(move || {
             let (body, compression) = unframe(body)?;
-            receiver.accept(signal, encoding, &decompress(&body, &compression)?)
+            let prepared = receiver.prepare(signal, encoding, &decompress(&body, &compression)?)?;
+            // Requests that wait for the disk together share its syncs.
+            drop(work);
+            prepared.map_or(Ok(0), |prepared| Ok(receiver.intake.commit(prepared)?))
         });
-        accepting.await.unwrap_or(Err(Refusal::Closing))
+        let accepted = accepting.await.unwrap_or(Err(Refusal::Closing));
+        drop(taken);
+        accepted
     }
 
-    fn accept(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<u64, Refusal> {
+    /// Reads a body, taking memory as it arrives when its length is not known.
+    async fn read(&self, body: Body, length: Option<usize>, taken: &mut Taken) -> Result<Bytes, Refusal> {
+        let mut room = length.unwrap_or(STEP_BYTES);
+        let (mut body, mut read) = (body, Vec::with_capacity(room));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Refusal::BrokeOff(error.to_string()))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            if read.len() + bytes.len() > REQUEST_BYTES_MAX {
+                return Err(Refusal::TooLarge(REQUEST_BYTES_MAX));
+            }
+            if read.len() + bytes.len() > room {
+                let more = (read.len() + bytes.len() - room).next_multiple_of(STEP_BYTES);
+                if !taken.grow(&self.room, more) {
+                    return Err(Refusal::Busy);
+                }
+                room += more;
+                read.reserve_exact(room - read.len());
+            }
+            read.extend_from_slice(&bytes);
+        }
+        Ok(read.into())
+    }
+
+    /// What goes into the spool; `None` when the request is empty.
+    fn prepare(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<Option<Prepared>, Refusal> {
+        if encoding == Encoding::Json && raw.len() > JSON_BYTES_MAX {
+            return Err(Refusal::TooLarge(JSON_BYTES_MAX));
+        }
         let (request, items) = match encoding {
             Encoding::Protobuf => resource::add_to_protobuf(raw, &self.intake.resource),
             Encoding::Json => resource::add_to_json(raw, signal, &self.intake.resource),
         }
         .map_err(Refusal::Malformed)?;
         if items == 0 {
-            return Ok(0);
+            return Ok(None);
         }
-        Ok(self.intake.offer(signal, encoding, &request, items as u64, raw.len() as u64)?)
+        Ok(Some(self.intake.prepare(signal, encoding, &request, items as u64, raw.len() as u64)?))
     }
 }
 
@@ -138,7 +185,8 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
         other => return refuse(Encoding::Json, &Refusal::UnknownType(other.to_owned())),
     };
     let compression = header(&parts.headers, CONTENT_ENCODING).to_owned();
-    match receiver.receive(signal, encoding, body, move |body| Ok((body, compression))).await {
+    let length = header(&parts.headers, CONTENT_LENGTH).parse().ok();
+    match receiver.receive(signal, encoding, length, body, move |body| Ok((body, compression))).await {
         Ok(not_kept) => {
             let answer = match encoding {
                 Encoding::Json => answer_in_json(signal, not_kept).into_bytes(),
@@ -181,8 +229,11 @@ fn answer_in_json(signal: Signal, not_kept: u64) -> String {
 fn refuse(encoding: Encoding, refusal: &Refusal) -> Response {
     // Codes of google.rpc.Code beside the HTTP status.
     let (status, code) = match refusal {
-        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, 3),
-        Refusal::TooLarge | Refusal::Spool(QueueError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, 8),
+        Refusal::Malformed(_) | Refusal::BrokeOff(_) => (StatusCode::BAD_REQUEST, 3),
+        Refusal::Busy => (StatusCode::TOO_MANY_REQUESTS, 14),
+        Refusal::TooLarge(_) | Refusal::Spool(QueueError::TooLarge { .. }) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, 8)
+        }
         Refusal::UnknownEncoding(_) | Refusal::UnknownType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 3),
         Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, 4),
         Refusal::Spool(QueueError::Full { .. }) => (StatusCode::TOO_MANY_REQUESTS, 8),
@@ -224,7 +275,7 @@ fn read_bounded(reader: impl Read) -> Result<Bytes, Refusal> {
     let mut raw = Vec::new();
     let read = reader.take(REQUEST_BYTES_MAX as u64 + 1).read_to_end(&mut raw);
     read.map_err(|error| Refusal::Malformed(format!("cannot decompress: {error}")))?;
-    if raw.len() > REQUEST_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(raw.into()) }
+    if raw.len() > REQUEST_BYTES_MAX { Err(Refusal::TooLarge(REQUEST_BYTES_MAX)) } else { Ok(raw.into()) }
 }
 
 #[cfg(test)]
@@ -236,7 +287,7 @@ mod tests {
         let zeros = vec![0u8; REQUEST_BYTES_MAX + 1];
         let bomb: Bytes = zstd::encode_all(zeros.as_slice(), 1).expect("packed").into();
         assert!(bomb.len() < 10_000);
-        assert!(matches!(decompress(&bomb, "zstd"), Err(Refusal::TooLarge)));
+        assert!(matches!(decompress(&bomb, "zstd"), Err(Refusal::TooLarge(_))));
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl Pushed {
     }
 
     async fn start(&self, name: &str, spec: Spec) -> Result<Running, Error> {
-        let (stop, intake) = (CancellationToken::new(), self.intake.clone());
+        let stop = CancellationToken::new();
+        let intake = Intake { source: name.into(), ..self.intake.clone() };
         let flow = |signal| intake.shared.input(name, signal);
         let token = stop.clone();
         let table = name.split_once('.').map_or(name, |(_, member)| member).to_owned();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{Request, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -31,11 +31,16 @@ use super::intake::Intake;
 use super::points::{Head, Kind, Metrics};
 use crate::config::ScrapeSettings;
 use crate::config::inputs::target_url;
+use crate::memory::{Budget, Taken};
 use crate::queue::Encoding;
 use crate::status::{DropReason, Flow};
 
-/// Bytes of one page.
-const PAGE_BYTES_MAX: usize = 16 << 20;
+/// What pages that are read at the same time use at most, with what is made of them.
+pub(crate) const PAGES_BYTES_MAX: usize = 16 << 20;
+/// The bytes of a page are there so often: as they came, as text, as samples, as a request.
+const PAGE_COPIES: usize = 4;
+/// What is remembered of a series, about.
+pub(crate) const SERIES_BYTES: usize = 128;
 /// Targets of one table.
 const TARGETS_MAX: usize = 1024;
 /// Pages read at a time.
@@ -63,6 +68,7 @@ struct Scraper {
     intake: Intake,
     flow: Arc<Flow>,
     start: UnixNano,
+    pages: Budget,
 }
 
 /// Reads until `stop`.
@@ -77,7 +83,8 @@ pub(crate) async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
     let start = intake.shared.clock.now();
-    let scraper = Arc::new(Scraper { name, settings, client, intake, flow, start });
+    let pages = Budget::new(PAGES_BYTES_MAX as u64);
+    let scraper = Arc::new(Scraper { name, settings, client, intake, flow, start, pages });
     let mut lasts: HashMap<Target, Last> = HashMap::new();
     loop {
         tokio::select! {
@@ -145,7 +152,7 @@ impl Scraper {
         let began = self.intake.shared.clock.monotonic();
         let page = match target_url(&target.url) {
             Ok(uri) => match tokio::time::timeout(self.settings.timeout, self.fetch(&uri)).await {
-                Ok(page) => page.map(|page| (uri, page)),
+                Ok(page) => page,
                 Err(_) => Err(format!("no answer within {:?}", self.settings.timeout)),
             },
             Err(error) => Err(error),
@@ -161,11 +168,14 @@ impl Scraper {
             }
             last.is_up = Some(is_up);
         }
-        self.send(&target, page.ok().map(|(_, page)| page).as_deref(), took, &mut last);
+        // The bytes of the page are given back when it is sent.
+        let page = page.ok();
+        self.send(&target, page.as_ref().map(|(page, _)| page.as_str()), took, &mut last);
         (target, last)
     }
 
-    async fn fetch(&self, uri: &Uri) -> Result<String, String> {
+    /// The page, and the bytes that are taken for it.
+    async fn fetch(&self, uri: &Uri) -> Result<(String, Taken), String> {
         let mut request = Request::get(uri)
             .header(ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1")
             .header(USER_AGENT, concat!("silmari-agent/", env!("CARGO_PKG_VERSION")));
@@ -178,9 +188,24 @@ impl Scraper {
         if !response.status().is_success() {
             return Err(format!("answered {}", response.status()));
         }
-        let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await;
-        let bytes = body.map_err(|error| format!("the page broke off: {error}"))?.to_bytes();
-        String::from_utf8(bytes.to_vec()).map_err(|_| "the page is no UTF-8".to_owned())
+        let too_large = || {
+            format!(
+                "no room for the page: all pages read at a time have {} MiB",
+                (PAGES_BYTES_MAX / PAGE_COPIES) >> 20
+            )
+        };
+        let mut taken = self.pages.take(1).ok_or_else(too_large)?;
+        let (mut body, mut page) = (response.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| format!("the page broke off: {error}"))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            if !taken.grow(&self.pages, bytes.len() * PAGE_COPIES) {
+                return Err(too_large());
+            }
+            page.extend_from_slice(&bytes);
+        }
+        let page = String::from_utf8(page).map_err(|_| "the page is no UTF-8".to_owned())?;
+        Ok((page, taken))
     }
 
     /// Spools a page, or that there is none.

@@ -14,7 +14,8 @@ use std::time::Duration;
 use model::{Signal, UnixNano};
 use tokio_util::sync::CancellationToken;
 
-use self::parse::{Kind as SampleKind, Sample, samples};
+pub(crate) use self::parse::samples;
+use self::parse::{Kind as SampleKind, Sample};
 use super::intake::Intake;
 use super::points::{Attributes, Buckets, Head, Kind, Metrics};
 use super::syslog::Socket;
@@ -22,6 +23,8 @@ use crate::config::StatsdSettings;
 use crate::queue::Encoding;
 use crate::status::{DropReason, Flow};
 
+/// What a series takes, about: name, tags, value.
+pub(crate) const SERIES_BYTES: usize = 256;
 /// Bytes of one datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 /// Different values of a set that are told apart in one interval.

@@ -4,10 +4,10 @@
 //! sockets ─► frames ─► parse ─► channel ─► Records (one owner) ─► spool
 //! ```
 //!
-//! The channel holds [`WAITING_MAX`] messages. When it is full, a TCP sender waits; a datagram, whose sender
+//! The channel holds [`WAITING_MAX`] messages of at most [`WAITING_BYTES_MAX`]. When it is full, a TCP sender waits; a datagram, whose sender
 //! cannot wait, is dropped and counted. While the spool has no room nothing is taken from the channel.
 
-mod parse;
+pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::parse::of_priority;
 use self::parse::{Frame, Message, frame, parse};
 use super::intake::Intake;
-use super::records::{Entry, Records};
+use super::records::{Entry, REQUEST_BYTES, Records};
 use crate::config::{Listen, SyslogSettings};
+use crate::memory::{Budget, Taken};
 use crate::process::Chain;
 use crate::status::{DropReason, Flow};
 
@@ -35,8 +36,17 @@ use crate::status::{DropReason, Flow};
 const WAITING_MAX: usize = 1024;
 /// Bytes of one message; longer ones arrive in pieces.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of messages between the sockets and their owner.
+const WAITING_BYTES_MAX: usize = 1 << 20;
 /// TCP connections at a time; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 32;
+/// Bytes read from a connection at a time.
+const READ_BYTES: usize = 8 << 10;
+/// What all of it uses at most.
+pub(crate) const BYTES_MAX: usize =
+    WAITING_BYTES_MAX + CONNECTIONS_MAX * (MESSAGE_BYTES_MAX + READ_BYTES) + 4 * REQUEST_BYTES;
+/// What a message uses besides its text.
+const ENTRY_BYTES: usize = 512;
 /// How long a datagram sent before the stop may take to show.
 const LINGER: Duration = Duration::from_millis(20);
 /// How long a record waits for others.
@@ -116,7 +126,8 @@ pub(crate) fn make_way(path: &std::path::Path) -> io::Result<()> {
 /// What the readers share.
 #[derive(Clone, Debug)]
 struct Reader {
-    entries: mpsc::Sender<Entry>,
+    entries: mpsc::Sender<(Entry, Taken)>,
+    room: Budget,
     service: Option<String>,
     intake: Intake,
     flow: Arc<Flow>,
@@ -133,7 +144,8 @@ pub(crate) async fn run(
 ) {
     let (entries, received) = mpsc::channel(WAITING_MAX);
     let records = Records::new(intake.clone(), Chain::new(&settings.process()), settings.dialect);
-    let reader = Reader { entries, service: settings.service, intake, flow: Arc::clone(&flow), stop };
+    let room = Budget::new(WAITING_BYTES_MAX as u64);
+    let reader = Reader { entries, room, service: settings.service, intake, flow: Arc::clone(&flow), stop };
     let tasks = TaskTracker::new();
     for socket in sockets {
         match socket {
@@ -155,7 +167,7 @@ pub(crate) async fn run(
 /// the spool has no room; after it, what finds no room is counted as dropped.
 async fn gather(
     mut records: Records,
-    mut received: mpsc::Receiver<Entry>,
+    mut received: mpsc::Receiver<(Entry, Taken)>,
     flow: &Flow,
     stop: CancellationToken,
 ) {
@@ -166,7 +178,7 @@ async fn gather(
         let is_blocked = !is_stopping && records.is_blocked();
         tokio::select! {
             entry = received.recv(), if !is_blocked => {
-                let Some(entry) = entry else { break };
+                let Some((entry, _taken)) = entry else { break };
                 records.push(&entry, flow);
                 if !records.is_full() {
                     continue;
@@ -202,9 +214,13 @@ impl Reader {
             match received {
                 Ok((len, from)) => {
                     let entry = self.entry(&room[..len], &from);
-                    if let Err(mpsc::error::TrySendError::Full(entry)) = self.entries.try_send(entry) {
-                        self.flow.entered(1, entry.bytes);
-                        self.flow.dropped(DropReason::SpoolFull, 1);
+                    let bytes = entry.bytes;
+                    match self.room.take(len + ENTRY_BYTES).zip(self.entries.try_reserve().ok()) {
+                        Some((taken, place)) => place.send((entry, taken)),
+                        None => {
+                            self.flow.entered(1, bytes);
+                            self.flow.dropped(DropReason::SpoolFull, 1);
+                        }
                     }
                 }
                 Err(error) => {
@@ -214,6 +230,12 @@ impl Reader {
             }
         }
         socket.leave();
+    }
+
+    /// Waits for room; `false` when nobody takes messages any more.
+    async fn send(&self, message: &[u8], from: &str) -> bool {
+        let taken = self.room.wait(message.len() + ENTRY_BYTES).await;
+        self.entries.send((self.entry(message, from), taken)).await.is_ok()
     }
 
     async fn connections(self, listener: TcpListener, tasks: TaskTracker) {
@@ -246,7 +268,7 @@ impl Reader {
     /// Reads one connection to its end; a message without an end is taken as it is.
     async fn stream(&self, mut stream: impl AsyncRead + Unpin, from: &str) {
         let mut held = Vec::new();
-        let mut room = vec![0; 16 << 10];
+        let mut room = vec![0; READ_BYTES];
         loop {
             let read = tokio::select! {
                 read = stream.read(&mut room) => read.unwrap_or(0),
@@ -255,7 +277,7 @@ impl Reader {
             held.extend_from_slice(&room[..read]);
             let mut at = 0;
             while let Frame::Message { start, len, used } = frame(&held[at..], MESSAGE_BYTES_MAX) {
-                if self.entries.send(self.entry(&held[at + start..at + start + len], from)).await.is_err() {
+                if !self.send(&held[at + start..at + start + len], from).await {
                     return;
                 }
                 at += used;
@@ -263,7 +285,7 @@ impl Reader {
             held.drain(..at);
             if read == 0 {
                 if !held.trim_ascii().is_empty() {
-                    drop(self.entries.send(self.entry(&held, from)).await);
+                    self.send(&held, from).await;
                 }
                 return;
             }

@@ -21,6 +21,8 @@ use crate::config::process::{JOINED_LINES_MAX, Multiline};
 
 /// Longest record of joined lines, in bytes.
 pub(crate) const JOINED_BYTES_MAX: usize = 256 * 1024;
+/// Room that a stream without an open record keeps.
+const KEPT_BYTES: usize = 16 * 1024;
 
 /// A finished record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +130,14 @@ impl<T> Joiner<T> {
             let kept = self.bytes.trim_ascii_end().len();
             emit(Joined { bytes: &self.bytes[..kept], lines: open.lines, origin: &open.origin });
             self.bytes.clear();
+            // One large record is no reason for its stream to keep the room.
+            self.bytes.shrink_to(KEPT_BYTES);
         }
+    }
+
+    /// Bytes of the open record.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |_| self.bytes.len())
     }
 
     /// Forgets the open record; how many lines it had.

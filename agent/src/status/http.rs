@@ -3,21 +3,50 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 
 use super::{Shared, Status};
+use crate::tap::{LOOKERS_MAX, Wanted};
 
 /// The admin pages.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/status", get(async |State(shared): State<Arc<Shared>>| Json(shared.status())))
+        .route("/tail", get(tail))
         .route("/healthz", get(async || "ok\n"))
         .with_state(shared)
+}
+
+/// What of `/tail?source=NAME&level=warn` is understood.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TailQuery {
+    source: Option<String>,
+    level: Option<String>,
+}
+
+/// Records as they pass, a JSON object a line, until the reader goes.
+async fn tail(State(shared): State<Arc<Shared>>, Query(query): Query<TailQuery>) -> Response {
+    let level = match query.level.as_deref().map(str::parse).transpose() {
+        Ok(level) => level,
+        Err(error) => {
+            let error: String = error;
+            return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
+        }
+    };
+    match shared.tap.look(Wanted { source: query.source, level }) {
+        Some(lines) => ([(CONTENT_TYPE, "application/x-ndjson")], Body::new(lines)).into_response(),
+        None => (StatusCode::TOO_MANY_REQUESTS, format!("{LOOKERS_MAX} readers look already: end one\n"))
+            .into_response(),
+    }
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -37,6 +66,10 @@ fn exposition(status: &Status) -> String {
         ("agent_spool_bytes_max", "gauge", status.spool.bytes_max),
         ("agent_spool_requests", "gauge", status.spool.requests),
         ("agent_spool_disk_full", "gauge", u64::from(status.spool.is_disk_full)),
+        ("agent_memory_limit_bytes", "gauge", status.memory.limit_bytes),
+        ("agent_memory_bound_bytes", "gauge", status.memory.bound_bytes),
+        ("agent_memory_requests_bytes", "gauge", status.memory.requests_bytes),
+        ("agent_memory_rss_bytes", "gauge", status.memory.resident_bytes),
         ("agent_collector_consecutive_failures", "gauge", status.collector.consecutive_failures),
         ("agent_gap_detected_total", "counter", status.collector.gaps),
         ("agent_gap_lost_bytes_total", "counter", status.collector.gap_lost_bytes),

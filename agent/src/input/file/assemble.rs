@@ -58,6 +58,11 @@ impl Assembler {
         self.lines.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a part, or a whole line while others wait; gives the lines that may leave.
     pub(crate) fn take(
         &mut self,

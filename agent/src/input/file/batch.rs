@@ -257,6 +257,7 @@ impl BatchBuilder {
             self.observed = self.clock.now();
         }
         self.parse(stream, record.piece, &text);
+        self.parsed.time = self.parsed.time.or(record.origin.time);
         let service = stream.service_of(&self.parsed).to_owned();
         let verdict = chain.on_record(&text, &mut self.parsed, &service, state, bucket, now);
         self.push_summary(stream, state);

@@ -42,6 +42,13 @@ impl Globs {
         })
     }
 
+    /// Whether a path is included and not excluded.
+    pub(crate) fn is_match(&self, path: &Path) -> bool {
+        let is_excluded =
+            self.exclude.is_match(path) || path.file_name().is_some_and(|name| self.exclude.is_match(name));
+        self.include.is_match(path) && !is_excluded
+    }
+
     /// Walks the folders.
     pub(crate) fn find(&self) -> Found {
         let mut found = Found::default();

@@ -208,6 +208,11 @@ impl LogicalStream {
         !self.join.holds.is_empty() || !self.assembler.is_idle()
     }
 
+    /// Bytes of what is open.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.assembler.bytes() + self.join.joiner.as_ref().map_or(0, Joiner::open_bytes)
+    }
+
     /// Where the position of a file must stay.
     fn held(&self, place: (FileId, u32)) -> Option<u64> {
         let joining = self.join.holds.get(&place).copied();

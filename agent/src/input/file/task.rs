@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use model::Signal;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::FileTail;
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     /// Room for twice [`BATCHES_MAX`]: as many as are outstanding, and as many that are to be dropped.
     pub(crate) batches: mpsc::Sender<Batch>,
     pub(crate) events: mpsc::Receiver<Event>,
+    /// Whether batches belong into the spool, because deleted files are let go of.
+    pub(crate) spills: watch::Sender<bool>,
     /// Read what is there, then end.
     pub(crate) shutdown: CancellationToken,
     /// End now.
@@ -71,6 +74,7 @@ pub(crate) fn run(mut tail: FileTail, mut link: Link, shared: &Arc<Shared>) -> s
 struct Loop {
     in_flight: usize,
     looked: Option<Duration>,
+    spill_looked: Duration,
     saved: Duration,
     published: Duration,
     /// When the oldest line of the batch under way was read.
@@ -89,8 +93,9 @@ impl Loop {
             let is_closing = link.shutdown.is_cancelled();
             self.has_changed_names |= is_closing && !std::mem::replace(&mut self.was_closing, is_closing);
             self.look(tail, &mut watcher, now);
+            self.spill(tail, link, shared, now);
             let has_read = self.in_flight < BATCHES_MAX && tail.read();
-            self.hand_out(tail, link, now, has_read);
+            self.hand_out(tail, link, shared, now, has_read);
             self.save(tail, now);
             self.publish(tail, shared, now);
             let is_drained = is_closing && !has_read && self.in_flight == 0 && !tail.has_batch();
@@ -111,7 +116,18 @@ impl Loop {
         }
     }
 
-    fn hand_out(&mut self, tail: &mut FileTail, link: &Link, now: Duration, has_read: bool) {
+    /// Looks whether deleted files take too much while the collector is away.
+    fn spill(&mut self, tail: &mut FileTail, link: &Link, shared: &Shared, now: Duration) {
+        if now.saturating_sub(self.spill_looked) < PUBLISH_EVERY {
+            return;
+        }
+        self.spill_looked = now;
+        tail.spill(shared.is_collector_away(), now);
+        let is_spilling = tail.is_spilling();
+        link.spills.send_if_modified(|spills| std::mem::replace(spills, is_spilling) != is_spilling);
+    }
+
+    fn hand_out(&mut self, tail: &mut FileTail, link: &Link, shared: &Shared, now: Duration, has_read: bool) {
         if tail.has_batch() && self.batch_since.is_none() {
             self.batch_since = Some(now);
         }
@@ -123,6 +139,11 @@ impl Loop {
         }
         self.batch_since = None;
         let Some(batch) = tail.take_batch() else { return };
+        if !shared.tap.is_idle() {
+            let sources = tail.sources(&batch);
+            let sources = sources.iter().map(|(name, records)| (name.as_str(), *records));
+            shared.tap.show(Signal::Logs, &batch.request, sources);
+        }
         self.in_flight += 1;
         self.is_exporter_gone = link.batches.try_send(batch).is_err();
     }

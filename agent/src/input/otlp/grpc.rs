@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use axum::routing::post;
@@ -45,8 +45,9 @@ pub(super) fn routes() -> Router<Arc<Receiver>> {
 async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let compression = header(&parts.headers, GRPC_ENCODING).to_owned();
+    let length = header(&parts.headers, CONTENT_LENGTH).parse().ok();
     let unframe = move |body: Bytes| unframe(&body, compression);
-    match receiver.receive(signal, Encoding::Protobuf, body, unframe).await {
+    match receiver.receive(signal, Encoding::Protobuf, length, body, unframe).await {
         Ok(not_kept) => success(&answer(not_kept)),
         Err(refusal) => failure(&refusal),
     }
@@ -86,12 +87,12 @@ fn success(answer: &[u8]) -> Response {
 /// A failure without a message: the status stands in the headers.
 fn failure(refusal: &Refusal) -> Response {
     let (code, is_retryable) = match refusal {
-        Refusal::Malformed(_) | Refusal::UnknownType(_) => (3, false),
+        Refusal::Malformed(_) | Refusal::BrokeOff(_) | Refusal::UnknownType(_) => (3, false),
         Refusal::UnknownEncoding(_) => (12, false),
-        Refusal::TooLarge | Refusal::Spool(QueueError::TooLarge { .. }) => (8, false),
+        Refusal::TooLarge(_) | Refusal::Spool(QueueError::TooLarge { .. }) => (8, false),
         Refusal::Slow => (4, false),
         Refusal::Spool(QueueError::Full { .. }) => (8, true),
-        Refusal::Spool(QueueError::Io(_)) | Refusal::Closing => (14, true),
+        Refusal::Spool(QueueError::Io(_)) | Refusal::Busy | Refusal::Closing => (14, true),
     };
     let message = refusal.to_string();
     let mut response = Response::new(Body::empty());

@@ -14,7 +14,7 @@ const TAGS_MAX: usize = 32;
 
 /// The type of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
     Set,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 
 /// What a sample says.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Number {
         number: f64,
         /// `+3` and `-3` of a gauge change it.
@@ -36,18 +36,18 @@ pub(super) enum Value {
 
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sample {
-    pub(super) name: String,
-    pub(super) kind: Kind,
-    pub(super) value: Value,
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) value: Value,
     /// How many samples it stands for.
-    pub(super) weight: f64,
+    pub(crate) weight: f64,
     /// Sorted by key.
-    pub(super) tags: Attributes,
+    pub(crate) tags: Attributes,
 }
 
 /// The samples of a datagram; `None` for a line that is none.
-pub(super) fn samples(datagram: &[u8]) -> impl Iterator<Item = Option<Sample>> {
+pub(crate) fn samples(datagram: &[u8]) -> impl Iterator<Item = Option<Sample>> {
     let lines = datagram.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.filter(|line| !line.is_empty()).flat_map(|line| {
         match std::str::from_utf8(line).ok().and_then(parse) {

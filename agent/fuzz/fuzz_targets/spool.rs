@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run spool`, from the folder `agent`: see `agent::fuzz::spool`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| agent::fuzz::spool(bytes));
