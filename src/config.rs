@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     /// Receiving telemetry.
     pub(crate) collector: collector::Settings,
+    /// What is hidden in everything that is received.
+    pub(crate) redaction: collector::settings::Redaction,
     /// The query API.
     pub(crate) api: ApiConfig,
     /// What a SQL statement may cost.

@@ -15,7 +15,6 @@
 pub(crate) mod condition;
 pub(crate) mod join;
 pub(crate) mod limit;
-pub(crate) mod redact;
 pub(crate) mod repeat;
 pub(crate) mod sample;
 pub(crate) mod sniff;
@@ -26,10 +25,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use model::dialect::ParsedLine;
+use model::redact::Redactor;
 
 use self::condition::{Condition, Subject};
 use self::limit::Bucket;
-use self::redact::Redactor;
 use self::repeat::Repeats;
 use self::sample::Sampler;
 use crate::config::process::{LimitPer, ProcessSettings};

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Clock;
+use model::otlp::redact::Redaction;
 use storage::Store;
 
 pub use agents::{AgentEntry, AgentState, Agents};
@@ -66,7 +67,10 @@ impl Collector {
     pub async fn start(settings: Settings, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         settings.check()?;
         let agents = Arc::new(Agents::new(Arc::clone(&clock)));
-        let pipeline = Pipeline::new(settings.limits.clone(), Arc::clone(&store), Arc::clone(&clock));
+        let settings::Redaction { presets, patterns, attributes } = &settings.redaction;
+        let redaction = Redaction::new(presets, patterns, attributes);
+        let pipeline =
+            Pipeline::new(settings.limits.clone(), redaction, Arc::clone(&store), Arc::clone(&clock));
         let shutdown = Shutdown::new();
         let (grpc, otlp_grpc_addr) = server::bind("otlp_grpc", settings.otlp_grpc).await?;
         let (http, otlp_http_addr) = server::bind("otlp_http", settings.otlp_http).await?;

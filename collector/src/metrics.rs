@@ -63,6 +63,7 @@ struct Counters {
     records_rejected: AtomicU64,
     records_returned: AtomicU64,
     records_known: AtomicU64,
+    values_redacted: AtomicU64,
     positions_refused: [AtomicU64; Mismatch::ALL.len()],
 }
 
@@ -85,6 +86,8 @@ pub struct Counts {
     pub records_returned: u64,
     /// Records that were stored already, by an earlier request for the same positions.
     pub records_known: u64,
+    /// Texts in which something was hidden.
+    pub values_redacted: u64,
 }
 
 /// The collector's own counters; cheap to read at any time.
@@ -132,6 +135,10 @@ impl Metrics {
         add(&counters.records_known, records);
     }
 
+    pub(crate) fn redacted(&self, source: Source, signal: Signal, values: u64) {
+        self.of(source, signal).values_redacted.fetch_add(values, Ordering::Relaxed);
+    }
+
     /// Requests of one source and signal whose positions did not fit.
     pub fn positions_refused(&self, source: Source, signal: Signal, mismatch: Mismatch) -> u64 {
         get(&self.of(source, signal).positions_refused[mismatch as usize])
@@ -149,6 +156,7 @@ impl Metrics {
             records_rejected: get(&counters.records_rejected),
             records_returned: get(&counters.records_returned),
             records_known: get(&counters.records_known),
+            values_redacted: get(&counters.values_redacted),
         }
     }
 
@@ -160,7 +168,7 @@ impl Metrics {
     /// Appends all counters in Prometheus' text format. Series that never counted are left out.
     pub fn write_prometheus(&self, out: &mut String) {
         type Pick = fn(&Counts) -> u64;
-        let families: [(&str, Pick); 8] = [
+        let families: [(&str, Pick); 9] = [
             ("requests", |counts| counts.requests),
             ("requests_stored", |counts| counts.requests_stored),
             ("bytes_received", |counts| counts.bytes_received),
@@ -169,6 +177,7 @@ impl Metrics {
             ("records_rejected", |counts| counts.records_rejected),
             ("records_returned", |counts| counts.records_returned),
             ("records_known", |counts| counts.records_known),
+            ("values_redacted", |counts| counts.values_redacted),
         ];
         for (family, pick) in families {
             type_line(out, family);

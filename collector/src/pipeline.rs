@@ -1,19 +1,21 @@
 //! The one path of all protocols and signals: a received payload becomes durable rows, or a refusal.
 //!
 //! ```text
-//! payload ─► decompress ─► JSON to OTLP protobuf ─► weigh ─► Store::decode ─► Store::append ─► Receipt
-//!            └────────── a blocking thread, one decoding slot ──────────────┘   fdatasync
+//! payload ─► decompress ─► JSON to OTLP protobuf ─► redact ─► weigh ─► Store::decode ─► Store::append ─► Receipt
+//!            └──────────────── a blocking thread, one decoding slot ─────────────────┘   fdatasync
 //! ```
 //!
 //! Owns: the order of the steps, what goes into the WAL frame, accounting. Does not own: protocols
 //! (`receiver`), limits (`admission`).
 //!
 //! Invariants: a [`Receipt`] exists only after the store made the records durable and visible; what a
-//! client sent as protobuf goes into the frame as it was sent, compression included.
+//! client sent as protobuf goes into the frame as it was sent, compression included, unless something in it has to be
+//! hidden.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::otlp::redact::Redaction;
 use model::positions::{self, AgentId, StreamId};
 use model::{Clock, Signal, UnixNano};
 use storage::{Batch, Compression, DecodeError, Error, ErrorKind, Frame, Hello, Origin, Store};
@@ -35,6 +37,7 @@ pub(crate) struct Pipeline {
     pub(crate) metrics: Arc<Metrics>,
     /// Tasks that shutdown waits for.
     pub(crate) tasks: TaskTracker,
+    redaction: Option<Redaction>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
 }
@@ -122,13 +125,19 @@ pub(crate) struct Prepared {
 }
 
 impl Pipeline {
-    pub(crate) fn new(limits: Limits, store: Arc<Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: Limits,
+        redaction: Option<Redaction>,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let admission = Admission::new(limits.in_flight_bytes_max);
         Arc::new(Self {
             admission,
             limits,
             metrics: Arc::new(Metrics::default()),
             tasks: TaskTracker::new(),
+            redaction,
             store,
             clock,
         })
@@ -223,6 +232,11 @@ impl Pipeline {
         self.store.kafka_offsets()
     }
 
+    /// Waits until the store takes appends; whether it does.
+    pub(crate) async fn replayed(&self) -> bool {
+        self.store.replayed().await.is_ok()
+    }
+
     /// Opens a session for an agent.
     pub(crate) async fn hello(&self, agent: AgentId, forget: Vec<StreamId>) -> Result<Hello, Refusal> {
         self.store.hello(agent, forget).await.map_err(|error| refusal_of(&error))
@@ -239,7 +253,9 @@ impl Pipeline {
         check_positions(origin.as_ref(), &encoding, &plain)?;
         let transcoded = self.transcode(signal, &encoding, &plain, received_at)?;
         let request = transcoded.as_ref().map_or(&*plain, |made| &made.request);
-        let held = bytes.len() + plain.len();
+        let redacted = self.redaction.as_ref().and_then(|redaction| redaction.request(signal, request));
+        let request = redacted.as_ref().map_or(request, |redacted| &redacted.request);
+        let held = bytes.len() + plain.len() + redacted.as_ref().map_or(0, |redacted| redacted.request.len());
         let mut weight = Weight::default();
         let decoded =
             self.decode(signal, request, received_at, &mut weight, |rows| ticket.grow_to(held + rows));
@@ -247,10 +263,12 @@ impl Pipeline {
             transcoded.as_ref().map_or((0, Vec::new()), |made| (made.rejected, made.errors.clone()));
         let batch = decoded.inspect_err(|_| self.metrics.returned(source, signal, weight.records + lost))?;
         errors.extend(batch.rejection.clone());
-        let frame = match &transcoded {
-            None => Frame { signal, compression, received_at, payload: bytes.clone() },
-            Some(made) => zstd_frame(signal, received_at, &made.request)?,
+        let is_as_sent = transcoded.is_none() && redacted.is_none();
+        let frame = match is_as_sent {
+            true => Frame { signal, compression, received_at, payload: bytes.clone() },
+            false => zstd_frame(signal, received_at, request)?,
         };
+        self.metrics.redacted(source, signal, redacted.as_ref().map_or(0, |redacted| redacted.values));
         ticket.shrink_to(frame.payload.len() + weight.bytes);
         Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, origin, ticket })
     }

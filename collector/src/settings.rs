@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use model::pattern::Pattern;
+use model::redact::RedactPreset;
 use model::{Signal, units};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,23 @@ pub struct Settings {
     /// The header tap: a section of its own, `[kafka_tap]`.
     #[serde(skip)]
     pub kafka_tap: Option<KafkaTap>,
+    /// What is hidden: a section of its own, `[redaction]`.
+    #[serde(skip)]
+    pub redaction: Redaction,
+}
+
+/// What is replaced in everything that is received, before any of it reaches the disk. Default: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redaction {
+    /// Groups of secrets: `default` (tokens, keys, passwords), `tokens`, `passwords`, `email`, `cards` (numbers with a
+    /// valid check digit). Default: none.
+    pub presets: Vec<RedactPreset>,
+    /// Patterns of your own, looked for in every text; with a group, only the group is replaced. Default: none.
+    #[schemars(with = "Vec<String>")]
+    pub patterns: Vec<Pattern>,
+    /// Keys of attributes whose values are replaced as a whole. Default: none.
+    pub attributes: Vec<String>,
 }
 
 /// What one request may cost, and all of them together. Sizes are texts such as `64MiB`.
@@ -174,6 +193,7 @@ impl Default for Settings {
             connections: Connections::default(),
             kafka: None,
             kafka_tap: None,
+            redaction: Redaction::default(),
         }
     }
 }

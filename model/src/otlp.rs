@@ -18,6 +18,7 @@
 pub mod gauges;
 pub mod logs;
 pub mod metrics;
+pub mod redact;
 pub mod rpc;
 pub mod traces;
 pub mod value;

@@ -65,6 +65,11 @@ impl<'a> Fields<'a> {
         Self { buf, pos: 0 }
     }
 
+    /// Where the next field begins.
+    pub const fn offset(&self) -> usize {
+        self.pos
+    }
+
     fn fail(&mut self, problem: &'static str) -> WireError {
         let offset = self.pos;
         self.pos = self.buf.len();

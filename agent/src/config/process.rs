@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use model::pattern::Pattern;
+pub use model::redact::RedactPreset;
 use model::text::nearest;
-use regex_automata::meta::Regex;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -17,8 +18,6 @@ use crate::process::condition::Condition;
 
 /// Longest record that lines are joined to, in lines.
 pub const JOINED_LINES_MAX: usize = 1000;
-/// Memory a user's pattern may take when compiled.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What happens to lines, collected from the keys of one table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,61 +116,6 @@ macro_rules! with_processors {
 }
 pub(crate) use with_processors;
 
-/// A pattern with its text.
-#[derive(Clone)]
-pub struct Pattern {
-    text: String,
-    regex: Regex,
-}
-
-impl Pattern {
-    /// Compiles a pattern, within bounds of memory.
-    ///
-    /// # Errors
-    /// What is wrong with it, or that it is too large.
-    pub fn new(text: &str) -> Result<Self, String> {
-        let config = Regex::config()
-            .nfa_size_limit(Some(PATTERN_BYTES_MAX))
-            .onepass_size_limit(Some(PATTERN_BYTES_MAX))
-            .dfa_size_limit(Some(PATTERN_BYTES_MAX))
-            .hybrid_cache_capacity(PATTERN_BYTES_MAX);
-        let regex = Regex::builder().configure(config).build(text).map_err(|error| {
-            let cause = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-            let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
-            format!("`{text}` is no pattern: {cause}")
-        })?;
-        Ok(Self { text: text.to_owned(), regex })
-    }
-
-    /// The compiled pattern.
-    pub const fn regex(&self) -> &Regex {
-        &self.regex
-    }
-
-    /// The pattern as it was written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}/", self.text)
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
@@ -252,22 +196,6 @@ impl<'de> Deserialize<'de> for Multiline {
         }
         deserializer.deserialize_any(PresetOrStart)
     }
-}
-
-/// A group of secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RedactPreset {
-    /// `tokens` and `passwords`.
-    Default,
-    /// Access keys, bearer tokens, JSON web tokens, private keys.
-    Tokens,
-    /// The value of keys named like a password or a secret.
-    Passwords,
-    /// E-mail addresses.
-    Email,
-    /// Card numbers with a valid check digit (Luhn).
-    Cards,
 }
 
 /// Head sampling.

@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::intake::Intake;
 use crate::config::ReportSettings;
 use crate::config::process::RedactPreset;
-use crate::process::redact::Redactor;
 use crate::queue::Encoding;
+use model::redact::Redactor;
 
 /// Bytes of a file that are reported.
 const FILE_BYTES_MAX: u64 = 128 << 10;

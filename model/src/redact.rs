@@ -1,4 +1,5 @@
-//! Hiding secrets: one look for all literals, then only the patterns whose literals were found.
+//! Hiding secrets, in the agent's lines and in what the server receives: one look for all literals, then only the
+//! patterns whose literals were found.
 //!
 //! What is found is replaced by `[redacted:KIND]`, so that a reader sees that there was something. In a JSON
 //! line the replacement keeps the line JSON. Invariant: text without secrets is returned as it was, borrowed.
@@ -7,12 +8,30 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::process::{Pattern, RedactPreset};
+use crate::pattern::Pattern;
 
 /// Digits of a card number.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 const MARK: &str = "[redacted:";
+
+/// A group of secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RedactPreset {
+    /// `tokens` and `passwords`.
+    Default,
+    /// Access keys, bearer tokens, JSON web tokens, private keys.
+    Tokens,
+    /// The value of keys named like a password or a secret.
+    Passwords,
+    /// E-mail addresses.
+    Email,
+    /// Card numbers with a valid check digit (Luhn).
+    Cards,
+}
 
 /// What a preset looks for.
 #[derive(Clone, Copy, Debug)]
@@ -84,9 +103,9 @@ struct Rule {
     pattern: Pattern,
 }
 
-/// The secrets of one input.
+/// What is hidden. Cheap to use, not to make.
 #[derive(Clone, Debug)]
-pub(crate) struct Redactor {
+pub struct Redactor {
     rules: Vec<Rule>,
     literals: AhoCorasick,
     /// The rule of every literal.
@@ -97,7 +116,7 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     /// `None` when there is nothing to hide.
-    pub(crate) fn new(presets: &[RedactPreset], custom: &[Pattern]) -> Option<Self> {
+    pub fn new(presets: &[RedactPreset], custom: &[Pattern]) -> Option<Self> {
         let has = |wanted: RedactPreset| {
             let in_default = matches!(wanted, RedactPreset::Tokens | RedactPreset::Passwords);
             presets.contains(&wanted) || in_default && presets.contains(&RedactPreset::Default)
@@ -120,8 +139,25 @@ impl Redactor {
         has_any.then(|| Self { rules, literals, rule_of, custom: custom.to_vec(), has_cards })
     }
 
+    /// Whether bytes can hold a secret, told without looking at patterns: `false` means that no text in them has one.
+    pub fn may_match(&self, bytes: &[u8]) -> bool {
+        !self.custom.is_empty()
+            || (!self.rules.is_empty() && self.literals.is_match(bytes))
+            || (self.has_cards && has_long_number(bytes))
+    }
+
+    /// What the value of an attribute called `key` is, if its name alone says that it is a secret.
+    pub fn kind_of_key(&self, key: &str) -> Option<String> {
+        if self.rules.is_empty() || !self.literals.is_match(key) {
+            return None;
+        }
+        let hidden = self.redact(Cow::Owned(format!("{key}={}", "x".repeat(20))));
+        let kind = hidden.split_once(MARK)?.1;
+        Some(kind.split(']').next().unwrap_or_default().to_owned())
+    }
+
     /// The text with its secrets replaced.
-    pub(crate) fn redact<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
         let mut found = 0u64;
         if !self.rules.is_empty() {
             for literal in self.literals.find_overlapping_iter(&*text) {
@@ -142,6 +178,28 @@ impl Redactor {
         }
         text
     }
+}
+
+/// What stands for a secret of this kind.
+pub fn mark(kind: &str) -> String {
+    format!("{MARK}{kind}]")
+}
+
+/// Whether there is a number as long as that of a card.
+fn has_long_number(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let (end, digits) = number_at(bytes, at);
+        if digits >= *CARD_DIGITS.start() {
+            return true;
+        }
+        at = end;
+    }
+    false
 }
 
 /// Replaces what a pattern finds: its first group that took part, or all of it.
