@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test torture torture-agent crash-states crash-states-agent check lint deny tidy build reference bench clean
+.PHONY: demo test torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -33,6 +33,12 @@ crash-states:
 crash-states-agent: SCENARIOS ?= 10000
 crash-states-agent:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package agent --lib whatever_the_moment
+
+## fuzz: TARGET for SECONDS (log segment traces logs metrics positions json); needs nightly and cargo-fuzz
+fuzz: TARGET ?= log
+fuzz: SECONDS ?= 60
+fuzz:
+	cd fuzz && $(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=5 -max_len=65536
 
 ## torture-agent: kill -9 of agent and server under load and rotation, ROUNDS times
 torture-agent: ROUNDS ?= 1000

@@ -1,12 +1,13 @@
 //! `silmari serve`: collector, store, queries and rules in one process.
 //!
 //! ```text
-//! start   config ─► store (replays the WAL) ─► rules ─► query API ─► collector ─► {"ready":true,…}
+//! start   config ─► store ─► collector ─► query API ─► {"listening":true,…} ─► WAL replayed ─► rules ─► {"ready":true,…}
 //! stop    collector (answers what is in flight) ─► rules ─► store (seals) ─► query API
 //! ```
 //!
 //! Invariant: the parts stop in the order in which data flows, so that nothing is handed to a part that
-//! has gone. A second signal ends the process at once; that is safe, the WAL holds what was acknowledged.
+//! has gone. While the WAL is replayed, queries are answered with what is there and say so, and senders are asked
+//! to come again; rules wait, so that no alert ends because its rows are not back yet. A second signal ends the process at once; that is safe, the WAL holds what was acknowledged.
 
 mod inventory;
 mod own_metrics;
@@ -77,22 +78,36 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let (rules, alerts) = build_rules(&config, &store, &clock, (data_dir.join("rules.json"), api))?;
     let collector = build_collector(&config, &store, &clock).await?;
     let stop = CancellationToken::new();
-    let rules = tokio::spawn(rules.run(stop.clone()));
     let stop_api = CancellationToken::new();
     let server = build_api(&config, &store, &clock, alerts, &collector, (listener, stop_api.clone()));
-    output::json_line(&json!({
-        "ready": true,
-        "api": format!("http://{api}"),
-        "otlp_grpc": format!("http://{}", collector.otlp_grpc_addr()),
-        "otlp_http": format!("http://{}", collector.otlp_http_addr()),
-    }))?;
-
-    wait_for_the_end(until_stdin_closes).await?;
+    let say = |what: &str| {
+        output::json_line(&json!({
+            what: true,
+            "api": format!("http://{api}"),
+            "otlp_grpc": format!("http://{}", collector.otlp_grpc_addr()),
+            "otlp_http": format!("http://{}", collector.otlp_http_addr()),
+        }))
+    };
+    say("listening")?;
+    let mut end = std::pin::pin!(wait_for_the_end(until_stdin_closes));
+    let replayed = tokio::select! {
+        replayed = store.replayed() => Some(replayed),
+        ended = &mut end => { ended?; None }
+    };
+    let mut running = None;
+    if let Some(replayed) = replayed {
+        replayed.map_err(|error| Failure::runtime(error.to_string()))?;
+        running = Some(tokio::spawn(rules.run(stop.clone())));
+        say("ready")?;
+        end.await?;
+    }
     tracing::info!("stopping: no further requests are taken");
     tokio::spawn(end_at_once_when_asked_again());
     collector.shutdown(DRAIN_MAX).await;
     stop.cancel();
-    rules.await.map_err(|error| Failure::runtime(format!("rules: {error}")))?;
+    if let Some(rules) = running {
+        rules.await.map_err(|error| Failure::runtime(format!("rules: {error}")))?;
+    }
     let closed = store.close().await;
     stop_api.cancel();
     server.await.map_err(|error| Failure::runtime(format!("the query API: {error}")))?;
@@ -118,6 +133,7 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
     config.ids.file = arguments.ids.or(config.ids.file);
     config.rules.paths.extend(arguments.rules);
     config.collector.kafka_tap = config.kafka_tap.take();
+    config.collector.redaction = std::mem::take(&mut config.redaction);
     if !config.api.listen.ip().is_loopback() && !config.collector.insecure_allow_plaintext {
         return Err(Failure::usage(format!(
             "the query API on {} would be open to other machines without a password: listen on 127.0.0.1, or set \
@@ -149,7 +165,7 @@ async fn build_store(
         request_bytes_max: config.collector.limits.request_bytes_max,
         ..storage::Settings::new(data_dir)
     };
-    Store::open(settings, Arc::new(ids), Arc::clone(clock))
+    Store::open_at_once(settings, Arc::new(ids), Arc::clone(clock))
         .await
         .map_err(|error| Failure::runtime(error.to_string()))
 }

@@ -8,6 +8,8 @@ mod commands;
 mod demo;
 mod doctor;
 mod ledger;
+mod redaction;
+mod replay;
 mod restart;
 mod sql;
 mod store_tools;

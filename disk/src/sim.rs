@@ -21,7 +21,8 @@ use rustix::io::Errno;
 
 use super::{DiskFile, Fs};
 
-const SECTOR: usize = 512;
+/// What a disk writes as a whole. Bytes.
+pub const SECTOR: usize = 512;
 const ROOT: usize = 0;
 
 /// How an operation fails.
@@ -145,7 +146,8 @@ impl Inode {
     }
 }
 
-fn copy_sector(from: &[u8], to: &mut [u8], sector: usize) {
+/// Copies what both have of a sector.
+pub fn copy_sector(from: &[u8], to: &mut [u8], sector: usize) {
     let start = sector * SECTOR;
     let end = (start + SECTOR).min(from.len()).min(to.len());
     if start < end {
@@ -227,7 +229,8 @@ fn names(path: &Path) -> Vec<String> {
     path.components().filter_map(normal).collect()
 }
 
-fn os_error(fault: Fault) -> io::Error {
+/// What the operating system says of a fault.
+pub fn os_error(fault: Fault) -> io::Error {
     match fault {
         Fault::Io | Fault::ShortWrite => Errno::IO.into(),
         Fault::NoSpace => Errno::NOSPC.into(),

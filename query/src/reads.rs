@@ -14,6 +14,15 @@ pub(crate) fn query_stats(stats: &ScanStats) -> QueryStats {
     }
 }
 
+/// What is missing while the log is replayed.
+pub(crate) fn replay_cut() -> Cut {
+    Cut {
+        what: "the server has just started: its log is still being replayed, and rows are missing".to_owned(),
+        limit: "replay".to_owned(),
+        hint: Some("ask again when GET /ready answers 200; it says how far the replay is".to_owned()),
+    }
+}
+
 /// What a read left out.
 pub(crate) fn read_cuts(stats: &ScanStats) -> Vec<Cut> {
     let mut cuts = Vec::new();
@@ -23,6 +32,9 @@ pub(crate) fn read_cuts(stats: &ScanStats) -> Vec<Cut> {
             limit: "unreadable_segments".to_owned(),
             hint: Some("the server's log names the files".to_owned()),
         });
+    }
+    if stats.is_replaying {
+        cuts.push(replay_cut());
     }
     if stats.is_cut {
         cuts.push(Cut {

@@ -29,6 +29,13 @@ pub(super) fn text(store: &Store, collector: &Collector, alerts: &rules::Handle)
             "WAL records replay could not read.",
             stats.wal_records_lost,
         ),
+        ("silmari_wal_replaying", "gauge", "1 while the WAL is replayed.", u64::from(stats.is_replaying)),
+        (
+            "silmari_wal_records_replayed",
+            "gauge",
+            "WAL records replayed since the start.",
+            stats.wal_records_replayed,
+        ),
         ("silmari_disk_free_bytes", "gauge", "Bytes free on the store's disk.", stats.disk_free_bytes),
         (
             "silmari_disk_low",

@@ -112,7 +112,8 @@ impl Disk {
         let Ok(found) = space(&self.data_dir) else { return self.state() };
         let mark = self.mark.unwrap_or_else(|| share(found.total, MARK_PERCENT, MARK_BYTES_MAX));
         let reserve = share(found.total, RESERVE_PERCENT, RESERVE_BYTES_MAX);
-        let found = self.keep_reserve(found, mark, reserve);
+        // Who sets no mark does not want the disk guarded.
+        let found = if mark == 0 { found } else { self.keep_reserve(found, mark, reserve) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let was_low = state.is_low;
         state.free = found.free;

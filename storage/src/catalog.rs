@@ -164,6 +164,13 @@ impl Catalog {
         Ok(u64::try_from(self.position(WAL_SEQUENCE).await?.unwrap_or(0)).unwrap_or(0))
     }
 
+    /// Makes every statement that writes fail.
+    #[cfg(test)]
+    pub(crate) async fn set_read_only(&self, is_read_only: bool) {
+        let pragma = if is_read_only { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
+        sqlx::query(pragma).execute(&self.pool).await.expect("one connection");
+    }
+
     /// Waits for running statements and closes the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;

@@ -24,6 +24,8 @@ use rewrite::Rewrite;
 
 use crate::error::Error;
 use crate::maintenance;
+use crate::plant::Plant;
+use crate::segment::RowRanges;
 use crate::store::{Shared, Store};
 
 /// Merges until there is nothing to merge. Returns the number of merges.
@@ -59,7 +61,11 @@ pub(crate) fn rewrite_of(shared: &Shared, merge: &Merge) -> Option<Rewrite> {
         };
         state.segments.iter().find(is_it).map(Arc::clone)
     };
-    let inputs: Option<Vec<_>> = merge.inputs.iter().map(|input| live(&input.name, input.signal)).collect();
+    let mut inputs: Option<Vec<_>> =
+        merge.inputs.iter().map(|input| live(&input.name, input.signal)).collect();
+    if shared.folder.planted.has(Plant::DeletedRowsMerged) {
+        inputs.iter_mut().flatten().for_each(|input| *input = input.with_hidden(RowRanges::default()));
+    }
     let delete_id = state.last_delete_id;
     drop(state);
     let kept = merge.inputs.first()?.kept;

@@ -25,6 +25,7 @@ use model::{IdRules, Signal, UnixNano};
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::HeadBatch;
+use crate::plant::Plant;
 use crate::rows;
 use crate::segment::RowRanges;
 use crate::segment::reader::Segment;
@@ -118,7 +119,9 @@ pub(crate) async fn delete(shared: Arc<Shared>, term: String, is_dry: bool) -> R
     };
     let receipt = tombstone.receipt.clone();
     if !is_dry {
-        shared.catalog.add_delete(&tombstone).await?;
+        if !shared.folder.planted.has(Plant::DeleteNotWritten) {
+            shared.catalog.add_delete(&tombstone).await?;
+        }
         hide(&shared, found, tombstone);
         shared.seal_wanted.notify_one();
     }

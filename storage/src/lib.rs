@@ -20,19 +20,25 @@ mod compaction;
 mod decode;
 mod deletes;
 mod error;
+mod folder;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod head;
 mod index;
 pub mod inspect;
 pub mod limits;
 mod maintenance;
 mod order;
+mod plant;
 mod positions;
 mod retention;
 pub mod rows;
 pub mod schema;
 mod seal;
 mod segment;
+#[cfg(test)]
+mod shadow;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -50,7 +56,8 @@ pub use frame::{Compression, Frame, decompress};
 pub use head::HeadBatch;
 pub use positions::{AgentOrigin, Hello, KafkaRange, Mismatch, Origin, PositionRefusal};
 pub use retention::{Keep, Retention};
+pub use segment::checksums::{CheckedFile, CheckedRead};
 pub use segment::file::{SegmentDescription, SegmentFile};
 pub use snapshot::{Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot};
-pub use store::{Durable, Placed, Settings, Store, StoreStats};
+pub use store::{Durable, Placed, ReplayProgress, Settings, Store, StoreStats};
 pub use text::TextHint;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::compaction::rewrite::{self, Rewrite};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::plant::Plant;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::segment::writer;
@@ -59,7 +60,7 @@ pub(crate) async fn write(store: &Arc<Store>, rewrite: Rewrite) -> Result<Option
     let store = Arc::clone(store);
     at_low_priority(move || {
         let shared = store.shared();
-        rewrite::write(&shared.settings.data_dir, rewrite, &|| shared.must_yield())
+        rewrite::write(&shared.folder, rewrite, &|| shared.must_yield())
     })
     .await?
 }
@@ -73,6 +74,11 @@ pub(crate) async fn replace(
     let metas = |segments: &[Arc<Segment>]| -> Vec<SegmentMeta> {
         segments.iter().map(|segment| segment.meta().clone()).collect()
     };
+    if shared.folder.planted.has(Plant::InputsRemovedBeforeCommit) {
+        for input in inputs {
+            let _ = shared.folder.remove_if_there(&shared.folder.path.join(input.meta().path()));
+        }
+    }
     if let Err(error) = shared.catalog.replace(&metas(inputs), &metas(output.as_slice())).await {
         // The answer may have been lost after the commit was done. If that cannot be told, nothing is
         // removed: the next start finds out.
@@ -80,7 +86,7 @@ pub(crate) async fn replace(
             Ok(false) => {}
             Ok(true) => {
                 if let Some(output) = output {
-                    writer::discard(&shared.settings.data_dir, output.meta());
+                    writer::discard(&shared.folder, output.meta());
                 }
                 return Err(error);
             }
@@ -89,7 +95,7 @@ pub(crate) async fn replace(
     }
     swap(shared, inputs, output);
     for input in inputs {
-        input.remove_when_unused();
+        input.remove_when_unused(&shared.folder.fs);
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::compaction::plan::Merge;
 use crate::compaction::rewrite_of;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::maintenance;
+use crate::plant::Plant;
 use crate::segment::{Kept, SegmentMeta};
 use crate::snapshot::{ScanOrder, ScanStats};
 use crate::store::Store;
@@ -62,8 +63,11 @@ impl Retention {
 /// Removes what the settings do not keep. Called by maintenance, one at a time.
 pub(crate) async fn run(store: &Arc<Store>) -> Result<(), Error> {
     let shared = store.shared();
-    let segments: Vec<SegmentMeta> =
+    let mut segments: Vec<SegmentMeta> =
         shared.state().segments.iter().map(|segment| segment.meta().clone()).collect();
+    if shared.folder.planted.has(Plant::RetentionByFirstRow) {
+        segments.iter_mut().for_each(|meta| meta.time.to = meta.time.from);
+    }
     for action in plan::plan(&segments, &shared.settings.retention, shared.clock.now()) {
         let (meta, is_removed) = match action {
             Action::Remove(meta) => (meta, true),

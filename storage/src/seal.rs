@@ -15,7 +15,6 @@
 
 mod parts;
 
-use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,7 +23,9 @@ use arrow::compute::interleave_record_batch;
 use model::Signal;
 
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
 use crate::head::HeadBatch;
+use crate::plant::Plant;
 use crate::positions::{Entry, Key};
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
@@ -61,6 +62,10 @@ fn is_old(shared: &Shared) -> bool {
 
 /// Moves all of the head into segments, and trims the log.
 pub(crate) async fn seal(shared: Arc<Shared>, wal: Arc<Wal<Arrived>>) -> Result<(), Error> {
+    if shared.folder.planted.has(Plant::TrimBeforeCommit) {
+        let sequence = shared.state().stats.wal_sequence;
+        wal.trim(sequence).await?;
+    }
     let Some(sequence) = seal_head(&shared).await? else { return Ok(()) };
     if let Err(error) = wal.trim(sequence).await {
         tracing::warn!("the wal keeps files that are in segments until the next seal: {error}");
@@ -108,18 +113,25 @@ fn take(shared: &Shared) -> Option<Taken> {
     state.oldest = None;
     state.positions.forget_idle(shared.clock.now());
     let moved = state.positions.take_dirty();
-    Some(Taken {
+    let taken = Taken {
         batches: state.sealing.clone(),
         moved,
         sequences: (state.sealed_sequence + 1, state.stats.wal_sequence),
         delete_id: state.last_delete_id,
-    })
+    };
+    if shared.folder.planted.has(Plant::HeadHiddenWhileSealing) {
+        state.sealing.clear();
+    }
+    Some(taken)
 }
 
 fn give_back(shared: &Shared, moved: Vec<(Key, Option<Entry>)>) {
     let mut state = shared.state();
     let newer = std::mem::take(&mut state.active);
     state.active = std::mem::take(&mut state.sealing);
+    if shared.folder.planted.has(Plant::FailedSealForgetsRows) {
+        state.active.clear();
+    }
     state.active.extend(newer);
     state.positions.give_back(moved);
     state.oldest = Some(shared.clock.now());
@@ -128,7 +140,11 @@ fn give_back(shared: &Shared, moved: Vec<(Key, Option<Entry>)>) {
 
 fn swap(shared: &Shared, segments: Vec<Arc<Segment>>, sequence: u64) {
     let mut state = shared.state();
-    for batch in std::mem::take(&mut state.sealing) {
+    let sealed = std::mem::take(&mut state.sealing);
+    if shared.folder.planted.has(Plant::HeadKeptAfterSealing) {
+        state.active.extend(sealed.first().map(Arc::clone));
+    }
+    for batch in sealed {
         state.stats.head_rows -= batch.rows.num_rows() as u64;
         state.stats.head_bytes -= batch.bytes() as u64;
     }
@@ -149,12 +165,13 @@ async fn write_and_commit(
         .await
         .context(ErrorKind::Internal, || "writing segments".to_owned())??;
     let metas: Vec<SegmentMeta> = segments.iter().map(|segment| segment.meta().clone()).collect();
+    let moved = if shared.folder.planted.has(Plant::PositionsLeftOut) { &[] } else { moved };
     if let Err(error) = shared.catalog.commit(&metas, moved, sequence).await {
         // The answer may have been lost after the commit was done.
         return match shared.catalog.wal_sequence().await {
             Ok(committed) if committed >= sequence => Ok(segments),
             Ok(_) => {
-                segments.iter().for_each(|segment| segment.remove_when_unused());
+                segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder.fs));
                 Err(error)
             }
             // The next start finds out which it was.
@@ -174,11 +191,11 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
             for part in parts(signal, &rows) {
                 let mut meta = SegmentMeta::named(signal, 0, taken.sequences, shared.next_number());
                 meta.delete_id = taken.delete_id;
-                let meta = write_one(&shared.settings.data_dir, meta, &rows, &part)?;
-                match Segment::open(&shared.settings.data_dir, meta.clone()) {
+                let meta = write_one(&shared.folder, meta, &rows, &part)?;
+                match Segment::open(&shared.folder.path, meta.clone()) {
                     Ok(segment) => segments.push(segment),
                     Err(error) => {
-                        writer::discard(&shared.settings.data_dir, &meta);
+                        writer::discard(&shared.folder, &meta);
                         return Err(error);
                     }
                 }
@@ -187,7 +204,7 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
         Ok(())
     };
     if let Err(error) = write_all() {
-        segments.iter().for_each(|segment| segment.remove_when_unused());
+        segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder.fs));
         return Err(error);
     }
     Ok(segments)
@@ -199,7 +216,7 @@ const WRITE_ROWS: usize = 8_192;
 const WRITE_BYTES: usize = 64 << 20;
 
 fn write_one(
-    data_dir: &Path,
+    folder: &Folder,
     meta: SegmentMeta,
     rows: &[&RecordBatch],
     part: &[Placed],
@@ -207,7 +224,7 @@ fn write_one(
     // A request with huge records makes small batches of all: offsets within a batch have 32 bits.
     let row_bytes = rows.iter().map(|rows| rows.get_array_memory_size() / rows.num_rows().max(1)).max();
     let batch_rows = (WRITE_BYTES / row_bytes.unwrap_or(0).max(1)).clamp(1, WRITE_ROWS);
-    let mut writer = SegmentWriter::create(data_dir, meta)?;
+    let mut writer = SegmentWriter::create(folder, meta)?;
     for placed in part.chunks(batch_rows) {
         let places: Vec<(usize, usize)> =
             placed.iter().map(|placed| (placed.batch as usize, placed.row as usize)).collect();

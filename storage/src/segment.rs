@@ -3,12 +3,14 @@
 //! ```text
 //! segments/<table>/<first>-<last>-L<level>-<number>/
 //!   data.parquet      the rows (docs/formats/segment.md)
+//!   data.crc          checksums of its blocks
 //!   ids/              the identity index (tantivy), not for `points`
 //!   text/             the text index (tantivy), from level 1 on, not for `points`
 //! ```
 //!
 //! Owns: the folder and its name. Does not own: which segments live (`catalog`).
 
+pub(crate) mod checksums;
 pub(crate) mod file;
 mod form;
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct ScanStats {
     pub segments_unreadable: u64,
     /// Whether a lookup ended early, at [`LOOKUP_ROWS_MAX`] rows.
     pub is_cut: bool,
+    /// Whether rows are missing because the log was still being replayed.
+    pub is_replaying: bool,
     /// Groups that carry a term and were not read, because no more were asked for.
     pub groups_left_out: u64,
 }
@@ -65,6 +67,7 @@ pub struct Snapshot {
     head: Arc<[Arc<HeadBatch>]>,
     segments: Arc<[Arc<Segment>]>,
     unreadable: Arc<[SegmentMeta]>,
+    is_partial: bool,
 }
 
 /// How many groups may still be read.
@@ -104,8 +107,9 @@ impl Snapshot {
         head: Vec<Arc<HeadBatch>>,
         segments: Vec<Arc<Segment>>,
         unreadable: Arc<[SegmentMeta]>,
+        is_partial: bool,
     ) -> Self {
-        Self { taken_at, head: head.into(), segments: segments.into(), unreadable }
+        Self { taken_at, head: head.into(), segments: segments.into(), unreadable, is_partial }
     }
 
     /// Counts the segments of a signal that should have been read and could not be opened.
@@ -113,6 +117,12 @@ impl Snapshot {
         let missing =
             self.unreadable.iter().filter(|meta| meta.signal == signal && meta.time.overlaps(range));
         stats.segments_unreadable += missing.count() as u64;
+        stats.is_replaying |= self.is_partial;
+    }
+
+    /// Whether rows are missing because the log was still being replayed.
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// When it was taken.

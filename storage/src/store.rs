@@ -10,18 +10,19 @@
 //! Invariants: a batch is in exactly one of `active`, `sealing` and a segment; the three change under
 //! one lock, so that a snapshot sees each row once.
 
+mod replay;
 mod sweep;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::positions::{AgentId, StreamId};
 use model::{Clock, IdRules, Signal, UnixNano};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::budget::{Disk, DiskState, memory_bytes_default};
@@ -29,8 +30,10 @@ use crate::catalog::Catalog;
 use crate::decode::{self, Batch, DecodeError};
 use crate::deletes::{DeleteReceipt, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::frame::{Compression, Frame, decompress};
+use crate::folder::Folder;
+use crate::frame::{Compression, Frame};
 use crate::head::HeadBatch;
+use crate::plant::{Plant, Planted};
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
 use crate::segment::SegmentMeta;
@@ -38,9 +41,10 @@ use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
 use crate::wal::walk::WalFolder;
-use crate::wal::{self, Admission, Record, ReplayRecord, Sink, Wal};
+use crate::wal::{Admission, Record, ReplayRecord, Sink, Wal};
 use crate::{compaction, deletes, maintenance};
 use disk::{Fs, RealFs};
+pub use replay::ReplayProgress;
 
 /// How the store behaves.
 #[derive(Clone, Debug)]
@@ -58,7 +62,7 @@ pub struct Settings {
     /// [`Store::memory_free`]. Bytes.
     pub memory_bytes_max: usize,
     /// Bytes that have to be free on the disk; below it appends are refused. `None`: 1 GiB, or 5 % of a
-    /// smaller disk.
+    /// smaller disk. 0: the disk is not watched, and nothing is held in reserve.
     pub disk_free_bytes_min: Option<u64>,
     /// Size of a WAL file in bytes.
     pub wal_segment_bytes: u64,
@@ -72,6 +76,8 @@ pub struct Settings {
     pub compaction_fan_in: usize,
     /// Whether retention and compaction run by themselves; if not, [`Store::compact`] runs them.
     pub has_maintenance: bool,
+    #[cfg(test)]
+    pub(crate) planted: Planted,
 }
 
 impl Settings {
@@ -90,7 +96,19 @@ impl Settings {
             retention: Retention::default(),
             compaction_fan_in: 8,
             has_maintenance: true,
+            #[cfg(test)]
+            planted: Planted::default(),
         }
+    }
+
+    #[cfg(test)]
+    const fn planted(&self) -> Planted {
+        self.planted
+    }
+
+    #[cfg(not(test))]
+    const fn planted(&self) -> Planted {
+        Planted {}
     }
 
     /// Bytes the head may take.
@@ -117,6 +135,10 @@ pub struct StoreStats {
     pub segments: u64,
     /// Bytes of live segments.
     pub segment_bytes: u64,
+    /// WAL records that were replayed since the store was opened.
+    pub wal_records_replayed: u64,
+    /// Whether the WAL is still being replayed, and appends are refused.
+    pub is_replaying: bool,
     /// WAL records that replay could not read, since the store was opened.
     pub wal_records_lost: u64,
     /// Segments the catalog names and that cannot be opened.
@@ -168,6 +190,7 @@ impl State {
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalog: Catalog,
     state: Mutex<State>,
@@ -183,6 +206,7 @@ pub(crate) struct Shared {
     number: AtomicU64,
     identity: String,
     pub(crate) disk: Disk,
+    progress: Mutex<ReplayProgress>,
 }
 
 /// Batches a slow subscriber may be behind before it misses some.
@@ -191,6 +215,15 @@ const TAIL_BATCHES: usize = 1_024;
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The replay went on.
+    fn replayed(&self, change: impl FnOnce(&mut ReplayProgress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn progress(&self) -> ReplayProgress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number for a segment's name, used once.
@@ -232,8 +265,12 @@ impl Shared {
             }
             let rows_before = state.stats.rows_appended[signal.index()];
             let batch = HeadBatch::new(batch, rows_before);
-            let batch = deletes::replayed(batch, sequence, &state.tombstones)
-                .expect("rows of the schema can be filtered");
+            let tombstones = match self.folder.planted.has(Plant::DeletedRowsReplayed) {
+                true => &[],
+                false => &*state.tombstones,
+            };
+            let batch =
+                deletes::replayed(batch, sequence, tombstones).expect("rows of the schema can be filtered");
             let rows = batch.rows.num_rows() as u64;
             state.stats.rows_appended[signal.index()] += rows;
             state.stats.head_rows += rows;
@@ -317,11 +354,13 @@ pub struct Placed {
 pub struct Store {
     shared: Arc<Shared>,
     ids: Arc<IdRules>,
-    wal: Arc<Wal<Arrived>>,
+    /// Set when it is replayed.
+    wal: OnceLock<Arc<Wal<Arrived>>>,
+    replay: watch::Receiver<replay::State>,
     sealer: Mutex<Option<JoinHandle<()>>>,
     maintenance: Mutex<Option<JoinHandle<()>>>,
-    /// Held as long as the store is open: one process at a time.
-    _lock: File,
+    /// Held as long as the store is open or replays: one process at a time.
+    lock: Arc<File>,
 }
 
 impl std::fmt::Debug for Store {
@@ -341,32 +380,124 @@ impl Store {
         ids: Arc<IdRules>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Error> {
+        Self::open_on(Arc::new(RealFs), settings, ids, clock).await
+    }
+
+    /// As [`Store::open`], but returns when the store can be read from: the WAL is replayed meanwhile. Until that is
+    /// done, answers say that rows are missing, and appends and deletes are refused with `Retry`.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for what the replay finds: see [`Store::replayed`].
+    pub async fn open_at_once(
+        settings: Settings,
+        ids: Arc<IdRules>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Error> {
+        Self::begin(Arc::new(RealFs), settings, ids, clock).await
+    }
+
+    /// As [`Store::open`], on this file system.
+    pub(crate) async fn open_on(
+        fs: Arc<dyn Fs>,
+        settings: Settings,
+        ids: Arc<IdRules>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Error> {
+        let store = Self::begin(fs, settings, ids, clock).await?;
+        store.replayed().await?;
+        Ok(store)
+    }
+
+    async fn begin(
+        fs: Arc<dyn Fs>,
+        settings: Settings,
+        ids: Arc<IdRules>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Error> {
         let data_dir = settings.data_dir.clone();
         std::fs::create_dir_all(&data_dir)
             .context(ErrorKind::FixInput, || format!("creating the data folder `{}`", data_dir.display()))?;
         let lock = lock(&data_dir).await?;
         // Every version is checked before anything of the store is changed.
-        WalFolder::new(Arc::new(RealFs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
+        WalFolder::new(Arc::clone(&fs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
         // On a full disk this gives up the reserve, so that the catalog opens.
         drop(Disk::new(&data_dir, settings.disk_free_bytes_min));
         let catalog = Catalog::open(&data_dir, &*clock).await?;
-        let shared = build_shared(settings, clock, catalog).await?;
-        let wal = Arc::new(build_wal(&shared, &ids).await?);
+        let shared = build_shared(fs, settings, clock, catalog).await?;
+        let (replay, state) = watch::channel(replay::State::Running);
         let store = Arc::new(Self {
             shared,
             ids,
-            wal,
+            wal: OnceLock::new(),
+            replay: state,
             sealer: Mutex::new(None),
             maintenance: Mutex::new(None),
-            _lock: lock,
+            lock: Arc::new(lock),
         });
-        let sealer = tokio::spawn(crate::seal::run(Arc::downgrade(&store)));
-        *store.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
-        if store.shared.settings.has_maintenance {
-            let maintenance = tokio::spawn(maintenance::run(Arc::downgrade(&store)));
-            *store.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some(maintenance);
-        }
+        tokio::spawn(store.replay_log(replay));
         Ok(store)
+    }
+
+    /// Replays the log, and makes the store take appends. Ends early when the store is dropped.
+    fn replay_log(self: &Arc<Self>, state: watch::Sender<replay::State>) -> impl Future<Output = ()> + use<> {
+        let (shared, ids) = (Arc::clone(&self.shared), Arc::clone(&self.ids));
+        let (store, lock) = (Arc::downgrade(self), Arc::clone(&self.lock));
+        async move {
+            let result = replay::run(&shared, &ids).await;
+            drop(shared);
+            let now = match (result, store.upgrade()) {
+                (Ok(wal), Some(store)) => {
+                    store.wal.get_or_init(|| Arc::new(wal));
+                    store.start_background();
+                    replay::State::Done
+                }
+                (Ok(_), None) => replay::State::Done,
+                (Err(error), _) => replay::State::Failed(error.kind(), error.to_string().into()),
+            };
+            drop(lock);
+            // Nobody may be waiting.
+            drop(state.send(now));
+        }
+    }
+
+    fn start_background(self: &Arc<Self>) {
+        let sealer = tokio::spawn(crate::seal::run(Arc::downgrade(self)));
+        *self.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
+        if self.shared.settings.has_maintenance {
+            let maintenance = tokio::spawn(maintenance::run(Arc::downgrade(self)));
+            *self.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some(maintenance);
+        }
+    }
+
+    /// Waits until the WAL is replayed and the store takes appends.
+    ///
+    /// # Errors
+    /// When the folder of the WAL cannot be created or listed, or the store was closed meanwhile. Damaged records are
+    /// counted in [`StoreStats`] instead.
+    pub async fn replayed(&self) -> Result<(), Error> {
+        let mut state = self.replay.clone();
+        let state = state.wait_for(|state| !matches!(state, replay::State::Running)).await;
+        match state.as_deref() {
+            Ok(replay::State::Failed(kind, message)) => Err(Error::new(*kind, &**message)),
+            Ok(_) => Ok(()),
+            // Its task panicked, or the runtime ends.
+            Err(_) => Err(Error::new(ErrorKind::Internal, "replaying the write-ahead log ended by a defect")),
+        }
+    }
+
+    /// How far the replay is; `None` once it is done.
+    pub fn replay_progress(&self) -> Option<ReplayProgress> {
+        self.wal.get().is_none().then(|| self.shared.progress())
+    }
+
+    /// The log, once it can be appended to.
+    fn wal(&self) -> Result<&Arc<Wal<Arrived>>, Error> {
+        self.wal.get().ok_or_else(|| {
+            let ReplayProgress { records, bytes, bytes_total } = self.shared.progress();
+            Error::retry(format!(
+                "the write-ahead log is being replayed: {records} records, {bytes} of at most {bytes_total} bytes"
+            ))
+        })
     }
 
     /// Decodes an uncompressed request of `signal`. CPU work: call it off the async threads.
@@ -380,6 +511,8 @@ impl Store {
         request: &[u8],
         received_at: UnixNano,
     ) -> Result<Batch, DecodeError> {
+        let believes_all = self.shared.folder.planted.has(Plant::FutureBelieved);
+        let received_at = if believes_all { UnixNano(i64::MAX >> 1) } else { received_at };
         decode::decode(signal, request, &self.ids, received_at, self.shared.settings.records_per_request_max)
     }
 
@@ -462,6 +595,7 @@ impl Store {
     /// # Errors
     /// `Retry` when the head or the disk is full, or the disk does not work.
     pub fn check_room(&self) -> Result<(), Error> {
+        let wal = self.wal()?;
         if self.shared.state().stats.head_bytes as usize > self.shared.settings.head_bytes() {
             self.shared.seal_wanted.notify_one();
             return Err(Error::retry("the head is full: sealing has to catch up first"));
@@ -473,7 +607,7 @@ impl Store {
                 self.shared.settings.data_dir.display()
             )));
         }
-        if self.wal.is_refusing() {
+        if wal.is_refusing() {
             return Err(Error::retry("the write-ahead log cannot be written just now"));
         }
         Ok(())
@@ -488,7 +622,7 @@ impl Store {
     /// Looks whether disk and log work again: nobody else would, once requests are refused.
     pub(crate) async fn look_around(&self) {
         self.shared.disk.look();
-        if self.wal.is_refusing() {
+        if self.wal.get().is_some_and(|wal| wal.is_refusing()) {
             let received_at = self.shared.clock.now();
             let (signal, compression) = (Signal::Logs, Compression::Identity);
             let frame = Frame { signal, compression, received_at, payload: bytes::Bytes::new() };
@@ -512,7 +646,8 @@ impl Store {
             extension: extension.encode(),
             payload: frame.payload.clone(),
         };
-        self.wal.append(record, Arrived { batch, extension })
+        let queued = self.wal().map(|wal| wal.append(record, Arrived { batch, extension }));
+        async move { queued?.await }
     }
 
     /// What the appended records have become.
@@ -537,7 +672,7 @@ impl Store {
             extension: bytes::Bytes::new(),
             payload: frame.payload.clone(),
         };
-        tokio::task::spawn_blocking(move || replayed(&ids, &record, &extension))
+        tokio::task::spawn_blocking(move || replay::rows_of(&ids, &record, &extension))
             .await
             .context(ErrorKind::Internal, || "decoding".to_owned())?
             .map_err(|problem| Error::new(ErrorKind::FixInput, problem))
@@ -547,7 +682,9 @@ impl Store {
     pub fn snapshot(&self) -> Snapshot {
         let state = self.shared.state();
         let head = state.sealing.iter().chain(&state.active).map(Arc::clone).collect();
-        Snapshot::new(self.shared.clock.now(), head, state.segments.clone(), Arc::clone(&state.unreadable))
+        let is_partial = self.wal.get().is_none();
+        let (segments, unreadable) = (state.segments.clone(), Arc::clone(&state.unreadable));
+        Snapshot::new(self.shared.clock.now(), head, segments, unreadable, is_partial)
     }
 
     /// Batches as they become visible. A receiver that falls behind by more than a thousand misses
@@ -559,10 +696,10 @@ impl Store {
     /// Moves all of the head into segments now.
     ///
     /// # Errors
-    /// `Retry` when the disk refuses; the rows stay in the head and in the WAL.
+    /// `Retry` when the disk refuses or the WAL is still being replayed; the rows stay in the head and in the WAL.
     pub async fn seal(&self) -> Result<(), Error> {
         // A task of its own: a caller that goes away must not leave a seal half done.
-        let seal = crate::seal::seal(Arc::clone(&self.shared), Arc::clone(&self.wal));
+        let seal = crate::seal::seal(Arc::clone(&self.shared), Arc::clone(self.wal()?));
         tokio::spawn(seal).await.context(ErrorKind::Internal, || "sealing the head".to_owned())?
     }
 
@@ -597,6 +734,8 @@ impl Store {
 
     async fn delete_or_count(&self, term: &str, is_dry: bool) -> Result<DeleteReceipt, Error> {
         let term = deletes::check_term(term, &self.ids)?;
+        // What is not replayed yet would not be found.
+        self.wal()?;
         // A task of its own: a caller that goes away must not leave a delete half done.
         let delete = deletes::delete(Arc::clone(&self.shared), term, is_dry);
         tokio::spawn(delete).await.context(ErrorKind::Internal, || "deleting".to_owned())?
@@ -611,9 +750,9 @@ impl Store {
         Ok(tombstones.into_iter().map(|tombstone| tombstone.receipt).collect())
     }
 
-    /// Whether requests can be made durable just now: the disk works and has room.
+    /// Whether requests can be made durable just now: the WAL is replayed, the disk works and has room.
     pub fn is_ready(&self) -> bool {
-        !self.wal.is_refusing() && !self.shared.disk.state().is_low
+        self.wal.get().is_some_and(|wal| !wal.is_refusing()) && !self.shared.disk.state().is_low
     }
 
     /// The id rules that are applied.
@@ -627,7 +766,9 @@ impl Store {
         StoreStats {
             disk_free_bytes: free,
             is_disk_low: is_low,
-            is_wal_refusing: self.wal.is_refusing(),
+            is_wal_refusing: self.wal.get().is_some_and(|wal| wal.is_refusing()),
+            is_replaying: self.wal.get().is_none(),
+            wal_records_replayed: self.shared.progress().records,
             ..self.shared.state().stats.clone()
         }
     }
@@ -652,21 +793,33 @@ impl Store {
             // It ends with the batch of rows it is at. If it panicked, that was logged where it happened.
             drop(maintenance.await);
         }
-        let sealed = self.seal().await;
-        self.wal.close();
+        // Before the end of the replay there is nothing that the log does not hold.
+        let is_replayed = self.replayed().await.is_ok();
+        let sealed = if is_replayed { self.seal().await } else { Ok(()) };
+        if let Some(wal) = self.wal.get() {
+            wal.close();
+        }
         self.shared.catalog.close().await;
         sealed
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+    }
+}
+
 async fn build_shared(
+    fs: Arc<dyn Fs>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     catalog: Catalog,
 ) -> Result<Arc<Shared>, Error> {
     let metas = catalog.segments().await?;
     metas.iter().try_for_each(SegmentMeta::check_version)?;
-    let number = sweep::sweep(&settings.data_dir, &metas);
+    let folder = Folder::new(&settings.data_dir, fs, settings.planted());
+    let number = sweep::sweep(&folder, &metas);
     let deletes = catalog.deletes().await?;
     let mut state = State {
         sealed_sequence: catalog.wal_sequence().await?,
@@ -675,11 +828,12 @@ async fn build_shared(
         positions: Positions::from_catalog(catalog.positions().await?),
         ..State::default()
     };
-    open_segments(&settings, metas, &mut state);
+    open_segments(&folder, metas, &mut state);
     let disk = Disk::new(&settings.data_dir, settings.disk_free_bytes_min);
     let identity = catalog.identity(&uuid::Uuid::new_v4().to_string()).await?;
     Ok(Arc::new(Shared {
         settings,
+        folder,
         clock,
         catalog,
         state: Mutex::new(state),
@@ -693,15 +847,20 @@ async fn build_shared(
         number: AtomicU64::new(number),
         identity,
         disk,
+        progress: Mutex::default(),
     }))
 }
 
 /// Opens what the catalog names; what cannot be opened is missing from answers, and they say so.
-fn open_segments(settings: &Settings, metas: Vec<SegmentMeta>, state: &mut State) {
+fn open_segments(folder: &Folder, metas: Vec<SegmentMeta>, state: &mut State) {
     let mut unreadable = Vec::new();
     for meta in metas {
-        let opened = Segment::open(&settings.data_dir, meta.clone())
-            .and_then(|segment| deletes::hidden_in(segment, &state.tombstones));
+        let tombstones = match folder.planted.has(Plant::DeletedRowsNotHiddenAgain) {
+            true => &[],
+            false => &*state.tombstones,
+        };
+        let opened = Segment::open(&folder.path, meta.clone())
+            .and_then(|segment| deletes::hidden_in(segment, tombstones));
         match opened {
             Ok(segment) => state.segments.push(segment),
             Err(error) => {
@@ -713,81 +872,6 @@ fn open_segments(settings: &Settings, metas: Vec<SegmentMeta>, state: &mut State
     }
     state.unreadable = unreadable.into();
     state.count_segments();
-}
-
-async fn build_wal(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Arrived>, Error> {
-    let from_sequence = shared.catalog.wal_sequence().await?;
-    let (shared, ids) = (Arc::clone(shared), Arc::clone(ids));
-    let runtime = tokio::runtime::Handle::current();
-    let open = move || {
-        let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let dir = shared.settings.data_dir.join("wal");
-        let settings =
-            wal::Settings { segment_bytes: shared.settings.wal_segment_bytes, ..wal::Settings::default() };
-        let mut undecodable = 0;
-        let mut replay = |record: ReplayRecord| -> Result<(), Error> {
-            // The checksum held: what cannot be read was written by a newer version.
-            let extension = Extension::decode(&record.extension).unwrap_or_default();
-            let batch = replayed(&ids, &record, &extension).or_else(|problem| {
-                undecodable += 1;
-                quarantine(&shared.settings.data_dir, &record, &problem);
-                // Its positions were acknowledged: its sender will not send it again.
-                replayed(&ids, &record.empty(), &Extension::default())
-            });
-            if let Ok(batch) = batch {
-                shared.push(record.sequence, batch, |positions, now| positions.replay(&extension, now));
-            }
-            if shared.is_full() {
-                // Else the whole log would have to fit into memory. When it fails, for example because
-                // the disk is full, the head grows to what it was before the restart.
-                if let Err(error) = runtime.block_on(crate::seal::seal_head(&shared)) {
-                    tracing::error!("sealing during replay failed: {error}");
-                }
-            }
-            Ok(())
-        };
-        let gate =
-            Gate { shared: Arc::clone(&shared), admitted: Admitted::default(), waiting: VecDeque::new() };
-        let (wal, report) = Wal::open(
-            fs,
-            &dir,
-            settings,
-            Arc::clone(&shared.clock),
-            from_sequence,
-            Box::new(gate),
-            &mut replay,
-        )?;
-        shared.state().stats.wal_records_lost = report.lost_records + undecodable;
-        Ok(wal)
-    };
-    tokio::task::spawn_blocking(open).await.context(ErrorKind::Internal, || "replaying the wal".to_owned())?
-}
-
-/// Limits of replay. They are not settings: what was acknowledged under larger settings than today's has
-/// to come back.
-const REPLAY_BYTES_MAX: usize = 1 << 30;
-
-fn replayed(ids: &IdRules, record: &ReplayRecord, extension: &Extension) -> Result<Batch, String> {
-    let signal =
-        Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
-    let compression = Compression::from_code(record.compression)
-        .ok_or_else(|| format!("unknown compression {}", record.compression))?;
-    let request =
-        decompress(compression, &record.payload, REPLAY_BYTES_MAX).map_err(|error| error.to_string())?;
-    let rest = extension.without_dropped(&request);
-    let request = rest.as_deref().unwrap_or(&request);
-    decode::decode(signal, request, ids, record.received_at, usize::MAX).map_err(|error| error.to_string())
-}
-
-/// Keeps a payload that cannot be replayed where the WAL's trimming does not reach it.
-fn quarantine(data_dir: &Path, record: &ReplayRecord, problem: &str) {
-    let dir = data_dir.join("quarantine");
-    let file = dir.join(format!("record-{:020}.bin", record.sequence));
-    let kept = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, &record.payload));
-    match kept {
-        Ok(()) => tracing::error!("wal record {}: {problem}: kept in `{}`", record.sequence, file.display()),
-        Err(error) => tracing::error!("wal record {}: {problem}: lost, {error}", record.sequence),
-    }
 }
 
 /// Takes the data folder for this process. Waits a little for one that is just ending.
@@ -813,4 +897,4 @@ const LOCK_TRIES: usize = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

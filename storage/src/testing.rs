@@ -65,19 +65,37 @@ pub(crate) fn log(body: &str, trace: u8, order: &str, time: i64) -> LogRecord {
 }
 
 pub(crate) async fn append_spans(store: &Store, spans: Vec<Span>) {
+    append(store, Signal::Traces, &spans_request(spans)).await;
+}
+
+/// A request of spans.
+pub(crate) fn spans_request(spans: Vec<Span>) -> ExportTraceServiceRequest {
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let group = ResourceSpans { resource: resource(), scope_spans, ..ResourceSpans::default() };
-    append(store, Signal::Traces, &ExportTraceServiceRequest { resource_spans: vec![group] }).await;
+    ExportTraceServiceRequest { resource_spans: vec![group] }
 }
 
 pub(crate) async fn append_logs(store: &Store, log_records: Vec<LogRecord>) {
+    append(store, Signal::Logs, &logs_request(log_records)).await;
+}
+
+/// A request of log records; one without any has no bytes.
+pub(crate) fn logs_request(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+    if log_records.is_empty() {
+        return ExportLogsServiceRequest::default();
+    }
     let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
     let group = ResourceLogs { resource: resource(), scope_logs, ..ResourceLogs::default() };
-    append(store, Signal::Logs, &ExportLogsServiceRequest { resource_logs: vec![group] }).await;
+    ExportLogsServiceRequest { resource_logs: vec![group] }
 }
 
 /// Points of gauges: name, time, value.
 pub(crate) async fn append_points(store: &Store, points: &[(&str, i64, f64)]) {
+    append(store, Signal::Metrics, &points_request(points)).await;
+}
+
+/// A request of points of gauges: name, time, value.
+pub(crate) fn points_request(points: &[(&str, i64, f64)]) -> ExportMetricsServiceRequest {
     let point = |(name, time, number): &(&str, i64, f64)| {
         let data_points = vec![NumberDataPoint {
             time_unix_nano: (NOW.0 + time) as u64,
@@ -90,15 +108,20 @@ pub(crate) async fn append_points(store: &Store, points: &[(&str, i64, f64)]) {
     let metrics = points.iter().map(point).collect();
     let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
     let group = ResourceMetrics { resource: resource(), scope_metrics, ..ResourceMetrics::default() };
-    append(store, Signal::Metrics, &ExportMetricsServiceRequest { resource_metrics: vec![group] }).await;
+    ExportMetricsServiceRequest { resource_metrics: vec![group] }
 }
 
 async fn append(store: &Store, signal: Signal, request: &impl prost::Message) {
-    let payload = Bytes::from(request.encode_to_vec());
-    let batch = store.decode(signal, &payload, NOW).expect("decodable");
+    let frame = frame(signal, request, NOW);
+    let batch = store.decode(signal, &frame.payload, NOW).expect("decodable");
     assert_eq!(batch.rejected, 0, "{:?}", batch.rejection);
-    let frame = Frame { signal, compression: Compression::Identity, received_at: NOW, payload };
     store.append(frame, batch).await.expect("durable");
+}
+
+/// A request as it arrives.
+pub(crate) fn frame(signal: Signal, request: &impl prost::Message, received_at: UnixNano) -> Frame {
+    let payload = Bytes::from(request.encode_to_vec());
+    Frame { signal, compression: Compression::Identity, received_at, payload }
 }
 
 fn text(key: &str, content: &str) -> KeyValue {

@@ -23,7 +23,7 @@ mod queue;
 mod replay;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod walk;
 mod writer;
 
@@ -41,6 +41,7 @@ pub(crate) use replay::{ReplayRecord, ReplayReport};
 pub use writer::Durable;
 
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::plant::Planted;
 use disk::{Fs, create_dir_durable};
 use queue::{Bound, Pending, Queue, Trim};
 use writer::{Place, Writer};
@@ -101,8 +102,8 @@ pub(crate) struct Settings {
     pub(crate) queue_records_max: usize,
     /// While the disk fails, how long until the next attempt. 1 s.
     pub(crate) retry_interval: Duration,
-    #[cfg(test)]
-    pub(crate) plant: writer::Plant,
+    /// A bug, in tests.
+    pub(crate) planted: Planted,
 }
 
 impl Default for Settings {
@@ -114,8 +115,7 @@ impl Default for Settings {
             queue_bytes_max: 64 << 20,
             queue_records_max: 4096,
             retry_interval: Duration::from_secs(1),
-            #[cfg(test)]
-            plant: writer::Plant::None,
+            planted: Planted::default(),
         }
     }
 }
@@ -164,6 +164,22 @@ pub(crate) struct Stats {
     pub(crate) queue_records: usize,
     /// Bytes that wait.
     pub(crate) queue_bytes: usize,
+}
+
+/// What a replay finds, and nothing else.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn replay_only(
+    fs: Arc<dyn Fs>,
+    dir: std::path::PathBuf,
+    clock: Arc<dyn Clock>,
+    visit: &mut dyn FnMut(ReplayRecord),
+) -> Result<ReplayReport, Error> {
+    let place = Place { fs, dir, clock, settings: Settings::default() };
+    let recovered = replay::recover(&place, 0, &mut |record| {
+        visit(record);
+        Ok(())
+    })?;
+    Ok(recovered.report)
 }
 
 /// A log that is open for writing. Dropping it writes what waits and ends the thread.

@@ -71,11 +71,10 @@ pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutd
     let failed = |source| Error::Kafka { brokers: settings.brokers.clone(), source };
     let offsets = Offsets::new(Arc::clone(pipeline));
     let consumer: StreamConsumer<Offsets> = config(settings).create_with_context(offsets).map_err(failed)?;
-    let topics: Vec<&str> = settings.topics.by_signal().map(|(_, topic)| topic).collect();
+    let topics: Vec<String> = settings.topics.by_signal().map(|(_, topic)| topic.to_owned()).collect();
     if topics.is_empty() {
         return Err(Error::Limits("`kafka.topics` names no topic: set traces, logs or metrics".to_owned()));
     }
-    consumer.subscribe(&topics).map_err(failed)?;
     let reader = Reader {
         consumer,
         pipeline: Arc::clone(pipeline),
@@ -86,7 +85,7 @@ pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutd
     let kill = shutdown.kill.clone();
     shutdown.tasks.spawn(async move {
         tokio::select! {
-            () = reader.run() => {}
+            () = read(&reader, &topics) => {}
             () = kill.cancelled() => {}
         }
         tokio::select! {
@@ -95,6 +94,19 @@ pub(crate) fn start(settings: &Kafka, pipeline: &Arc<Pipeline>, shutdown: &Shutd
         }
     });
     Ok(())
+}
+
+/// Reads once the store knows where to go on: that is in its log too.
+async fn read(reader: &Reader, topics: &[String]) {
+    tokio::select! {
+        is_replayed = reader.pipeline.replayed() => if !is_replayed { return },
+        () = reader.stop.cancelled() => return,
+    }
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    match reader.consumer.subscribe(&topics) {
+        Ok(()) => reader.run().await,
+        Err(error) => tracing::error!("Kafka: subscribing to {}: {error}", topics.join(", ")),
+    }
 }
 
 /// Hands the partitions to the others of the group at once. It talks to the broker and may block for

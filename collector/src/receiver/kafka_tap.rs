@@ -81,7 +81,13 @@ pub(crate) fn start(
     let looks = offsets::Looks::new(settings, Arc::clone(clock)).map_err(failed)?;
     let tap = Tap { consumer: Arc::new(consumer), rules: Rules::new(settings), shared: Arc::clone(&shared) };
     let kill = shutdown.kill.clone();
-    shutdown.tasks.spawn(until(kill.clone(), async move { tap.run(discovery).await }));
+    let pipeline = Arc::clone(pipeline);
+    shutdown.tasks.spawn(until(kill.clone(), async move {
+        // What it has read before is in the store's log.
+        if pipeline.replayed().await {
+            tap.run(discovery).await;
+        }
+    }));
     shutdown.tasks.spawn(until(kill, async move { looks.run(&shared).await }));
     Ok(())
 }

@@ -39,10 +39,17 @@ fn elapsed(stats: &mut QueryStats, clock: &dyn Clock, start: Duration) {
 }
 
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    // The store is open before there is a router: its WAL has been replayed.
-    match app.engine.store.is_ready() {
+    let store = &app.engine.store;
+    if let Some(progress) = store.replay_progress() {
+        let storage::ReplayProgress { records, bytes, bytes_total } = progress;
+        let text = format!(
+            "the write-ahead log is being replayed: {records} records, {bytes} of at most {bytes_total} bytes\n"
+        );
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    match store.is_ready() {
         true => "ready\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk refuses the wal\n").into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk is full or refuses the wal\n").into_response(),
     }
 }
 
@@ -232,7 +239,12 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
     let start = app.engine.clock.monotonic();
     let place = app.gate.enter().await?;
     let limits = app.engine.limits.sql.clone();
-    let mut answer = app.engine.sql.run(app.engine.store.snapshot(), request, limits, place).await?;
+    let snapshot = app.engine.store.snapshot();
+    let is_partial = snapshot.is_partial();
+    let mut answer = app.engine.sql.run(snapshot, request, limits, place).await?;
+    if is_partial {
+        answer.cuts.push(crate::reads::replay_cut());
+    }
     elapsed(&mut answer.stats, &*app.engine.clock, start);
     let body = tokio::task::spawn_blocking(move || serde_json::to_vec(&answer)).await;
     body.map_err(ApiError::internal)?.map(json_response).map_err(ApiError::internal)

@@ -139,7 +139,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         path: "/ready",
         methods: GET,
-        about: "200 once the store is open and its WAL replayed.",
+        about: "200 once the WAL is replayed and the disk takes records; before, how far the replay is.",
         params: &[],
         body: None,
         answer: Answer::Text,

@@ -4,9 +4,7 @@
 //! Invariant: only files that a scan was given can be read; there is no path from a statement to a file name.
 
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +17,7 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures_util::future::BoxFuture;
-use storage::SegmentFile;
+use storage::{CheckedFile, SegmentFile};
 
 use super::source::Cost;
 
@@ -48,7 +46,7 @@ impl ParquetFileReaderFactory for SegmentReaders {
 
 struct SegmentReader {
     segment: SegmentFile,
-    file: Option<File>,
+    file: Option<CheckedFile>,
     cost: Arc<Cost>,
     metrics: ParquetFileMetrics,
 }
@@ -68,13 +66,12 @@ impl SegmentReader {
         self.metrics.bytes_scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
         let file = match self.file.take() {
             Some(file) => file,
-            None => File::open(self.segment.path())?,
+            None => self.segment.open()?,
         };
-        let mut buffer =
-            vec![0; usize::try_from(bytes).map_err(|error| ParquetError::External(error.into()))?];
-        file.read_exact_at(&mut buffer, range.start)?;
+        let length = usize::try_from(bytes).map_err(|error| ParquetError::External(error.into()))?;
+        let read = file.read_range(range.start, length)?;
         self.file = Some(file);
-        Ok(buffer.into())
+        Ok(read)
     }
 }
 

@@ -24,6 +24,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::order::{self, OrderKey};
+use crate::plant::{Plant, Planted};
 
 /// Rows of a batch that is read.
 pub(crate) const READ_ROWS: usize = 4_096;
@@ -69,6 +70,7 @@ pub(crate) struct Merger<'a> {
     /// Where in `pending` the rows of the last key begin.
     run: Option<(OrderKey, usize)>,
     tally: Tally,
+    planted: Planted,
 }
 
 struct Cursor {
@@ -84,6 +86,7 @@ impl<'a> Merger<'a> {
         signal: Signal,
         streams: Vec<Stream>,
         filter: Option<&'a Filter>,
+        planted: Planted,
     ) -> Result<Self, Error> {
         let mut merger = Self {
             signal,
@@ -95,6 +98,7 @@ impl<'a> Merger<'a> {
             pending: Vec::new(),
             run: None,
             tally: Tally::default(),
+            planted,
         };
         for stream in streams {
             let at = merger.cursors.len();
@@ -166,6 +170,7 @@ impl<'a> Merger<'a> {
         let run = start..self.pending.len();
         match self.signal {
             Signal::Logs => self.pending.push(place),
+            _ if self.planted.has(Plant::DuplicatesKept) => self.pending.push(place),
             Signal::Traces => {
                 let mut last = run.rev().take(COMPARED_MAX);
                 if last.any(|at| self.is_same(self.pending[at], place, &[])) {

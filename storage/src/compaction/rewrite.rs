@@ -2,13 +2,13 @@
 //!
 //! Blocking and long: run it through `maintenance::at_low_priority`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use model::TimeRange;
 
 use super::merge::{Filter, Merger, READ_ROWS, Stream};
 use crate::error::{Error, ErrorKind};
+use crate::folder::Folder;
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
 use crate::segment::{Kept, SegmentMeta};
@@ -34,7 +34,7 @@ pub(crate) struct Rewrite {
 /// `Retry` when `is_stopped` says so or the disk refuses, `Damaged` when an input cannot be read. What was
 /// written is removed.
 pub(crate) fn write(
-    data_dir: &Path,
+    folder: &Folder,
     mut rewrite: Rewrite,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Arc<Segment>>, Error> {
@@ -45,8 +45,8 @@ pub(crate) fn write(
         streams.push(Stream { reader, doing: input.doing() });
     }
     let meta = output_meta(&rewrite);
-    let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref())?;
-    let mut writer = SegmentWriter::create(data_dir, meta)?;
+    let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref(), folder.planted)?;
+    let mut writer = SegmentWriter::create(folder, meta)?;
     while let Some(rows) = merger.next_batch()? {
         if is_stopped() {
             return Err(Error::retry("compaction gives way and begins again later"));
@@ -59,10 +59,10 @@ pub(crate) fn write(
         return Ok(None);
     }
     let meta = writer.finish()?;
-    match Segment::open(data_dir, meta.clone()).and_then(|segment| segment.verify().map(|()| segment)) {
+    match Segment::open(&folder.path, meta.clone()).and_then(|segment| segment.verify().map(|()| segment)) {
         Ok(segment) => Ok(Some(segment)),
         Err(error) => {
-            writer::discard(data_dir, &meta);
+            writer::discard(folder, &meta);
             Err(error)
         }
     }

@@ -21,9 +21,10 @@ use serde_json::json;
 use super::{Access, Finding, Inspector};
 use crate::catalog::Catalog;
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::sync_tree;
 use crate::index::IdIndexWriter;
 use crate::segment::SegmentMeta;
-use crate::segment::writer::sync_tree;
+use disk::RealFs;
 
 /// What can be done about a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl Inspector {
             index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
         }
         index.finish()?;
-        sync_tree(&new).context(ErrorKind::Retry, doing)?;
+        sync_tree(&RealFs, &new).context(ErrorKind::Retry, doing)?;
         let ids = dir.join("ids");
         let path = format!("{}/ids", meta.path());
         let to = self.place_for(&path);

@@ -2,8 +2,7 @@
 //!
 //! Invariant: rows are held a batch at a time, whatever the segment's size.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
@@ -20,6 +19,7 @@ use super::{Finding, Inspector, Severity, bytes_below};
 use crate::rows::{TermColumns, each_term, time_range};
 use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
+use crate::segment::checksums::{CheckedFile, Checksums};
 
 /// Rows of a segment whose ids are looked up in its index.
 const SAMPLES_MAX: u64 = 512;
@@ -72,6 +72,11 @@ impl Inspector {
             let mut at_folder = Report { path: meta.path(), ..report };
             at_folder.lost(None, "the catalog names it, and it is not there".to_owned());
             return;
+        }
+        if Checksums::are_damaged(&data) {
+            let problem = "its checksums (data.crc) are damaged: it is read without them".to_owned();
+            let remedy = "nothing to do: compaction writes new ones; until then flipped bits are not noticed";
+            report.push(Severity::Defect, None, problem, remedy, Repair::None);
         }
         let Some(parquet) = open(&data, &mut report) else { return };
         let mut walk =
@@ -130,9 +135,9 @@ impl Report<'_> {
     }
 }
 
-fn open(data: &PathBuf, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
+fn open(data: &Path, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-    let file = File::open(data).map_err(|error| error.to_string());
+    let file = CheckedFile::beside(data).map_err(|error| error.to_string());
     let parquet =
         file.and_then(|file| ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string()));
     let parquet = match parquet {
@@ -174,12 +179,7 @@ fn open(data: &PathBuf, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> 
 }
 
 /// Decodes every page; `false` when some cannot be.
-fn decode(
-    data: &PathBuf,
-    parquet: &ArrowReaderMetadata,
-    walk: &mut Walk<'_>,
-    report: &mut Report<'_>,
-) -> bool {
+fn decode(data: &Path, parquet: &ArrowReaderMetadata, walk: &mut Walk<'_>, report: &mut Report<'_>) -> bool {
     let groups = parquet.metadata().num_row_groups();
     let mut is_sound = true;
     for group in 0..groups {
@@ -201,20 +201,20 @@ fn decode(
     is_sound
 }
 
-fn bad_columns(data: &PathBuf, parquet: &ArrowReaderMetadata, group: usize) -> Vec<String> {
+fn bad_columns(data: &Path, parquet: &ArrowReaderMetadata, group: usize) -> Vec<String> {
     let columns = parquet.schema().fields();
     let is_bad = |root: &usize| read_group(data, parquet, group, Some(*root), &mut |_| {}).is_err();
     (0..columns.len()).filter(is_bad).map(|root| format!("`{}`", columns[root].name())).collect()
 }
 
 fn read_group(
-    data: &PathBuf,
+    data: &Path,
     parquet: &ArrowReaderMetadata,
     group: usize,
     root: Option<usize>,
     each: &mut dyn FnMut(&RecordBatch),
 ) -> Result<(), String> {
-    let file = File::open(data).map_err(|error| error.to_string())?;
+    let file = CheckedFile::beside(data).map_err(|error| error.to_string())?;
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, parquet.clone())
         .with_row_groups(vec![group]);
     if let Some(root) = root {

@@ -3,6 +3,7 @@
 //!
 //! Does not own: the reading. A [`SegmentDescription`] goes to another process, which opens the same files.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use parquet::arrow::arrow_reader::RowSelection;
 use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 
+use super::checksums::CheckedFile;
 use super::reader::Segment;
 use super::{RowRanges, SegmentMeta};
 use crate::error::{Context as _, Error, ErrorKind};
@@ -50,6 +52,14 @@ impl SegmentFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.segment.data_path()
+    }
+
+    /// Opens it; what is read is checked.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn open(&self) -> io::Result<CheckedFile> {
+        self.segment.open_data()
     }
 
     /// What its rows are.

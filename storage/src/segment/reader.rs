@@ -1,14 +1,13 @@
 //! Reading a segment: by row ranges that the index names, or front to back.
 //!
 //! Invariants: footer and page index are parsed once, when the segment is opened, and shared by all
-//! readers; files stay as long as anyone holds the segment; hidden rows are never given out; a batch is small
+//! readers; no block of Parquet is given out whose checksum does not hold; files stay as long as anyone holds the segment; hidden rows are never given out; a batch is small
 //! enough for Arrow's 32-bit offsets however large a row is.
 
-use std::fs::File;
+use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange, UnixNano};
@@ -20,12 +19,14 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
+use super::checksums::{CheckedFile, Checksums};
 use super::{RowRanges, SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndex;
 use crate::rows;
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::{TextHint, TextIndex};
+use disk::Fs;
 
 const BATCH_ROWS: usize = 8_192;
 /// Picking rows pays when they are fewer than one in so many.
@@ -48,17 +49,19 @@ struct Files {
     meta: SegmentMeta,
     dir: PathBuf,
     data: PathBuf,
+    checksums: Option<Arc<Checksums>>,
     parquet: ArrowReaderMetadata,
     ids: Option<IdIndex>,
     text: Option<TextIndex>,
     batch_rows: usize,
-    is_dead: AtomicBool,
+    /// Set when the files are to go with their last reader: through which file system.
+    dead: OnceLock<Arc<dyn Fs>>,
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if self.is_dead.load(Ordering::Acquire)
-            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        if let Some(fs) = self.dead.get()
+            && let Err(error) = fs.remove_dir_all(&self.dir)
         {
             tracing::warn!("`{}` is swept when the store opens: {error}", self.dir.display());
         }
@@ -71,7 +74,8 @@ impl Segment {
         let dir = data_dir.join(meta.path());
         let data = dir.join("data.parquet");
         let doing = || format!("opening `{}`", data.display());
-        let file = File::open(&data).context(ErrorKind::Damaged, doing)?;
+        let checksums = Checksums::of(&data).map(Arc::new);
+        let file = CheckedFile::open(&data, checksums.clone()).context(ErrorKind::Damaged, doing)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         check_version(&parquet, &data)?;
@@ -79,8 +83,8 @@ impl Segment {
         let ids = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
         let text = text_index(&dir.join("text"));
         let batch_rows = batch_rows(&parquet);
-        let is_dead = AtomicBool::new(false);
-        let files = Files { meta, dir, data, parquet, ids, text, batch_rows, is_dead };
+        let files =
+            Files { meta, dir, data, checksums, parquet, ids, text, batch_rows, dead: OnceLock::new() };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
 
@@ -90,8 +94,8 @@ impl Segment {
     }
 
     /// The files go when the last reader has gone. For segments that the catalog does not name any more.
-    pub(crate) fn remove_when_unused(&self) {
-        self.files.is_dead.store(true, Ordering::Release);
+    pub(crate) fn remove_when_unused(&self, fs: &Arc<dyn Fs>) {
+        self.files.dead.get_or_init(|| Arc::clone(fs));
     }
 
     pub(crate) fn meta(&self) -> &SegmentMeta {
@@ -300,13 +304,18 @@ impl Segment {
         builder.with_row_groups(groups).build().context(ErrorKind::Damaged, || self.doing())
     }
 
+    /// The Parquet file, every block checked.
+    pub(crate) fn open_data(&self) -> io::Result<CheckedFile> {
+        CheckedFile::open(&self.files.data, self.files.checksums.clone())
+    }
+
     /// What to say of an error while reading.
     pub(crate) fn doing(&self) -> String {
         format!("reading `{}`", self.files.data.display())
     }
 
-    fn builder(&self, columns: &[&str]) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
-        let file = File::open(&self.files.data).context(ErrorKind::Damaged, || self.doing())?;
+    fn builder(&self, columns: &[&str]) -> Result<ParquetRecordBatchReaderBuilder<CheckedFile>, Error> {
+        let file = self.open_data().context(ErrorKind::Damaged, || self.doing())?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.files.parquet.clone())
             .with_batch_size(self.files.batch_rows);
         if columns.is_empty() {

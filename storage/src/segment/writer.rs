@@ -6,22 +6,24 @@
 //! whatever a crash leaves has the suffix `.tmp` or is not named by the catalog, and is swept when the
 //! store opens.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use model::TimeRange;
 use parquet::arrow::ArrowWriter;
 
+use super::checksums::{self, Summing};
 use super::{SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::{Appender, Folder, bytes_below};
 use crate::index::IdIndexWriter;
+use crate::plant::Plant;
 use crate::text::TextIndexWriter;
 use crate::{rows, schema};
 
 /// Writes one segment. Dropping it unfinished removes what it wrote.
 pub(crate) struct SegmentWriter {
+    folder: Folder,
     meta: SegmentMeta,
     dir: PathBuf,
     tmp: PathBuf,
@@ -29,7 +31,7 @@ pub(crate) struct SegmentWriter {
 }
 
 struct Parts {
-    parquet: ArrowWriter<File>,
+    parquet: ArrowWriter<Summing>,
     ids: Option<IdIndexWriter>,
     text: Option<TextIndexWriter>,
 }
@@ -38,19 +40,20 @@ struct Parts {
 const TEXT_LEVEL_MIN: u32 = 1;
 
 impl SegmentWriter {
-    /// Begins the segment that `meta` names below `data_dir`.
-    pub(crate) fn create(data_dir: &Path, meta: SegmentMeta) -> Result<Self, Error> {
-        let dir = data_dir.join(meta.path());
+    /// Begins the segment that `meta` names.
+    pub(crate) fn create(folder: &Folder, meta: SegmentMeta) -> Result<Self, Error> {
+        let dir = folder.path.join(meta.path());
         let tmp = dir.with_extension("tmp");
         let doing = || format!("writing segment `{}`", dir.display());
-        remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
-        fs::create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
-        let mut writer = Self { meta, dir: dir.clone(), tmp, parts: None };
+        folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
+        folder.fs.create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
+        let mut writer = Self { folder: folder.clone(), meta, dir: dir.clone(), tmp, parts: None };
         let signal = writer.meta.signal;
-        let file = File::create(writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
+        let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
         let properties = form::properties(signal, writer.meta.level);
-        let parquet = ArrowWriter::try_new(file, schema::schema(signal), Some(properties))
-            .context(ErrorKind::Retry, doing)?;
+        let parquet =
+            ArrowWriter::try_new(Summing::new(Appender::new(file)), schema::schema(signal), Some(properties))
+                .context(ErrorKind::Retry, doing)?;
         let ids = match schema::group_column(signal) {
             Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), signal)?),
             None => None,
@@ -73,7 +76,8 @@ impl SegmentWriter {
         let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
         parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
         if let Some(ids) = &mut parts.ids {
-            ids.push(rows)?;
+            let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
+            ids.push(&if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() })?;
         }
         if let Some(text) = &mut parts.text {
             text.push(rows)?;
@@ -96,18 +100,26 @@ impl SegmentWriter {
     pub(crate) fn finish(mut self) -> Result<SegmentMeta, Error> {
         let doing = || format!("writing segment `{}`", self.dir.display());
         let parts = self.parts.take().expect("taken here only");
-        parts.parquet.close().context(ErrorKind::Retry, doing)?;
+        let checksums = parts.parquet.into_inner().context(ErrorKind::Retry, doing)?.finish();
+        let file = self.folder.fs.create(&self.tmp.join(checksums::FILE)).context(ErrorKind::Retry, doing)?;
+        file.write_all_at(&checksums.encode(), 0).context(ErrorKind::Retry, doing)?;
         if let Some(ids) = parts.ids {
             ids.finish()?;
         }
         if let Some(text) = parts.text {
             text.finish()?;
         }
-        self.meta.bytes = sync_tree(&self.tmp).context(ErrorKind::Retry, doing)?;
-        remove_if_there(&self.dir).context(ErrorKind::Retry, doing)?;
-        fs::rename(&self.tmp, &self.dir).context(ErrorKind::Retry, doing)?;
+        let Folder { fs, planted, .. } = &self.folder;
+        self.meta.bytes = bytes_below(&self.tmp).context(ErrorKind::Retry, doing)?;
+        if !planted.has(Plant::SegmentNotSynced) {
+            self.folder.sync_tree(&self.tmp).context(ErrorKind::Retry, doing)?;
+        }
+        self.folder.remove_if_there(&self.dir).context(ErrorKind::Retry, doing)?;
+        fs.rename(&self.tmp, &self.dir).context(ErrorKind::Retry, doing)?;
         for parent in self.dir.ancestors().skip(1).take(3) {
-            sync_dir(parent).context(ErrorKind::Retry, doing)?;
+            if !planted.has(Plant::SegmentNameNotSynced) {
+                fs.sync_dir(parent).context(ErrorKind::Retry, doing)?;
+            }
         }
         Ok(self.meta.clone())
     }
@@ -116,44 +128,16 @@ impl SegmentWriter {
 impl Drop for SegmentWriter {
     fn drop(&mut self) {
         self.parts = None;
-        if let Err(error) = remove_if_there(&self.tmp) {
+        if let Err(error) = self.folder.remove_if_there(&self.tmp) {
             tracing::warn!("`{}` is swept when the store opens: {error}", self.tmp.display());
         }
     }
 }
 
 /// Removes a segment's folder that the catalog never named.
-pub(crate) fn discard(data_dir: &Path, meta: &SegmentMeta) {
-    let dir = data_dir.join(meta.path());
-    if let Err(error) = remove_if_there(&dir) {
+pub(crate) fn discard(folder: &Folder, meta: &SegmentMeta) {
+    let dir = folder.path.join(meta.path());
+    if let Err(error) = folder.remove_if_there(&dir) {
         tracing::warn!("`{}` is swept when the store opens: {error}", dir.display());
     }
-}
-
-fn remove_if_there(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes every file and folder below `dir` durable; returns the bytes of the files.
-pub(crate) fn sync_tree(dir: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            bytes += sync_tree(&entry.path())?;
-        } else {
-            let file = File::open(entry.path())?;
-            file.sync_all()?;
-            bytes += file.metadata()?.len();
-        }
-    }
-    sync_dir(dir)?;
-    Ok(bytes)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -1,7 +1,11 @@
 //! The store as its callers see it: durable, visible at once, found again.
 
 mod damage;
+mod faults;
 mod limits;
+mod naive;
+mod replaying;
+pub(crate) mod whole;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

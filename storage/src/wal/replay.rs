@@ -27,6 +27,7 @@ use super::quarantine;
 use super::scan::{Found, Scanner};
 use super::writer::{Place, SealedFile};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::plant::Plant;
 
 /// Added to the next sequence when a file could not be read: more records than any file holds.
 const SEQUENCES_OF_UNREADABLE_FILE: u64 = 1 << 32;
@@ -236,6 +237,10 @@ impl Replay<'_> {
                 return Ok(());
             }
         };
+        scanner.planted = self.place.settings.planted;
+        if scanner.planted.has(Plant::EpochLeftOut) {
+            scan.epoch = 0;
+        }
         self.records(file, &mut scan, &mut scanner)?;
         self.tail(file, &scan, &mut scanner, end);
         if scanner.has_unreadable {
@@ -292,6 +297,7 @@ impl Replay<'_> {
                     self.seen = self.seen.max(header.sequence);
                     at += header.record_bytes();
                 }
+                _ if scanner.planted.has(Plant::StopAtBadRecord) => return Ok(()),
                 Found::Record(_) | Found::DamagedBody(_) | Found::Nothing => {
                     match scanner.next_sync_word(at + 1) {
                         Some(next) => at = next,
@@ -343,7 +349,7 @@ impl Replay<'_> {
             EndOfFile::OfLog => true,
             EndOfFile::DurableTo(durable) => durable <= self.covered,
             EndOfFile::Unknown => false,
-        };
+        } || scanner.planted.has(Plant::DamageTakenForTorn);
         // A header that cannot be read may be of a version that is not ours to cut.
         let may_cut = is_torn && !scanner.has_unreadable && file.start != FileStart::Unknown;
         match content_end {

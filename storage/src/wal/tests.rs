@@ -1,7 +1,7 @@
 //! Tests of the log on a disk in memory, step by step; two on the real one with its thread.
 
-mod crash;
-mod damage;
+pub(crate) mod crash;
+pub(crate) mod damage;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use model::{ManualClock, SystemClock, UnixNano};
 
-use super::writer::{Place, Plant, Writer};
+use super::writer::{Place, Writer};
 use super::*;
+use crate::plant::{Plant, Planted};
 use disk::RealFs;
 use disk::sim::{Dice, Fault, SimFs};
 

@@ -24,6 +24,7 @@ use super::queue::{Pending, Trim, Work};
 use super::replay::Recovered;
 use super::{Admission, OnDurable, Settings, Stats};
 use crate::error::Error;
+use crate::plant::Plant;
 use disk::{DiskFile, Fs};
 
 /// Failures in a row after which appends are refused without touching the disk.
@@ -60,20 +61,6 @@ struct ActiveFile {
     /// Up to here it is written and synced.
     durable_bytes: u64,
     last_sequence: u64,
-}
-
-/// A bug that a test plants, to see that the tests would find it.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Plant {
-    #[default]
-    None,
-    SkipSync,
-    SkipDirSync,
-    AcknowledgeBeforeSync,
-    RetrySync,
-    ReuseSequences,
-    TrimOneTooMany,
 }
 
 /// Where the writer works and with what.
@@ -166,7 +153,6 @@ impl<T> Writer<T> {
                 self.acknowledge_known(known);
             }
             Err(message) => {
-                #[cfg(test)]
                 if self.has_plant(Plant::ReuseSequences) {
                     self.next_sequence = first;
                 }
@@ -221,8 +207,9 @@ impl<T> Writer<T> {
             None => self.begin_file(first, bytes as u64)?,
         };
         let mut flags = FLAG_GROUP_START;
+        let epoch = if self.has_plant(Plant::EpochLeftOut) { 0 } else { active.epoch };
         for (pending, sequence) in group.iter().zip(first..) {
-            encode_record(&pending.record, sequence, flags, active.epoch, &mut self.buffer);
+            encode_record(&pending.record, sequence, flags, epoch, &mut self.buffer);
             flags = 0;
         }
         let result = self.write_and_sync(&active);
@@ -247,7 +234,6 @@ impl<T> Writer<T> {
 
     fn write_and_sync(&self, active: &ActiveFile) -> io::Result<()> {
         active.file.write_all_at(&self.buffer, active.durable_bytes)?;
-        #[cfg(test)]
         if self.has_plant(Plant::AcknowledgeBeforeSync) {
             return Ok(());
         }
@@ -275,7 +261,6 @@ impl<T> Writer<T> {
             // The one who appended may have gone away; the record is durable all the same.
             let _ = done.send(Ok(durable));
         }
-        #[cfg(test)]
         if self.has_plant(Plant::AcknowledgeBeforeSync)
             && let Some(active) = &self.active
         {
@@ -284,13 +269,11 @@ impl<T> Writer<T> {
     }
 
     fn sync_file(&self, active: &ActiveFile) -> io::Result<()> {
-        #[cfg(test)]
         if self.has_plant(Plant::SkipSync) {
             return Ok(());
         }
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).syncs += 1;
         let result = active.file.sync_data();
-        #[cfg(test)]
         if self.has_plant(Plant::RetrySync) && result.is_err() {
             return active.file.sync_data();
         }
@@ -298,16 +281,14 @@ impl<T> Writer<T> {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        #[cfg(test)]
         if self.has_plant(Plant::SkipDirSync) {
             return Ok(());
         }
         self.place.fs.sync_dir(&self.place.dir)
     }
 
-    #[cfg(test)]
     fn has_plant(&self, plant: Plant) -> bool {
-        self.place.settings.plant == plant
+        self.place.settings.planted.has(plant)
     }
 
     fn rotate_unless_fits(&mut self, bytes: u64) {
@@ -355,7 +336,6 @@ impl<T> Writer<T> {
 
     fn trim(&mut self, trim: Trim) {
         let up_to = trim.up_to;
-        #[cfg(test)]
         let up_to = up_to + u64::from(self.has_plant(Plant::TrimOneTooMany));
         if self.active.as_ref().is_some_and(|active| active.last_sequence <= up_to)
             && let Some(active) = self.active.take()

@@ -4,13 +4,31 @@ use std::ops::Range;
 
 use super::*;
 
+/// What a check says that fails when a bug is planted.
+fn noticed(check: fn(Planted), plant: Plant) -> Option<String> {
+    let panic = std::panic::catch_unwind(|| check(Planted::new(plant))).err()?;
+    Some(panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text))
+}
+
+pub(crate) fn caught_by_flips(plant: Plant) -> Option<String> {
+    noticed(flips, plant)
+}
+
+pub(crate) fn caught_by_a_record_of_another_file(plant: Plant) -> Option<String> {
+    noticed(record_of_another_file, plant)
+}
+
 /// Where the records of a file are, and their ids.
 type Places = Vec<(Range<usize>, u64)>;
 
 /// A log of two files or more, in groups of one to three records.
 fn sound_log() -> (SimFs, Vec<(PathBuf, Places)>) {
+    sound_log_with(Planted::default())
+}
+
+fn sound_log_with(planted: Planted) -> (SimFs, Vec<(PathBuf, Places)>) {
     let fs = SimFs::default();
-    let mut bench = Bench::open(&fs, &small(), 0);
+    let mut bench = Bench::open(&fs, &Settings { planted, ..small() }, 0);
     let mut files: Vec<(PathBuf, Places)> = Vec::new();
     let mut id = 0;
     for group in [1, 3, 2, 1, 3, 2, 3, 1, 3, 2] {
@@ -37,14 +55,18 @@ fn sound_log() -> (SimFs, Vec<(PathBuf, Places)>) {
 
 #[test]
 fn a_flipped_bit_costs_at_most_its_own_record_and_the_loss_is_counted() {
-    let (fs, files) = sound_log();
+    flips(Planted::default());
+}
+
+fn flips(planted: Planted) {
+    let (fs, files) = sound_log_with(planted);
     let all: Vec<u64> = files.iter().flat_map(|(_, records)| records.iter().map(|(_, id)| *id)).collect();
     let (mut flips, mut lost) = (0, 0);
     for (file, (path, records)) in files.iter().enumerate() {
         for at in (0..records.last().expect("some").0.end).step_by(7) {
             let fs = fs.kill();
             fs.damage(path, |bytes| bytes[at] ^= 1 << (at % 8));
-            let bench = Bench::open(&fs, &small(), 0);
+            let bench = Bench::open(&fs, &Settings { planted, ..small() }, 0);
             let case = format!("byte {at} of file {file}: {:?}", bench.report);
             let found = ids(&bench.replayed);
             let missing: Vec<u64> = all.iter().copied().filter(|id| !found.contains(id)).collect();
@@ -147,6 +169,31 @@ fn a_copy_of_the_log_inside_a_payload_is_not_mistaken_for_records() {
     let found = ids(&bench.replayed);
     assert_eq!(found, Vec::from_iter((0..21).chain([51])));
     assert_eq!(bench.report.lost_records, 1);
+}
+
+#[test]
+fn a_record_of_another_file_inside_a_payload_is_not_mistaken_for_one_of_this_file() {
+    record_of_another_file(Planted::default());
+}
+
+fn record_of_another_file(planted: Planted) {
+    let (fs, files) = sound_log_with(planted);
+    let mut bench = Bench::open(&fs, &Settings { planted, ..small() }, 0);
+    // The next sequence, as it would be in the first file: only the file's number tells them apart.
+    let other_epoch = if planted.has(Plant::EpochLeftOut) { 0 } else { 1 };
+    let mut payload = Vec::new();
+    super::super::format::encode_record(&record(99), 23, 1, other_epoch, &mut payload);
+    assert_eq!(bench.append_one(50), 22);
+    let embedding = Record { payload: Bytes::from(payload), extension: Bytes::new(), ..record(51) };
+    let answer = bench.wal.append(embedding, 51);
+    bench.step();
+    assert_eq!(answer.now_or_never().expect("answered").expect("durable").sequence, 23);
+    let path = path_of(bench.files().last().expect("one"));
+    assert_ne!(path, files[0].0);
+    let first = 64 + super::super::format::encoded_bytes(&record(50));
+    fs.damage(&path, |bytes| bytes[first + 5] ^= 1);
+    let bench = Bench::open(&fs, &Settings { planted, ..small() }, 0);
+    assert_eq!(ids(&bench.replayed), Vec::from_iter((0..21).chain([50])));
 }
 
 #[test]

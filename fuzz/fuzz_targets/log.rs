@@ -1,0 +1,6 @@
+//! A file of the write-ahead log: any bytes end in an answer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    storage::fuzz::log(bytes);
+});

@@ -1,0 +1,6 @@
+//! Senders' positions: any bytes end in an answer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    storage::fuzz::positions(bytes);
+});

@@ -1,0 +1,197 @@
+//! Replaying the log when the store opens, while it is read from already.
+//!
+//! ```text
+//! log ─► records, 2 MiB at a time ─► decoded on all cores ─► head, in the order of the log ─► full: segments
+//! ```
+//!
+//! Owns: how records become rows again, how far that is. Does not own: which records there are (`wal`), when the
+//! store takes appends.
+//!
+//! Invariants: rows and positions come back in the order of the log; memory is the head's budget and the rows of
+//! 2 MiB of log; until the end nothing is appended, deleted or merged, and answers say that rows are missing.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use model::{IdRules, Signal};
+use tokio::runtime::Handle;
+
+use super::{Arrived, Gate, Shared};
+use crate::decode::{self, Batch};
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::frame::{Compression, decompress};
+use crate::plant::Plant;
+use crate::positions::{Admitted, Extension};
+use crate::wal::{self, ReplayRecord, Wal};
+
+/// Bytes of records that are decoded at once.
+const CHUNK_BYTES: usize = 2 << 20;
+/// Records of the same.
+const CHUNK_RECORDS: usize = 256;
+/// Limits of replay. They are not settings: what was acknowledged under larger settings than today's has
+/// to come back.
+const REPLAY_BYTES_MAX: usize = 1 << 30;
+
+/// How far the log is replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Records whose rows are back.
+    pub records: u64,
+    /// Bytes of the log that were read.
+    pub bytes: u64,
+    /// Bytes of all its files; the space reserved in the last one counts.
+    pub bytes_total: u64,
+}
+
+/// Where the replay is.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    Running,
+    Done,
+    Failed(ErrorKind, Arc<str>),
+}
+
+/// Replays the log into the head, and opens it for writing.
+pub(super) async fn run(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<Arrived>, Error> {
+    let one_too_low = u64::from(shared.folder.planted.has(Plant::ReplayFromOneBefore));
+    let from_sequence = shared.catalog.wal_sequence().await?.saturating_sub(one_too_low);
+    let (shared, ids, runtime) = (Arc::clone(shared), Arc::clone(ids), Handle::current());
+    let open = move || {
+        let dir = shared.settings.data_dir.join("wal");
+        shared.replayed(|progress| progress.bytes_total = bytes_of(&dir));
+        let mut replay = Replay { shared: &shared, ids: &ids, runtime, chunk: Vec::new(), undecodable: 0 };
+        let (wal, lost) = replay.open_wal(&dir, from_sequence)?;
+        replay.flush()?;
+        let undecodable = replay.undecodable;
+        shared.state().stats.wal_records_lost = lost + undecodable;
+        Ok(wal)
+    };
+    tokio::task::spawn_blocking(open).await.context(ErrorKind::Internal, || "replaying the wal".to_owned())?
+}
+
+fn bytes_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let lengths = entries.filter_map(Result::ok).filter_map(|entry| entry.metadata().ok());
+    lengths.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()).sum()
+}
+
+struct Replay<'a> {
+    shared: &'a Arc<Shared>,
+    ids: &'a IdRules,
+    runtime: Handle,
+    chunk: Vec<ReplayRecord>,
+    undecodable: u64,
+}
+
+impl Replay<'_> {
+    /// The log, and how many of its records are lost. The last chunk is still to be flushed.
+    fn open_wal(&mut self, dir: &Path, from_sequence: u64) -> Result<(Wal<Arrived>, u64), Error> {
+        let shared = Arc::clone(self.shared);
+        let planted = shared.folder.planted;
+        let segment_bytes = shared.settings.wal_segment_bytes;
+        let settings = wal::Settings { segment_bytes, planted, ..wal::Settings::default() };
+        let (fs, clock) = (Arc::clone(&shared.folder.fs), Arc::clone(&shared.clock));
+        let gate = Gate { shared, admitted: Admitted::default(), waiting: VecDeque::new() };
+        let mut bytes = 0;
+        let mut deliver = |record: ReplayRecord| {
+            bytes += record.extension.len() + record.payload.len();
+            self.chunk.push(record);
+            if bytes < CHUNK_BYTES && self.chunk.len() < CHUNK_RECORDS {
+                return Ok(());
+            }
+            bytes = 0;
+            self.flush()
+        };
+        let opened = Wal::open(fs, dir, settings, clock, from_sequence, Box::new(gate), &mut deliver);
+        opened.map(|(wal, report)| (wal, report.lost_records))
+    }
+
+    /// Makes the rows of the chunk visible.
+    fn flush(&mut self) -> Result<(), Error> {
+        let chunk = std::mem::take(&mut self.chunk);
+        for (record, (extension, decoded)) in chunk.iter().zip(decoded(self.ids, &chunk)) {
+            if self.shared.is_closing() {
+                return Err(Error::retry("the store was closed before its log was replayed"));
+            }
+            let batch = decoded.or_else(|problem| {
+                self.undecodable += 1;
+                quarantine(&self.shared.settings.data_dir, record, &problem);
+                // Its positions were acknowledged: its sender will not send it again.
+                rows_of(self.ids, &record.empty(), &Extension::default())
+            });
+            if let Ok(batch) = batch {
+                self.shared.push(record.sequence, batch, |positions, now| positions.replay(&extension, now));
+            }
+            self.shared.replayed(|progress| {
+                progress.records += 1;
+                progress.bytes += (record.extension.len() + record.payload.len()) as u64;
+            });
+            if self.shared.is_full() {
+                // Else the whole log would have to fit into memory. When it fails, for example because
+                // the disk is full, the head grows to what it was before the restart.
+                if let Err(error) = self.runtime.block_on(crate::seal::seal_head(self.shared)) {
+                    tracing::error!("sealing during replay failed: {error}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type Decoded = (Extension, Result<Batch, String>);
+
+/// The rows of records, in their order, on as many threads as there are cores.
+fn decoded(ids: &IdRules, records: &[ReplayRecord]) -> Vec<Decoded> {
+    let decode = |record: &ReplayRecord| {
+        // The checksum held: what cannot be read was written by a newer version.
+        let extension = Extension::decode(&record.extension).unwrap_or_default();
+        let batch = rows_of(ids, record, &extension);
+        (extension, batch)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(records.len());
+    if threads < 2 {
+        return records.iter().map(decode).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(record) = records.get(at)
+        {
+            done.push((at, decode(record)));
+        }
+        done
+    };
+    let mut all: Vec<(usize, Decoded)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("decoding does not panic")).collect()
+    });
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, decoded)| decoded).collect()
+}
+
+/// The rows of one record.
+pub(super) fn rows_of(ids: &IdRules, record: &ReplayRecord, extension: &Extension) -> Result<Batch, String> {
+    let signal =
+        Signal::from_code(record.signal).ok_or_else(|| format!("unknown signal {}", record.signal))?;
+    let compression = Compression::from_code(record.compression)
+        .ok_or_else(|| format!("unknown compression {}", record.compression))?;
+    let request =
+        decompress(compression, &record.payload, REPLAY_BYTES_MAX).map_err(|error| error.to_string())?;
+    let rest = extension.without_dropped(&request);
+    let request = rest.as_deref().unwrap_or(&request);
+    decode::decode(signal, request, ids, record.received_at, usize::MAX).map_err(|error| error.to_string())
+}
+
+/// Keeps a payload that cannot be replayed where the WAL's trimming does not reach it.
+fn quarantine(data_dir: &Path, record: &ReplayRecord, problem: &str) {
+    let dir = data_dir.join("quarantine");
+    let file = dir.join(format!("record-{:020}.bin", record.sequence));
+    let kept = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, &record.payload));
+    match kept {
+        Ok(()) => tracing::error!("wal record {}: {problem}: kept in `{}`", record.sequence, file.display()),
+        Err(error) => tracing::error!("wal record {}: {problem}: lost, {error}", record.sequence),
+    }
+}
