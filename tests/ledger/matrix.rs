@@ -139,8 +139,8 @@ async fn clocks_that_are_off(capture: &Capture) {
     }
     let look = |entry: &LedgerEntry, journey: &Journey| {
         compare(entry, journey)?;
-        let waits = journey.rows.iter().filter(|row| row.kind == RowKind::QueueWait);
-        match waits.into_iter().all(|row| row.duration_nano >= 0) && journey.clock_skew_nano > 500_000_000 {
+        let mut waits = journey.rows.iter().filter(|row| row.kind == RowKind::QueueWait);
+        match waits.all(|row| row.duration_nano >= 0) && journey.clock_skew_nano > 500_000_000 {
             true => Ok(()),
             false => Err(format!("{}: skew {}", entry.order, journey.clock_skew_nano)),
         }

@@ -3,6 +3,7 @@
 //! A fleet has odd ones among its calls: a child that outlives the call, a host whose clock was set. The tightest
 //! twentieth of the bounds between two services is therefore left aside before the arithmetic of `clock_offsets`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use super::census::{Census, Name, Note, Role};
@@ -26,7 +27,7 @@ pub(super) fn offsets(census: &Census) -> BTreeMap<String, i64> {
     let samples = samples(census);
     let mut pairs = Pairs::default();
     for ((from, to), Samples { mut least, mut most }) in samples {
-        least.sort_unstable_by(|a, b| b.cmp(a));
+        least.sort_unstable_by_key(|bound| Reverse(*bound));
         most.sort_unstable();
         let bounds = Bounds {
             least: typical(&least).unwrap_or(Bounds::ANY.least),
