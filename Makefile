@@ -29,7 +29,7 @@ crash-states: SCENARIOS ?= 28000
 crash-states:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package storage --lib everything_acknowledged_survives
 
-## crash-states-agent: the same for the agent's spool (about 90 states a scenario)
+## crash-states-agent: the same for the agent's spool (about 190 states a scenario)
 crash-states-agent: SCENARIOS ?= 10000
 crash-states-agent:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package agent --lib whatever_the_moment
