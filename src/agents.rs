@@ -1,98 +1,107 @@
-//! `silmari agents`: every agent, how it does, how far it is behind.
+//! `silmari agents`: every agent, how it does, how far it is behind; and the configurations that are handed out.
 
-use std::fmt::Write as _;
+mod push;
+mod show;
 
-use model::time::SECOND;
-use query_api::{AgentRow, AgentsAnswer};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::cli::AgentsArgs;
+use clap::{Args, Subcommand};
+use model::time::parse_duration;
+use query_api::RollbackRequest;
+
 use crate::exit::Failure;
 use crate::output;
 use crate::remote::ServerArgs;
 
+pub(crate) use show::{ago, shown};
+
+/// Shown below the help.
+pub(crate) const EXAMPLES: &str = "Examples:
+  silmari agents
+  silmari agents push billing.toml --select service=billing --percent 10 --wait 3m
+  silmari agents push billing.toml --select service=billing --percent 100
+  silmari agents stages
+  silmari agents rollback
+  silmari agents config web-1";
+
+/// Arguments of `agents`.
+#[derive(Args, Debug)]
+pub(crate) struct AgentsArgs {
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<AgentsCommand>,
+}
+
+#[derive(Subcommand, Debug)]
+enum AgentsCommand {
+    /// Hand out a configuration to agents, by label and to a percentage of them
+    ///
+    /// It is checked here first; each agent checks it whole, tries it, and goes back to its last good one when it does not
+    /// do well. The first agent that does stops the stage. The same file again with a larger percentage promotes it.
+    Push(PushArgs),
+    /// Configurations that are handed out, and how far each got
+    Stages,
+    /// Take a configuration back: agents return to the one before, or to their own files
+    Rollback {
+        /// Version of the stage; the newest one unless told
+        #[arg(long, value_name = "VERSION")]
+        version: Option<u64>,
+    },
+    /// What an agent runs with, secrets hidden
+    Config {
+        /// Name or id of the agent
+        agent: String,
+    },
+}
+
+/// Arguments of `agents push`.
+#[derive(Args, Debug)]
+struct PushArgs {
+    /// TOML tables, as of a file in an agent's conf.d
+    file: PathBuf,
+    /// Only agents with this label; repeatable, all must hold
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', required_unless_present = "all")]
+    select: Vec<String>,
+    /// All agents, whatever their labels
+    #[arg(long, conflicts_with = "select")]
+    all: bool,
+    /// How many of them, 0 to 100; which ones is fixed by their ids
+    #[arg(long)]
+    percent: f64,
+    /// Wait until every chosen agent uses it; exit 1 when the stage is stopped or the time is over
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
+    /// Only say which agents it would reach
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
 pub(crate) async fn run(server: &ServerArgs, arguments: AgentsArgs) -> Result<(), Failure> {
-    let answer = server.client().agents().await?;
-    if arguments.json {
-        return output::json(&answer);
-    }
-    output::text(&table(&answer))
-}
-
-fn table(answer: &AgentsAnswer) -> String {
-    if answer.agents.is_empty() {
-        return "no agent was heard of: start one with `silmari-agent run`, its [collector] endpoint this server\n"
-            .to_owned();
-    }
-    let mut out = format!(
-        "{:<9} {:<24} {:>9} {:>11} {:>11} {:>12} {:>9}  {:<9} {:<16}  LABELS\n",
-        "STATE", "AGENT", "SEEN", "LAG BYTES", "SPOOL BYTES", "SENT", "DROPPED", "VERSION", "CONFIG"
-    );
-    for agent in &answer.agents {
-        line(&mut out, agent, answer.time.since(agent.last_seen) / SECOND);
-    }
-    out
-}
-
-fn line(out: &mut String, agent: &AgentRow, silent_seconds: i64) {
-    let labels: Vec<String> =
-        agent.labels.iter().map(|(key, value)| format!("{}={}", shown(key), shown(value))).collect();
-    let seen = match silent_seconds {
-        seconds @ ..120 => format!("{seconds}s ago"),
-        seconds => format!("{}m ago", seconds / 60),
-    };
-    writeln!(
-        out,
-        "{:<9} {:<24} {seen:>9} {:>11} {:>11} {:>12} {:>9}  {:<9} {:<16}  {}",
-        agent.state.name(),
-        shown(&agent.instance),
-        agent.lag_bytes,
-        agent.spool_bytes,
-        agent.sent_records,
-        agent.dropped_records,
-        shown(&agent.version),
-        shown(&agent.config_version),
-        labels.join(" "),
-    )
-    .unwrap_or_default();
-    if let Some(error) = &agent.config_error {
-        writeln!(out, "          refused a configuration: {}", shown(error)).unwrap_or_default();
-    }
-}
-
-/// Text from an agent for a terminal: control characters are shown, not executed.
-fn shown(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use model::UnixNano;
-    use query_api::AgentHealth;
-
-    use super::*;
-
-    #[test]
-    fn an_agent_is_a_line_and_cannot_write_to_the_terminal() {
-        let agent = AgentRow {
-            agent_id: "id".to_owned(),
-            instance: "web-1\x1b[31m".to_owned(),
-            state: AgentHealth::Late,
-            version: "0.1.0".to_owned(),
-            config_version: "abc".to_owned(),
-            config_error: Some("a.toml:1:1: no".to_owned()),
-            labels: [("service".to_owned(), "billing".to_owned())].into(),
-            started: UnixNano(0),
-            last_seen: UnixNano(5 * SECOND),
-            lag_bytes: 12,
-            spool_bytes: 0,
-            sent_records: 7,
-            dropped_records: 1,
-        };
-        let text = table(&AgentsAnswer { time: UnixNano(47 * SECOND), agents: vec![agent] });
-        assert!(
-            text.contains("late") && text.contains("42s ago") && text.contains("service=billing"),
-            "{text}"
-        );
-        assert!(text.contains("a.toml:1:1: no") && !text.contains('\x1b'), "{text}");
+    let (client, is_json) = (server.client(), arguments.json);
+    match arguments.command {
+        None => {
+            let answer = client.agents().await?;
+            if is_json { output::json(&answer) } else { output::text(&show::agents(&answer)) }
+        }
+        Some(AgentsCommand::Push(arguments)) => push::run(&client, &arguments, is_json).await,
+        Some(AgentsCommand::Stages) => {
+            let answer = client.agent_stages().await?;
+            if is_json { output::json(&answer) } else { output::text(&show::stages(&answer)) }
+        }
+        Some(AgentsCommand::Rollback { version }) => {
+            let stage = client.rollback_agents(&RollbackRequest { version }).await?;
+            if is_json { output::json(&stage) } else { output::text(&show::withdrawn(&stage)) }
+        }
+        Some(AgentsCommand::Config { agent }) => {
+            let answer = client.agent_config(&agent).await?;
+            if is_json { output::json(&answer) } else { output::text(&show::config(&answer)) }
+        }
     }
 }

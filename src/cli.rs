@@ -4,7 +4,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
-use crate::{demo, doctor, ids, import, serve, sql_worker, store, ui, whereabouts};
+use crate::{
+    agents, demo, doctor, ids, import, inventory, reported, serve, sql_worker, store, ui, whereabouts,
+};
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
 ///
@@ -73,8 +75,14 @@ pub(crate) enum Command {
     /// Look at a data folder: list, check, measure, mend
     #[command(subcommand, after_help = store::EXAMPLES)]
     Store(store::StoreCommand),
-    /// Agents: state, lag, versions, labels
-    Agents(AgentsArgs),
+    /// Agents: state, lag, versions, labels; hand out configuration to them
+    #[command(after_help = agents::EXAMPLES)]
+    Agents(agents::AgentsArgs),
+    /// Services and their instances, as their telemetry shows them: up, late, gone, flapping
+    Inventory(inventory::InventoryArgs),
+    /// Configuration files that agents report for a service: which is deployed where, what changed
+    #[command(after_help = reported::EXAMPLES)]
+    Config(reported::ConfigArgs),
     /// Delete every span and log record that carries an ID
     ///
     /// No query shows them from then on; they leave the disk with the next compaction. Rows received later are not
@@ -194,14 +202,6 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
     /// Print JSON (the same as --format json)
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Arguments of `agents`.
-#[derive(Args, Debug)]
-pub(crate) struct AgentsArgs {
-    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) rules: RulesConfig,
     /// Boards.
     pub(crate) boards: BoardsConfig,
+    /// The server's own metrics.
+    pub(crate) own_metrics: OwnMetricsConfig,
     /// A read-only tap on business topics of Kafka. Default: not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kafka_tap: Option<collector::settings::KafkaTap>,
@@ -254,6 +256,22 @@ pub(crate) struct BoardsConfig {
     /// Folder whose `*.toml` are boards, beside the built-in ones. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<PathBuf>,
+}
+
+/// The server's own metrics, and what it knows of agents and service instances, as series in its store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OwnMetricsConfig {
+    /// How often they are written; `0s` for never. Default: `15s`.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "String")]
+    pub(crate) interval: Duration,
+}
+
+impl Default for OwnMetricsConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(15) }
+    }
 }
 
 impl Config {

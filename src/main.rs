@@ -11,11 +11,13 @@ mod doctor;
 mod exit;
 mod ids;
 mod import;
+mod inventory;
 mod logs;
 mod metrics;
 mod output;
 mod reference;
 mod remote;
+mod reported;
 mod serve;
 mod services;
 mod sql;
@@ -66,6 +68,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Metrics(arguments)) => metrics::run(&server, arguments).await,
         Some(Command::Sql(arguments)) => sql::run(&server, arguments).await,
         Some(Command::Agents(arguments)) => agents::run(&server, arguments).await,
+        Some(Command::Config(arguments)) => reported::run(&server, arguments).await,
+        Some(Command::Inventory(arguments)) => inventory::run(&server, arguments).await,
         Some(Command::Alerts(arguments)) => alerts::run(&server, arguments).await,
         Some(Command::Import(arguments)) => import::run(arguments).await,
         Some(Command::Store(command)) => store::run(command).await,

@@ -69,5 +69,7 @@ impl RangeArgs {
 
 /// A quarter of an hour, the range of live views.
 pub(crate) const QUARTER: Duration = Duration::from_secs(15 * 60);
+/// Thirty days, the range in which a configuration is looked for.
+pub(crate) const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A day, the range in which an id is looked for.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -9,7 +9,7 @@
 //! has gone. While the WAL is replayed, queries are answered with what is there and say so, and senders are asked
 //! to come again; rules wait, so that no alert ends because its rows are not back yet. A second signal ends the process at once; that is safe, the WAL holds what was acknowledged.
 
-mod inventory;
+mod fleet;
 mod own_metrics;
 
 use std::io::IsTerminal as _;
@@ -30,6 +30,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use self::fleet::OwnFleet;
+use self::own_metrics::OwnMetrics;
 use crate::config::{Config, SqlConfig};
 use crate::exit::Failure;
 use crate::{output, sql_worker};
@@ -78,8 +80,11 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let (rules, alerts) = build_rules(&config, &store, &clock, (data_dir.join("rules.json"), api))?;
     let collector = build_collector(&config, &store, &clock).await?;
     let stop = CancellationToken::new();
+    let own = build_own_metrics(&store, &collector, alerts.clone(), &clock);
+    let stop_own = CancellationToken::new();
     let stop_api = CancellationToken::new();
-    let server = build_api(&config, &store, &clock, alerts, &collector, (listener, stop_api.clone()));
+    let server =
+        build_api(&config, &store, &clock, alerts, (&collector, own.clone()), (listener, stop_api.clone()));
     let say = |what: &str| {
         output::json_line(&json!({
             what: true,
@@ -94,15 +99,20 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
         replayed = store.replayed() => Some(replayed),
         ended = &mut end => { ended?; None }
     };
-    let mut running = None;
+    let (mut running, mut recording) = (None, None);
     if let Some(replayed) = replayed {
         replayed.map_err(|error| Failure::runtime(error.to_string()))?;
         running = Some(tokio::spawn(rules.run(stop.clone())));
+        recording = Some(build_recording(&config, &own, &stop_own));
         say("ready")?;
         end.await?;
     }
     tracing::info!("stopping: no further requests are taken");
     tokio::spawn(end_at_once_when_asked_again());
+    stop_own.cancel();
+    if let Some(recording) = recording {
+        recording.await.map_err(|error| Failure::runtime(format!("own metrics: {error}")))?;
+    }
     collector.shutdown(DRAIN_MAX).await;
     stop.cancel();
     if let Some(rules) = running {
@@ -134,6 +144,7 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
     config.rules.paths.extend(arguments.rules);
     config.collector.kafka_tap = config.kafka_tap.take();
     config.collector.redaction = std::mem::take(&mut config.redaction);
+    config.collector.state_folder = Some(arguments.data_dir);
     if !config.api.listen.ip().is_loopback() && !config.collector.insecure_allow_plaintext {
         return Err(Failure::usage(format!(
             "the query API on {} would be open to other machines without a password: listen on 127.0.0.1, or set \
@@ -226,26 +237,39 @@ fn build_limits(config: &Config) -> query::limits::Limits {
     query::limits::Limits { sql, journey, ..query::limits::Limits::default() }
 }
 
+fn build_own_metrics(
+    store: &Arc<Store>,
+    collector: &Arc<Collector>,
+    alerts: rules::Handle,
+    clock: &Arc<dyn Clock>,
+) -> OwnMetrics {
+    let (store, collector, clock) = (Arc::clone(store), Arc::clone(collector), Arc::clone(clock));
+    OwnMetrics { store, collector, alerts, clock }
+}
+
+/// Writes the server's own metrics into its store, unless that is switched off.
+fn build_recording(config: &Config, own: &OwnMetrics, stop: &CancellationToken) -> JoinHandle<()> {
+    let (own, stop, interval) = (own.clone(), stop.clone(), config.own_metrics.interval);
+    tokio::spawn(async move {
+        if !interval.is_zero() {
+            own.record(interval, stop).await;
+        }
+    })
+}
+
 fn build_api(
     config: &Config,
     store: &Arc<Store>,
     clock: &Arc<dyn Clock>,
     alerts: rules::Handle,
-    collector: &Arc<Collector>,
+    (collector, own): (&Arc<Collector>, OwnMetrics),
     (listener, stop): (TcpListener, CancellationToken),
 ) -> JoinHandle<()> {
-    let metrics = {
-        let (store, collector, alerts) = (Arc::clone(store), Arc::clone(collector), alerts.clone());
-        move || own_metrics::text(&store, &collector, &alerts)
-    };
-    let inventory = {
-        let (agents, clock) = (Arc::clone(collector.agents()), Arc::clone(clock));
-        move || inventory::answer(&agents, &*clock)
-    };
+    let fleet = OwnFleet { collector: Arc::clone(collector), clock: Arc::clone(clock) };
     let engine = query::Engine::new(Arc::clone(store), Arc::clone(clock))
         .with_alerts(move || alerts.status())
-        .with_agents(inventory)
-        .with_metrics(metrics)
+        .with_fleet(fleet)
+        .with_metrics(move || own.families().text())
         .with_limits(build_limits(config))
         .with_sql_workers(sql_worker::command())
         .with_boards(config.boards.folder.clone());

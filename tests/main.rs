@@ -7,6 +7,7 @@ mod agent_kill;
 mod commands;
 mod demo;
 mod doctor;
+mod fleet;
 mod ledger;
 mod redaction;
 mod replay;

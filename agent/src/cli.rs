@@ -76,6 +76,9 @@ struct RunArgs {
 struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Lay this file over it, as if the collector had handed it out
+    #[arg(long, value_name = "FILE")]
+    pushed: Option<PathBuf>,
     /// One JSON object: whether it is valid, the place of the first mistake, matching files
     #[arg(long)]
     json: bool,

@@ -4,6 +4,7 @@
 //! Invariant: every value that can be wrong is checked while it is read, so that the error names its
 //! line and column.
 
+pub mod central;
 pub mod inputs;
 mod load;
 pub mod process;
@@ -19,11 +20,12 @@ use model::dialect::Dialect;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use central::{CentralSettings, CentralTable};
 pub use inputs::{
-    HostSettings, JournaldSettings, Labels, Listen, ReportSettings, ScrapeSettings, StatsdSettings,
-    SyslogSettings,
+    HostSettings, JournaldSettings, Labels, Listen, OwnMetricsSettings, ReportSettings, ScrapeSettings,
+    StatsdSettings, SyslogSettings,
 };
-pub use load::{ConfigError, parts_of};
+pub use load::{ConfigError, Loaded, check_pushed, parts_of};
 
 /// Everything in `agent.toml`.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
@@ -47,6 +49,8 @@ pub struct Config {
     pub scrape: BTreeMap<String, ScrapeSettings>,
     /// Metrics of this host and of every service on it. Off without the table.
     pub host: Option<HostSettings>,
+    /// The agent's own metrics, sent like those of a service. Off without the table.
+    pub own_metrics: Option<OwnMetricsSettings>,
     /// Configuration files to report, one table a group: `[report.shop]`.
     pub report: BTreeMap<String, ReportSettings>,
     /// Where pushed data waits for the collector.
@@ -55,6 +59,8 @@ pub struct Config {
     pub memory: MemorySettings,
     /// The agent's own pages. Off without the table.
     pub admin: AdminSettings,
+    /// Configuration that the collector hands out. Not taken without the table.
+    pub central: CentralSettings,
 }
 
 /// `[agent]`
@@ -104,6 +110,10 @@ pub struct CollectorSettings {
     #[serde(deserialize_with = "model::units::duration::deserialize")]
     #[schemars(with = "String")]
     pub timeout: Duration,
+    /// How often the collector is told that the agent lives; one that misses three is late. Default `10s`.
+    #[serde(deserialize_with = "load::interval")]
+    #[schemars(with = "String")]
+    pub heartbeat: Duration,
 }
 
 impl Default for CollectorSettings {
@@ -114,6 +124,7 @@ impl Default for CollectorSettings {
             flush: Duration::from_millis(200),
             batch: 1 << 20,
             timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(model::agents::HEARTBEAT_SECONDS),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Signs of life: every ten seconds the agent tells the collector who it is and how it does.
+//! Signs of life: every ten seconds, and at once when a configuration was tried, the agent tells the collector who it is and
+//! how it does. The answer may bring a configuration.
 //!
 //! Any OTLP endpoint may stand where our collector stands: one that answers 404 is asked again once a
 //! minute, and nothing else depends on it.
@@ -13,7 +14,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use model::agents::{HEARTBEAT_SECONDS, Heartbeat, HeartbeatAnswer};
+use model::agents::{CONFIG_TEXT_BYTES_MAX, Heartbeat, HeartbeatAnswer};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -31,30 +32,41 @@ struct Beats {
     config: Config,
     shared: Arc<Shared>,
     current: usize,
+    /// Whether the collector asked what the agent runs with.
+    wants_config_text: bool,
 }
 
-/// Beats until `stop`, then says goodbye.
+/// Beats until `stop`, then says goodbye if the process ends with it.
 pub(crate) async fn run(config: Config, shared: Arc<Shared>, stop: CancellationToken) {
     let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-    let mut beats = Beats { client, config, shared, current: 0 };
+    let interval = config.collector.heartbeat;
+    let mut beats = Beats { client, config, shared, current: 0, wants_config_text: false };
     loop {
         let pause = match beats.beat(false).await {
             Ok(answer) => {
                 if let Some(configuration) = answer.configuration {
                     beats.shared.offer(configuration);
                 }
-                Duration::from_secs(HEARTBEAT_SECONDS)
+                // Asked for anew each time, so that a lost answer is no loop.
+                beats.wants_config_text = answer.wants_config_text && !beats.wants_config_text;
+                if beats.wants_config_text {
+                    continue;
+                }
+                interval
             }
             Err(Some(StatusCode::NOT_FOUND)) => UNKNOWN,
-            Err(_) => Duration::from_secs(HEARTBEAT_SECONDS),
+            Err(_) => interval,
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = beats.shared.wants_beat() => {}
             () = stop.cancelled() => break,
         }
     }
-    // It is known as gone by its silence otherwise.
-    drop(beats.beat(true).await);
+    if !beats.shared.goes_on() {
+        // It is known as gone by its silence otherwise.
+        drop(beats.beat(true).await);
+    }
 }
 
 impl Beats {
@@ -85,21 +97,37 @@ impl Beats {
 
     fn state(&self, is_leaving: bool) -> Heartbeat {
         let status = self.shared.status();
-        let pushed = self.shared.pushed();
+        let central = status.config.central;
+        let mut dropped = std::collections::BTreeMap::new();
+        for (reason, count) in
+            status.flows.iter().flat_map(|flow| &flow.dropped).filter(|(_, count)| *count > 0)
+        {
+            *dropped.entry(reason.name().to_owned()).or_default() += count;
+        }
         Heartbeat {
             agent_id: status.agent_id,
             instance: status.instance,
             version: status.version,
             config_version: status.config.version,
             config_error: status.config.error,
-            pushed_version: pushed.running,
-            refused_version: pushed.refused,
+            pushed_version: central.version,
+            is_trial: central.is_trial,
+            refused_version: central.given_up,
+            refused_error: central.error,
+            accepts_configuration: central.is_accepted,
+            config_text: self.wants_config_text.then(|| {
+                let mut text = self.shared.config_text();
+                text.truncate(text.floor_char_boundary(CONFIG_TEXT_BYTES_MAX));
+                text
+            }),
             labels: self.config.agent.labels.clone(),
+            interval_millis: u64::try_from(self.config.collector.heartbeat.as_millis()).unwrap_or(u64::MAX),
             start_unix_nano: status.started.0,
             lag_bytes: status.files.iter().map(|file| file.lag_bytes).sum(),
             spool_bytes: status.spool.bytes,
             sent_records: status.flows.iter().take(4).map(|flow| flow.output_records).sum(),
-            dropped_records: status.flows.iter().flat_map(|flow| &flow.dropped).map(|(_, count)| count).sum(),
+            dropped_records: dropped.values().sum(),
+            dropped,
             is_leaving,
         }
     }

@@ -5,7 +5,7 @@ mod host;
 pub(crate) mod intake;
 mod journald;
 pub(crate) mod otlp;
-mod points;
+mod own;
 pub(crate) mod pushed;
 mod records;
 mod report;
@@ -15,6 +15,8 @@ pub(crate) mod statsd;
 pub(crate) mod syslog;
 
 use std::path::PathBuf;
+
+use model::otlp::points;
 
 use crate::Config;
 

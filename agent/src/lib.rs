@@ -16,6 +16,7 @@
 //! OTLP, syslog, statsd … ── + resource ──► queue (spool on disk) ┘
 //! ```
 
+pub mod central;
 pub mod config;
 mod error;
 mod export;

@@ -103,9 +103,9 @@ impl Control {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Notes in `status` what became of a configuration.
-    pub fn note_config(&self, note: impl FnOnce(&mut status::ConfigStatus)) {
-        self.shared.note_config(note);
+    /// Its live numbers.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -123,6 +123,18 @@ impl Agent {
     /// # Errors
     /// When another agent holds the directory, its content is damaged, or a port is taken.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::start_after(config, clock, None).await
+    }
+
+    /// As [`Agent::start`], going on with the counters of an `earlier` agent of this process that has ended.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_after(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        earlier: Option<&Shared>,
+    ) -> Result<Self, Error> {
         let plan = Plan::of(&config)?;
         let folder = &config.agent.data_dir;
         let lock = lock_folder(folder)?;
@@ -131,7 +143,10 @@ impl Agent {
         let queue = open_spool(&config, Arc::clone(&clock))?;
         let host = host_name();
         let instance = config.agent.instance.clone().unwrap_or_else(|| host.clone());
-        let shared = Shared::new(agent_id, instance, config.collector.endpoints.clone(), clock);
+        let mut shared = Shared::new(agent_id, instance, config.collector.endpoints.clone(), clock);
+        if let (Some(earlier), Some(shared)) = (earlier, Arc::get_mut(&mut shared)) {
+            shared.carry(earlier);
+        }
         for signal in Signal::ALL {
             shared.otlp(signal).recovered(queue.waiting(Lane::Signal(signal)).items);
         }

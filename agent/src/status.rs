@@ -5,17 +5,22 @@
 //! its own, not computed from the others, so that a test can catch a leak.
 
 pub(crate) mod http;
+pub(crate) mod metrics;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::agents::PushedConfiguration;
+use model::time::SECOND;
 use model::{Clock, Signal, UnixNano};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::config::process::RedactPreset;
 use crate::memory::{self, Bound, Budget, Plan};
+use crate::process::redact::Redactor;
 use crate::queue::Queue;
 use crate::tap::Tap;
 
@@ -139,6 +144,23 @@ impl Flow {
         self.input_records.fetch_sub(records, Relaxed);
         self.input_bytes.fetch_sub(bytes, Relaxed);
         self.buffered_records.fetch_sub(records, Relaxed);
+    }
+
+    /// Goes on counting where `earlier` left off. What waited there is read again, from a file or the spool, and counts when it is.
+    fn carry(&self, earlier: &Self) {
+        let waiting = earlier.buffered_records.load(Relaxed);
+        self.input_records.fetch_add(earlier.input_records.load(Relaxed).saturating_sub(waiting), Relaxed);
+        for (counter, before) in [
+            (&self.input_bytes, &earlier.input_bytes),
+            (&self.output_records, &earlier.output_records),
+            (&self.output_bytes, &earlier.output_bytes),
+        ] {
+            counter.fetch_add(before.load(Relaxed), Relaxed);
+        }
+        let reasons = self.dropped.iter().zip(&earlier.dropped);
+        for (counter, before) in reasons.chain(self.dropped_bytes.iter().zip(&earlier.dropped_bytes)) {
+            counter.fetch_add(before.load(Relaxed), Relaxed);
+        }
     }
 
     pub(crate) fn snapshot(&self, component: &str, signal: Signal) -> FlowStatus {
@@ -322,6 +344,9 @@ pub struct Status {
     pub flows: Vec<FlowStatus>,
     /// Files, read or not.
     pub files: Vec<FileStatus>,
+    /// How long the file that waits longest made no progress although there is something to send.
+    #[serde(default)]
+    pub file_lag_seconds: u64,
     /// Times a file was found truncated.
     pub truncations: u64,
     /// Files with a saved position that could not be found again.
@@ -349,6 +374,24 @@ pub struct ConfigStatus {
     pub error: Option<String>,
     /// The tables that the last one changed.
     pub changed: Vec<String>,
+    /// What the collector handed out.
+    #[serde(default)]
+    pub central: CentralStatus,
+}
+
+/// What became of configurations that the collector handed out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CentralStatus {
+    /// Whether they are taken.
+    pub is_accepted: bool,
+    /// Version of the one in use, 0 for none.
+    pub version: u64,
+    /// Whether it is still being tried.
+    pub is_trial: bool,
+    /// Version of the last one that was given up, 0 for none.
+    pub given_up: u64,
+    /// Why.
+    pub error: Option<String>,
 }
 
 /// The live numbers, shared by every part of the agent.
@@ -364,13 +407,21 @@ pub struct Shared {
     pub(crate) files_missing: AtomicU64,
     collector: Mutex<CollectorStatus>,
     file_list: Mutex<Vec<FileStatus>>,
+    /// Inode and generation of files with something to send: what was acknowledged, and since when it is no more.
+    lagging: Mutex<HashMap<(u64, u32), (u64, UnixNano)>>,
     spool: Mutex<Option<Arc<Queue>>>,
     inputs: Mutex<BTreeMap<(String, usize), Arc<Flow>>>,
     config: Mutex<ConfigStatus>,
     offered: watch::Sender<Option<PushedConfiguration>>,
-    pushed: Mutex<Pushed>,
     memory: Mutex<Memory>,
     pub(crate) tap: Tap,
+    /// Name and text of the parts of the configuration.
+    config_parts: Mutex<Vec<(String, String)>>,
+    /// What keeps an input from working, by table.
+    problems: Mutex<BTreeMap<String, String>>,
+    has_looked: AtomicBool,
+    goes_on: AtomicBool,
+    beat_now: Notify,
 }
 
 /// What is allowed, and what is taken.
@@ -379,15 +430,6 @@ struct Memory {
     limit: u64,
     bounds: Vec<Bound>,
     requests: Option<Budget>,
-}
-
-/// Versions of configurations that the collector handed out.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pushed {
-    /// The one in use, 0 for none.
-    pub running: u64,
-    /// The last one that was given up, 0 for none.
-    pub refused: u64,
 }
 
 impl Shared {
@@ -412,14 +454,38 @@ impl Shared {
                 ..CollectorStatus::default()
             }),
             file_list: Mutex::default(),
+            lagging: Mutex::default(),
             spool: Mutex::default(),
             inputs: Mutex::default(),
             config: Mutex::default(),
             offered: watch::Sender::new(None),
-            pushed: Mutex::default(),
             memory: Mutex::default(),
             tap: Tap::default(),
+            config_parts: Mutex::default(),
+            problems: Mutex::default(),
+            has_looked: AtomicBool::new(false),
+            goes_on: AtomicBool::new(false),
+            beat_now: Notify::new(),
         })
+    }
+
+    /// Goes on counting where an earlier agent of this process left off.
+    pub(crate) fn carry(&mut self, earlier: &Self) {
+        self.started = earlier.started;
+        self.files.carry(&earlier.files);
+        for (flow, before) in self.otlp.iter().zip(&earlier.otlp) {
+            flow.carry(before);
+        }
+        for ((name, signal), before) in lock(&earlier.inputs).iter() {
+            let mut inputs = lock(&self.inputs);
+            inputs.entry((name.clone(), *signal)).or_default().carry(before);
+        }
+        self.truncations.fetch_add(earlier.truncations.load(Relaxed), Relaxed);
+        self.files_missing.fetch_add(earlier.files_missing.load(Relaxed), Relaxed);
+        let (mut collector, before) = (lock(&self.collector), lock(&earlier.collector));
+        (collector.gaps, collector.gap_lost_bytes, collector.fenced) =
+            (before.gaps, before.gap_lost_bytes, before.fenced);
+        *lock(&self.config) = lock(&earlier.config).clone();
     }
 
     /// The counters of an input that pushes into the spool; kept when it starts again.
@@ -441,18 +507,70 @@ impl Shared {
         self.offered.subscribe()
     }
 
-    /// Versions of configurations that the collector handed out.
-    pub fn pushed(&self) -> Pushed {
-        *lock(&self.pushed)
+    /// Notes what keeps an input from working, or that nothing does any more.
+    pub(crate) fn note_problem(&self, table: &str, problem: Option<String>) {
+        let mut problems = lock(&self.problems);
+        match problem {
+            Some(problem) => drop(problems.insert(table.to_owned(), problem)),
+            None => drop(problems.remove(table)),
+        }
     }
 
-    /// Notes which of them is in use and which was given up.
-    pub fn set_pushed(&self, pushed: Pushed) {
-        *lock(&self.pushed) = pushed;
+    /// What keeps an input from working, by table.
+    pub fn problems(&self) -> BTreeMap<String, String> {
+        let mut problems = lock(&self.problems).clone();
+        for file in lock(&self.file_list).iter() {
+            if let Some(reason) = file.reason.as_ref().filter(|reason| reason.starts_with("cannot ")) {
+                problems.insert(format!("files.{}", file.input), format!("{}: {reason}", file.path));
+            }
+        }
+        problems
+    }
+
+    /// Whether files were looked at since the start.
+    pub fn has_looked(&self) -> bool {
+        self.has_looked.load(Relaxed)
+    }
+
+    /// Keeps the texts of the configuration in use, for who asks.
+    pub fn set_config_parts(&self, parts: Vec<(String, String)>) {
+        *lock(&self.config_parts) = parts;
+    }
+
+    /// The texts of the configuration in use, secrets hidden.
+    pub(crate) fn config_text(&self) -> String {
+        let redactor = Redactor::new(&[RedactPreset::Default], &[]).expect("the preset holds rules");
+        let mut text = String::new();
+        for (name, part) in lock(&self.config_parts).iter() {
+            text.push_str(&format!("# {name}\n"));
+            text.push_str(&redactor.redact(Cow::Borrowed(part)));
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Another agent of this process follows: no goodbye is said.
+    pub fn will_go_on(&self) {
+        self.goes_on.store(true, Relaxed);
+    }
+
+    /// Whether another agent of this process follows.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on.load(Relaxed)
+    }
+
+    /// Tells the collector at once how the agent does, not when the next heartbeat is due.
+    pub fn beat_now(&self) {
+        self.beat_now.notify_one();
+    }
+
+    /// Waits for [`Shared::beat_now`].
+    pub(crate) async fn wants_beat(&self) {
+        self.beat_now.notified().await;
     }
 
     /// Notes what became of a configuration.
-    pub(crate) fn note_config(&self, note: impl FnOnce(&mut ConfigStatus)) {
+    pub fn note_config(&self, note: impl FnOnce(&mut ConfigStatus)) {
         note(&mut lock(&self.config));
     }
 
@@ -461,7 +579,9 @@ impl Shared {
     }
 
     pub(crate) fn set_files(&self, files: Vec<FileStatus>) {
+        self.note_lag(&files);
         *lock(&self.file_list) = files;
+        self.has_looked.store(true, Relaxed);
     }
 
     /// What the agent may use, and the permits of requests.
@@ -530,6 +650,24 @@ impl Shared {
         lock(&self.collector).fenced += 1;
     }
 
+    /// Notes which files wait, and since when they made no progress.
+    fn note_lag(&self, files: &[FileStatus]) {
+        let now = self.clock.now();
+        let mut lagging = lock(&self.lagging);
+        let before = std::mem::take(&mut *lagging);
+        for file in files.iter().filter(|file| file.lag_bytes > 0) {
+            let key = (file.inode, file.generation);
+            let since = before.get(&key).filter(|(acked, _)| *acked == file.acked).map_or(now, |(_, at)| *at);
+            lagging.insert(key, (file.acked, since));
+        }
+    }
+
+    fn file_lag_seconds(&self) -> u64 {
+        let now = self.clock.now();
+        let oldest = lock(&self.lagging).values().map(|(_, since)| now.since(*since)).max();
+        u64::try_from(oldest.unwrap_or(0) / SECOND).unwrap_or(0)
+    }
+
     /// Everything at this moment.
     pub fn status(&self) -> Status {
         let mut flows = vec![self.files.snapshot("files", Signal::Logs)];
@@ -545,6 +683,7 @@ impl Shared {
             collector: lock(&self.collector).clone(),
             flows,
             files: lock(&self.file_list).clone(),
+            file_lag_seconds: self.file_lag_seconds(),
             truncations: self.truncations.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
             spool: lock(&self.spool).as_ref().map(|spool| spool.status()).unwrap_or_default(),

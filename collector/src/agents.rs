@@ -1,30 +1,40 @@
-//! The inventory of agents: who sends signs of life, how they do, who fell silent.
+//! The inventory of agents: who sends signs of life, how they do, who fell silent, which configuration each should use.
 //!
-//! Owns: the list and the states. Does not own: what agents send (`receiver`), how a list is shown
-//! (`query::http`). The list is of this process: after a restart of the server every agent is back within
-//! one heartbeat, and one that never comes back is forgotten.
+//! Owns: the list and the states. Does not own: what agents send (`receiver`), whom a configuration is for
+//! (`stages`), how a list is shown (`query::http`).
 //!
 //! ```text
-//! beat ─► up ── silent 30 s ─► late ── silent 2 min, or said goodbye ─► gone ── 24 h ─► forgotten
+//! beat ─► up ── 3 missed: 30 s ─► late ── 12 missed: 2 min, or said goodbye ─► gone ── 24 h ─► forgotten
 //!          └── started 3 times within 10 min ─► flapping
 //! ```
 //!
-//! Bounds: [`AGENTS_MAX`] agents; beyond it the one that is silent for longest goes.
+//! The list outlives the server in `agents.json` (saved when agents come and go, and every half minute), stages in
+//! `stages.json` (before they are answered). While the server was down nobody was silent: silence counts from its start.
+//!
+//! Bounds: [`AGENTS_MAX`] agents; beyond it the one that is silent for longest goes. [`CONFIG_BYTES_MAX`] of what they run with.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::agents::Heartbeat;
+use model::agents::{CONFIG_TEXT_BYTES_MAX, HEARTBEAT_SECONDS, Heartbeat, HeartbeatAnswer};
 use model::time::SECOND;
 use model::{Clock, UnixNano};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::keep;
+use crate::stages::{Stage, StageError, StageRequest, Stages};
 
 /// Agents that are remembered.
 const AGENTS_MAX: usize = 10_000;
-/// Silence after which an agent is late: three heartbeats.
-const LATE: i64 = 30 * SECOND;
-/// Silence after which it is gone.
-const GONE: i64 = 120 * SECOND;
+/// Heartbeats that a late agent has missed.
+const LATE_BEATS: i64 = 3;
+/// Heartbeats that a gone agent has missed.
+const GONE_BEATS: i64 = 12;
+/// Intervals between heartbeats that are believed.
+const INTERVAL: std::ops::RangeInclusive<i64> = SECOND / 10..=600 * SECOND;
 /// Silence after which it is forgotten.
 const FORGOTTEN: i64 = 24 * 3600 * SECOND;
 /// So many starts within [`FLAP_WINDOW`] are flapping.
@@ -33,6 +43,10 @@ const FLAP_WINDOW: i64 = 600 * SECOND;
 /// Bytes kept of every text that an agent sends.
 const TEXT_BYTES_MAX: usize = 512;
 const LABELS_MAX: usize = 32;
+/// Bytes kept of all configurations together; beyond it none is asked for.
+const CONFIG_BYTES_MAX: usize = 64 << 20;
+/// How often agents that try a configuration are looked at for silence.
+const SWEEP_EVERY: i64 = 5 * SECOND;
 
 /// How an agent does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +55,7 @@ pub enum AgentState {
     Up,
     /// Silent for longer.
     Late,
-    /// Silent for two minutes, or it said goodbye.
+    /// Silent for twelve heartbeats, or it said goodbye.
     Gone,
     /// Up, but it started three times within ten minutes.
     Flapping,
@@ -73,117 +87,382 @@ pub struct AgentEntry {
     pub first_seen: UnixNano,
     /// How it does.
     pub state: AgentState,
+    /// Version of the configuration that it should use, 0 for its own files.
+    pub target_version: u64,
 }
 
-#[derive(Debug)]
+/// A stage, and how far it got.
+#[derive(Clone, Debug)]
+pub struct StageProgress {
+    /// The stage.
+    pub stage: Stage,
+    /// Agents that are not gone and have its labels.
+    pub matching: usize,
+    /// Those of them that take no configuration from the collector.
+    pub not_accepting: usize,
+    /// Those of them within its percentage that take one.
+    pub chosen: usize,
+    /// Agents that use it.
+    pub running: usize,
+    /// Agents that try it.
+    pub trying: usize,
+    /// The smallest percentage that reaches an agent; `None` when there is none to reach.
+    pub percent_min: Option<f64>,
+}
+
+/// Why nothing was staged or taken back.
+#[derive(Debug, Error)]
+pub enum StageFailure {
+    /// The request is wrong.
+    #[error(transparent)]
+    Wrong(#[from] StageError),
+    /// It could not be kept, so it does not hold.
+    #[error("cannot keep the stages on disk")]
+    Disk(#[source] io::Error),
+}
+
+/// What an agent runs with.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The agent.
+    pub entry: AgentEntry,
+    /// Its files as they stand, secrets hidden; `None` until it told.
+    pub text: Option<String>,
+    /// Whether the text is of the configuration it runs with now.
+    pub is_current: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Known {
     beat: Heartbeat,
     first_seen: UnixNano,
     last_seen: UnixNano,
     /// When it was seen to have started anew, the last ones.
     starts: Vec<UnixNano>,
+    /// Version of the configuration it was handed last.
+    handed: u64,
+    /// Version and text of what it runs with.
+    #[serde(skip)]
+    config: Option<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    known: BTreeMap<String, Known>,
+    stages: Stages,
+    has_unsaved_agents: bool,
+    has_unsaved_stages: bool,
+    swept: UnixNano,
+    /// Bytes of all texts that agents told.
+    config_bytes: usize,
 }
 
 /// All agents.
 #[derive(Debug)]
 pub struct Agents {
     clock: Arc<dyn Clock>,
-    known: Mutex<BTreeMap<String, Known>>,
+    folder: Option<PathBuf>,
+    /// When this list was opened: nobody was silent before.
+    opened: UnixNano,
+    book: Mutex<Book>,
+    /// Held while files are written, so that an older state never replaces a newer one.
+    saving: Mutex<()>,
 }
 
 impl Agents {
-    /// An empty list.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, known: Mutex::default() }
+    /// The list that an earlier run left in `folder`; an empty one that is not kept without it.
+    pub fn open(folder: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        let mut book = Book::default();
+        if let Some(folder) = &folder {
+            book.known = keep::read(&folder.join("agents.json"));
+            book.stages = keep::read(&folder.join("stages.json"));
+        }
+        let opened = clock.now();
+        Self { clock, folder, opened, book: Mutex::new(book), saving: Mutex::default() }
     }
 
-    /// Takes a sign of life.
-    pub fn beat(&self, mut beat: Heartbeat) {
+    /// Takes a sign of life; what the agent is answered. What it changed is written by [`Agents::save`].
+    pub fn beat(&self, mut beat: Heartbeat) -> HeartbeatAnswer {
         bound(&mut beat);
         let now = self.clock.now();
-        let mut known = self.lock();
-        known.retain(|_, agent| now.since(agent.last_seen) < FORGOTTEN);
-        if known.len() >= AGENTS_MAX && !known.contains_key(&beat.agent_id) {
-            let silent = known.iter().min_by_key(|(_, agent)| agent.last_seen).map(|(id, _)| id.clone());
-            if let Some(id) = silent {
-                known.remove(&id);
-            }
+        let mut book = self.lock();
+        let book = &mut *book;
+        self.forget(book, now, &beat.agent_id);
+        let is_new = !book.known.contains_key(&beat.agent_id);
+        let configuration = {
+            book.has_unsaved_stages |= book.stages.hear(&beat);
+            book.stages.answer(&beat)
+        };
+        let agent = book.known.entry(beat.agent_id.clone()).or_insert_with(|| Known::new(&beat, now));
+        if let Some(text) = beat.config_text.take() {
+            let before = agent.config.take().map_or(0, |(_, text)| text.len());
+            book.config_bytes = book.config_bytes.saturating_sub(before) + text.len();
+            agent.config = Some((beat.config_version.clone(), text));
         }
-        let agent = known.entry(beat.agent_id.clone()).or_insert_with(|| Known {
-            beat: beat.clone(),
-            first_seen: now,
-            last_seen: now,
-            starts: Vec::new(),
-        });
+        let has_room = book.config_bytes + CONFIG_TEXT_BYTES_MAX <= CONFIG_BYTES_MAX;
+        let is_told = agent.config.as_ref().is_some_and(|(version, _)| *version == beat.config_version);
         if agent.beat.start_unix_nano != beat.start_unix_nano {
             agent.starts.retain(|start| now.since(*start) < FLAP_WINDOW);
             if agent.starts.len() < FLAP_STARTS {
                 agent.starts.push(now);
             }
         }
+        agent.handed = configuration.as_ref().map_or(agent.handed, |configuration| configuration.version);
+        book.has_unsaved_agents |= is_new || agent.beat.is_leaving != beat.is_leaving;
         (agent.beat, agent.last_seen) = (beat, now);
+        self.sweep(book, now);
+        HeartbeatAnswer { configuration, wants_config_text: !is_told && has_room }
     }
 
     /// Every agent by its id.
     pub fn list(&self) -> Vec<AgentEntry> {
         let now = self.clock.now();
-        let entry = |agent: &Known| AgentEntry {
+        let book = self.lock();
+        let living = book.known.values().filter(|agent| now.since(agent.last_seen) < FORGOTTEN);
+        living.map(|agent| self.entry(agent, &book.stages, now)).collect()
+    }
+
+    /// All stages, newest first, and how far they got.
+    pub fn stages(&self) -> Vec<StageProgress> {
+        let now = self.clock.now();
+        let mut book = self.lock();
+        self.sweep(&mut book, now);
+        book.stages.all().iter().rev().map(|stage| self.progress(&book, stage, now)).collect()
+    }
+
+    /// Stages a configuration; with `is_dry_run` only says how far it would reach.
+    ///
+    /// # Errors
+    /// When the request is wrong, or the stage cannot be kept on disk. Blocking.
+    pub fn stage(&self, request: StageRequest, is_dry_run: bool) -> Result<StageProgress, StageFailure> {
+        self.change(is_dry_run, |stages, now| stages.stage(request, now))
+    }
+
+    /// Takes a stage back, the newest one unless told.
+    ///
+    /// # Errors
+    /// When there is none, or that cannot be kept on disk. Blocking.
+    pub fn withdraw(&self, version: Option<u64>) -> Result<StageProgress, StageFailure> {
+        self.change(false, |stages, _| stages.withdraw(version, "taken back"))
+    }
+
+    /// What an agent runs with, by its id or its name; the error names the agents there are.
+    ///
+    /// # Errors
+    /// When there is no such agent, or several have the name.
+    pub fn config(&self, agent: &str) -> Result<AgentConfig, String> {
+        let now = self.clock.now();
+        let book = self.lock();
+        let is_meant = |known: &&Known| known.beat.agent_id == agent || known.beat.instance == agent;
+        let found: Vec<&Known> = book.known.values().filter(is_meant).collect();
+        let [known] = found[..] else {
+            return Err(match found.len() {
+                0 => unknown(agent, book.known.values().map(|known| known.beat.instance.as_str())),
+                count => {
+                    let ids: Vec<&str> = found.iter().map(|known| known.beat.agent_id.as_str()).collect();
+                    format!("{count} agents are named `{agent}`: use an id, {}", ids.join(", "))
+                }
+            });
+        };
+        let text = known.config.as_ref();
+        let is_current = text.is_some_and(|(version, _)| *version == known.beat.config_version);
+        let entry = self.entry(known, &book.stages, now);
+        Ok(AgentConfig { entry, text: text.map(|(_, text)| text.clone()), is_current })
+    }
+
+    /// Writes what is not on disk yet. Blocking.
+    pub fn save(&self) {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.save_stages().and_then(|()| self.save_agents()) {
+            tracing::error!(%error, "cannot keep what is known of agents; trying on");
+        }
+    }
+
+    /// The time that states are of.
+    pub(crate) fn now(&self) -> UnixNano {
+        self.clock.now()
+    }
+
+    /// Whether a stage changed that is not on disk yet.
+    pub fn has_unsaved_stages(&self) -> bool {
+        self.lock().has_unsaved_stages
+    }
+
+    /// Notes that everything is to be written again: times have moved.
+    pub fn touch(&self) {
+        self.lock().has_unsaved_agents = true;
+    }
+
+    fn change(
+        &self,
+        is_dry_run: bool,
+        change: impl FnOnce(&mut Stages, UnixNano) -> Result<u64, StageError>,
+    ) -> Result<StageProgress, StageFailure> {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let (stages, progress) = {
+            let book = self.lock();
+            let mut stages = book.stages.clone();
+            let version = change(&mut stages, now)?;
+            let stage = stages.all().iter().find(|stage| stage.version == version).cloned();
+            let stage = stage.ok_or(StageError::Unknown(version))?;
+            let progress = self.progress(&book, &stage, now);
+            (stages, progress)
+        };
+        if is_dry_run {
+            return Ok(progress);
+        }
+        if let Some(folder) = &self.folder {
+            keep::write(&folder.join("stages.json"), &stages).map_err(StageFailure::Disk)?;
+        }
+        let mut book = self.lock();
+        // What agents told meanwhile is told again with their next heartbeats.
+        (book.stages, book.has_unsaved_stages) = (stages, false);
+        Ok(progress)
+    }
+
+    fn save_stages(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let stages = {
+            let mut book = self.lock();
+            if !std::mem::take(&mut book.has_unsaved_stages) {
+                return Ok(());
+            }
+            book.stages.clone()
+        };
+        keep::write(&folder.join("stages.json"), &stages)
+            .inspect_err(|_| self.lock().has_unsaved_stages = true)
+    }
+
+    fn save_agents(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let text = {
+            let mut book = self.lock();
+            if !std::mem::take(&mut book.has_unsaved_agents) {
+                return Ok(());
+            }
+            serde_json::to_value(&book.known)?
+        };
+        keep::write(&folder.join("agents.json"), &text).inspect_err(|_| self.lock().has_unsaved_agents = true)
+    }
+
+    /// Lets go of agents that are silent for too long, and of one more when there are too many.
+    fn forget(&self, book: &mut Book, now: UnixNano, coming: &str) {
+        let before = book.known.len();
+        book.known.retain(|_, agent| now.since(agent.last_seen) < FORGOTTEN);
+        if book.known.len() < before {
+            let texts = book.known.values().filter_map(|agent| agent.config.as_ref());
+            book.config_bytes = texts.map(|(_, text)| text.len()).sum();
+        }
+        if book.known.len() >= AGENTS_MAX && !book.known.contains_key(coming) {
+            let silent = book.known.iter().min_by_key(|(_, agent)| agent.last_seen).map(|(id, _)| id.clone());
+            if let Some(id) = silent {
+                book.known.remove(&id);
+            }
+        }
+        book.has_unsaved_agents |= book.known.len() != before;
+    }
+
+    /// Stops stages whose agents fell silent while they tried them.
+    fn sweep(&self, book: &mut Book, now: UnixNano) {
+        if now.since(book.swept) < SWEEP_EVERY {
+            return;
+        }
+        book.swept = now;
+        let Book { known, stages, .. } = book;
+        let mut has_changed = false;
+        for agent in known.values() {
+            let tries = agent.handed != 0
+                && (agent.beat.is_trial || agent.beat.pushed_version != agent.handed)
+                && agent.beat.refused_version != agent.handed;
+            if tries && !agent.beat.is_leaving && self.state(agent, now) == AgentState::Gone {
+                has_changed |= stages.lost(agent.handed, &agent.beat.instance);
+            }
+        }
+        book.has_unsaved_stages |= has_changed;
+    }
+
+    fn progress(&self, book: &Book, stage: &Stage, now: UnixNano) -> StageProgress {
+        let mut progress = StageProgress {
+            stage: stage.clone(),
+            matching: 0,
+            not_accepting: 0,
+            chosen: 0,
+            running: 0,
+            trying: 0,
+            percent_min: None,
+        };
+        for agent in book.known.values().filter(|agent| self.state(agent, now) != AgentState::Gone) {
+            let beat = &agent.beat;
+            if beat.pushed_version == stage.version {
+                progress.trying += usize::from(beat.is_trial);
+                progress.running += usize::from(!beat.is_trial);
+            }
+            if !stage.selects(&beat.labels) {
+                continue;
+            }
+            progress.matching += 1;
+            if !beat.accepts_configuration {
+                progress.not_accepting += 1;
+                continue;
+            }
+            progress.chosen += usize::from(stage.reaches(&beat.agent_id));
+            let reached_by = (crate::stages::bucket(&beat.agent_id) + 1) as f64 / 100.0;
+            progress.percent_min =
+                Some(progress.percent_min.map_or(reached_by, |least: f64| least.min(reached_by)));
+        }
+        progress
+    }
+
+    fn entry(&self, agent: &Known, stages: &Stages, now: UnixNano) -> AgentEntry {
+        let target = stages.target(&agent.beat).filter(|_| agent.beat.accepts_configuration);
+        AgentEntry {
             beat: agent.beat.clone(),
             last_seen: agent.last_seen,
             first_seen: agent.first_seen,
-            state: agent.state(now),
-        };
-        self.lock().values().filter(|agent| now.since(agent.last_seen) < FORGOTTEN).map(entry).collect()
-    }
-
-    /// The numbers in Prometheus' text format.
-    pub fn write_prometheus(&self, out: &mut String) {
-        let list = self.list();
-        out.push_str("# HELP silmari_agents Agents by state.\n# TYPE silmari_agents gauge\n");
-        for state in AgentState::ALL {
-            let count = list.iter().filter(|agent| agent.state == state).count();
-            writeln!(out, "silmari_agents{{state=\"{}\"}} {count}", state.name()).unwrap_or_default();
-        }
-        let now = self.clock.now();
-        for (name, help) in [
-            ("silmari_agent_up", "Whether an agent was heard of within 30 s."),
-            ("silmari_agent_last_seen_seconds", "Seconds since an agent was heard of."),
-            ("silmari_agent_lag_bytes", "Bytes an agent has read or found and not sent."),
-            ("silmari_agent_spool_bytes", "Bytes in an agent's spool."),
-        ] {
-            writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge").unwrap_or_default();
-            for agent in &list {
-                let value = match name {
-                    "silmari_agent_up" => {
-                        i64::from(matches!(agent.state, AgentState::Up | AgentState::Flapping))
-                    }
-                    "silmari_agent_last_seen_seconds" => now.since(agent.last_seen) / SECOND,
-                    "silmari_agent_lag_bytes" => i64::try_from(agent.beat.lag_bytes).unwrap_or(i64::MAX),
-                    _ => i64::try_from(agent.beat.spool_bytes).unwrap_or(i64::MAX),
-                };
-                let (id, instance) = (label(&agent.beat.agent_id), label(&agent.beat.instance));
-                writeln!(out, "{name}{{agent_id=\"{id}\",instance=\"{instance}\"}} {value}")
-                    .unwrap_or_default();
-            }
+            state: self.state(agent, now),
+            target_version: target.map_or(0, |stage| stage.version),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self, agent: &Known, now: UnixNano) -> AgentState {
+        let silence = now.since(agent.last_seen.max(self.opened));
+        let starts = agent.starts.iter().filter(|start| now.since(**start) < FLAP_WINDOW).count();
+        let told =
+            i64::try_from(agent.beat.interval_millis).unwrap_or(i64::MAX).saturating_mul(SECOND / 1000);
+        let told = if told == 0 { HEARTBEAT_SECONDS as i64 * SECOND } else { told };
+        let interval = told.clamp(*INTERVAL.start(), *INTERVAL.end());
+        match silence {
+            _ if agent.beat.is_leaving => AgentState::Gone,
+            silence if silence >= GONE_BEATS * interval => AgentState::Gone,
+            silence if silence >= LATE_BEATS * interval => AgentState::Late,
+            _ if starts >= FLAP_STARTS => AgentState::Flapping,
+            _ => AgentState::Up,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    fn state(&self, now: UnixNano) -> AgentState {
-        let silence = now.since(self.last_seen);
-        let starts = self.starts.iter().filter(|start| now.since(**start) < FLAP_WINDOW).count();
-        match silence {
-            _ if self.beat.is_leaving => AgentState::Gone,
-            GONE.. => AgentState::Gone,
-            LATE.. => AgentState::Late,
-            _ if starts >= FLAP_STARTS => AgentState::Flapping,
-            _ => AgentState::Up,
+    fn new(beat: &Heartbeat, now: UnixNano) -> Self {
+        Self {
+            beat: beat.clone(),
+            first_seen: now,
+            last_seen: now,
+            starts: Vec::new(),
+            handed: 0,
+            config: None,
         }
+    }
+}
+
+fn unknown<'a>(agent: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    match model::text::nearest(agent, names) {
+        Some(near) => format!("there is no agent `{agent}`, did you mean `{near}`?"),
+        None => format!("there is no agent `{agent}`: `silmari agents` lists them"),
     }
 }
 
@@ -193,25 +472,24 @@ fn bound(beat: &mut Heartbeat) {
     for text in [&mut beat.agent_id, &mut beat.instance, &mut beat.version, &mut beat.config_version] {
         cut(text);
     }
-    if let Some(error) = &mut beat.config_error {
+    for error in [&mut beat.config_error, &mut beat.refused_error].into_iter().flatten() {
         cut(error);
     }
-    let labels = std::mem::take(&mut beat.labels);
-    beat.labels = labels
-        .into_iter()
-        .filter(|(key, value)| key.len() <= TEXT_BYTES_MAX && value.len() <= TEXT_BYTES_MAX)
-        .take(LABELS_MAX)
-        .collect();
-}
-
-/// A label value as the text format quotes it.
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    if let Some(text) = &mut beat.config_text {
+        text.truncate(text.floor_char_boundary(CONFIG_TEXT_BYTES_MAX));
+    }
+    let fits = |text: &str| text.len() <= TEXT_BYTES_MAX;
+    let labels = std::mem::take(&mut beat.labels).into_iter();
+    beat.labels = labels.filter(|(key, value)| fits(key) && fits(value)).take(LABELS_MAX).collect();
+    let dropped = std::mem::take(&mut beat.dropped).into_iter();
+    beat.dropped = dropped.filter(|(reason, _)| fits(reason)).take(LABELS_MAX).collect();
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use model::families::Families;
 
     use model::ManualClock;
 
@@ -224,7 +502,7 @@ mod tests {
     fn agents() -> (Arc<ManualClock>, Agents) {
         let clock = ManualClock::at(UnixNano(1_795_000_000 * SECOND));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        (clock, Agents::new(shared))
+        (clock, Agents::open(None, shared))
     }
 
     #[track_caller]
@@ -266,14 +544,109 @@ mod tests {
         state(&agents, AgentState::Up);
     }
 
+    fn accepting(id: &str) -> Heartbeat {
+        Heartbeat { accepts_configuration: true, config_version: "c1".to_owned(), ..beat(id, 1) }
+    }
+
+    fn stage_for_all(agents: &Agents, text: &str) -> u64 {
+        let request = StageRequest { text: text.to_owned(), percent: 100.0, ..StageRequest::default() };
+        agents.stage(request, false).expect("staged").stage.version
+    }
+
+    #[test]
+    fn an_agent_that_beats_more_slowly_is_late_later() {
+        let (clock, agents) = agents();
+        agents.beat(Heartbeat { interval_millis: 60_000, ..beat("a", 1) });
+        clock.advance(Duration::from_secs(179));
+        state(&agents, AgentState::Up);
+        clock.advance(Duration::from_secs(1));
+        state(&agents, AgentState::Late);
+        agents.beat(Heartbeat { interval_millis: u64::MAX, ..beat("a", 1) });
+        clock.advance(Duration::from_secs(3 * 3600));
+        state(&agents, AgentState::Gone);
+    }
+
+    #[test]
+    fn one_that_falls_silent_while_it_tries_a_stage_stops_it_and_one_that_says_goodbye_does_not() {
+        let (clock, agents) = agents();
+        agents.beat(accepting("a"));
+        agents.beat(accepting("b"));
+        let version = stage_for_all(&agents, "x");
+        for id in ["a", "b"] {
+            assert_eq!(agents.beat(accepting(id)).configuration.map(|found| found.version), Some(version));
+        }
+        agents.beat(Heartbeat { is_leaving: true, ..accepting("b") });
+        clock.advance(Duration::from_secs(119));
+        assert_eq!(agents.stages()[0].stage.state, crate::StageState::Live);
+        agents.beat(Heartbeat { is_leaving: true, ..accepting("b") });
+        clock.advance(Duration::from_secs(10));
+        let stage = &agents.stages()[0].stage;
+        assert_eq!(stage.state, crate::StageState::Stopped);
+        assert!(stage.reason.as_ref().is_some_and(|reason| reason.contains("fell silent")), "{stage:?}");
+    }
+
+    #[test]
+    fn agents_and_stages_outlive_the_server_and_nobody_was_silent_while_it_was_down() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = ManualClock::at(UnixNano(1_795_000_000 * SECOND));
+        let open = || {
+            let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+            Agents::open(Some(folder.path().to_owned()), shared)
+        };
+        let before = open();
+        before.beat(accepting("a"));
+        let version = stage_for_all(&before, "x");
+        before.save();
+        clock.advance(Duration::from_secs(3600));
+        let after = open();
+        state(&after, AgentState::Up);
+        assert_eq!(after.list()[0].target_version, version);
+        clock.advance(Duration::from_secs(120));
+        state(&after, AgentState::Gone);
+        std::fs::write(folder.path().join("stages.json"), "{").expect("written");
+        assert!(open().stages().is_empty() && folder.path().join("stages.json.damaged").exists());
+    }
+
+    #[test]
+    fn a_dry_run_says_how_far_it_would_reach_and_changes_nothing() {
+        let (_, agents) = agents();
+        agents.beat(accepting("a"));
+        agents.beat(beat("b", 1));
+        let request = StageRequest { text: "x".to_owned(), percent: 0.0, ..StageRequest::default() };
+        let progress = agents.stage(request.clone(), true).expect("fine");
+        assert_eq!((progress.matching, progress.not_accepting, progress.chosen), (2, 1, 0));
+        assert!(agents.stages().is_empty());
+        let percent = progress.percent_min.expect("one to reach");
+        let progress = agents.stage(StageRequest { percent, ..request }, false).expect("fine");
+        assert_eq!(progress.chosen, 1);
+    }
+
+    #[test]
+    fn what_an_agent_runs_with_is_asked_for_once_and_found_by_name_or_id() {
+        let (_, agents) = agents();
+        let named = |id: &str| Heartbeat { instance: "web".to_owned(), ..accepting(id) };
+        assert!(agents.beat(named("a")).wants_config_text);
+        let told = Heartbeat { config_text: Some("[files.x]".to_owned()), ..named("a") };
+        assert!(!agents.beat(told).wants_config_text);
+        assert!(!agents.beat(named("a")).wants_config_text);
+        let found = agents.config("web").expect("the only one");
+        assert_eq!((found.text.as_deref(), found.is_current), (Some("[files.x]"), true));
+        assert!(agents.beat(Heartbeat { config_version: "c2".to_owned(), ..named("a") }).wants_config_text);
+        assert!(!agents.config("a").expect("by id").is_current);
+        agents.beat(named("b"));
+        assert!(agents.config("web").is_err_and(|error| error.contains("2 agents are named `web`")));
+        assert!(agents.config("wob").is_err_and(|error| error.contains("did you mean `web`?")));
+    }
+
     #[test]
     fn endless_texts_are_cut_and_quoted_in_the_numbers() {
         let (_, agents) = agents();
         let instance = format!("x\"{}", "y".repeat(10_000));
         agents.beat(Heartbeat { instance, ..beat("a", 1) });
         assert_eq!(agents.list()[0].beat.instance.len(), TEXT_BYTES_MAX);
-        let mut text = String::new();
-        agents.write_prometheus(&mut text);
+        let mut families = Families::default();
+        crate::fleet_metrics::write(&agents, &mut families);
+        let text = families.text();
         assert!(text.contains("silmari_agents{state=\"up\"} 1\n"), "{text}");
         assert!(text.contains("silmari_agent_up{agent_id=\"a\",instance=\"x\\\"yyy"), "{text}");
     }

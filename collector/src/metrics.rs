@@ -5,11 +5,12 @@
 //! nothing is dropped without being counted. *Returned* records were decoded and then refused as a
 //! whole request; their sender was told. *Known* records were stored by an earlier request of their agent or partition.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Signal;
+use model::families::{Families, Family, Kind};
 use storage::Mismatch;
 
 use crate::status::{Reason, Refusal};
@@ -27,11 +28,14 @@ pub enum Source {
     Kafka,
     /// Headers and offsets of business topics.
     KafkaTap,
+    /// The server's own metrics.
+    Own,
 }
 
 impl Source {
     /// All sources.
-    pub const ALL: [Self; 5] = [Self::OtlpGrpc, Self::OtlpHttp, Self::Log, Self::Kafka, Self::KafkaTap];
+    pub const ALL: [Self; 6] =
+        [Self::OtlpGrpc, Self::OtlpHttp, Self::Log, Self::Kafka, Self::KafkaTap, Self::Own];
 
     /// The label in metrics.
     pub const fn name(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Source {
             Self::Log => "log",
             Self::Kafka => "kafka",
             Self::KafkaTap => "kafka_tap",
+            Self::Own => "own",
         }
     }
 }
@@ -165,10 +170,10 @@ impl Metrics {
         get(&self.of(source, signal).requests_refused[reason as usize])
     }
 
-    /// Appends all counters in Prometheus' text format. Series that never counted are left out.
-    pub fn write_prometheus(&self, out: &mut String) {
+    /// Appends all counters. Series that never counted are left out.
+    pub fn write(&self, families: &mut Families) {
         type Pick = fn(&Counts) -> u64;
-        let families: [(&str, Pick); 9] = [
+        let picks: [(&str, Pick); 9] = [
             ("requests", |counts| counts.requests),
             ("requests_stored", |counts| counts.requests_stored),
             ("bytes_received", |counts| counts.bytes_received),
@@ -179,32 +184,24 @@ impl Metrics {
             ("records_known", |counts| counts.records_known),
             ("values_redacted", |counts| counts.values_redacted),
         ];
-        for (family, pick) in families {
-            type_line(out, family);
+        for (name, pick) in picks {
+            let family = counter(families, name);
             for (source, signal) in series() {
-                sample(out, family, source, signal, "", pick(&self.counts(source, signal)));
+                sample(family, [], source, signal, pick(&self.counts(source, signal)));
             }
         }
-        type_line(out, "positions_refused");
+        let family = counter(families, "positions_refused");
         for (source, signal) in series() {
             for mismatch in Mismatch::ALL {
-                let label = format!(",mismatch=\"{}\"", mismatch.name());
                 let value = self.positions_refused(source, signal, mismatch);
-                sample(out, "positions_refused", source, signal, &label, value);
+                sample(family, [("mismatch", mismatch.name())], source, signal, value);
             }
         }
-        type_line(out, "requests_refused");
+        let family = counter(families, "requests_refused");
         for (source, signal) in series() {
             for reason in Reason::ALL {
-                let label = format!(",reason=\"{}\"", reason.name());
-                sample(
-                    out,
-                    "requests_refused",
-                    source,
-                    signal,
-                    &label,
-                    self.requests_refused(source, signal, reason),
-                );
+                let value = self.requests_refused(source, signal, reason);
+                sample(family, [("reason", reason.name())], source, signal, value);
             }
         }
     }
@@ -259,17 +256,21 @@ fn series() -> impl Iterator<Item = (Source, Signal)> {
     Source::ALL.into_iter().flat_map(|source| Signal::ALL.into_iter().map(move |signal| (source, signal)))
 }
 
-fn type_line(out: &mut String, family: &str) {
-    writeln!(out, "# TYPE silmari_collector_{family}_total counter").unwrap_or_default();
+fn counter<'a>(families: &'a mut Families, name: &str) -> &'a mut Family {
+    families.add(Kind::Counter, format!("silmari_collector_{name}_total"), "")
 }
 
-fn sample(out: &mut String, family: &str, source: Source, signal: Signal, label: &str, value: u64) {
+fn sample<const N: usize>(
+    family: &mut Family,
+    more: [(&str, &str); N],
+    source: Source,
+    signal: Signal,
+    value: u64,
+) {
     if value > 0 {
-        writeln!(
-            out,
-            "silmari_collector_{family}_total{{source=\"{source}\",signal=\"{signal}\"{label}}} {value}"
-        )
-        .unwrap_or_default();
+        let labels = [("source", source.name()), ("signal", signal.name())].into_iter().chain(more);
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        family.samples.push((labels, value as f64));
     }
 }
 
@@ -292,8 +293,9 @@ mod tests {
         metrics.stored(Source::OtlpGrpc, Signal::Traces, 3, 1);
         metrics.begin(Source::Kafka, Signal::Logs).refused(&Refusal::new(Reason::Malformed, "no protobuf"));
         drop(metrics.begin(Source::Log, Signal::Logs));
-        let mut out = String::new();
-        metrics.write_prometheus(&mut out);
+        let mut families = Families::default();
+        metrics.write(&mut families);
+        let out = families.text();
         for line in [
             "# TYPE silmari_collector_records_stored_total counter",
             "silmari_collector_records_received_total{source=\"otlp_grpc\",signal=\"traces\"} 4",

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Ticket, Weight, weigh};
 use crate::decompress::decompress;
+use crate::instances::{Instances, Sender, senders};
 use crate::metrics::{Metrics, Source};
 use crate::receiver::{log, otlp_json};
 use crate::settings::Limits;
@@ -38,6 +39,7 @@ pub(crate) struct Pipeline {
     /// Tasks that shutdown waits for.
     pub(crate) tasks: TaskTracker,
     redaction: Option<Redaction>,
+    pub(crate) instances: Arc<Instances>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
 }
@@ -121,6 +123,7 @@ pub(crate) struct Prepared {
     rejected: usize,
     errors: Vec<String>,
     origin: Option<Origin>,
+    senders: Vec<Sender>,
     ticket: Ticket,
 }
 
@@ -129,6 +132,7 @@ impl Pipeline {
         limits: Limits,
         redaction: Option<Redaction>,
         store: Arc<Store>,
+        instances: Arc<Instances>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let admission = Admission::new(limits.in_flight_bytes_max);
@@ -138,6 +142,7 @@ impl Pipeline {
             metrics: Arc::new(Metrics::default()),
             tasks: TaskTracker::new(),
             redaction,
+            instances,
             store,
             clock,
         })
@@ -200,7 +205,7 @@ impl Pipeline {
 
     /// Makes rows durable. The first poll gives them their place in the order of all appends.
     pub(crate) async fn append(&self, source: Source, prepared: Prepared) -> Result<Receipt, Refusal> {
-        let Prepared { frame, batch, rejected, errors, origin, ticket } = prepared;
+        let Prepared { frame, batch, rejected, errors, origin, senders, ticket } = prepared;
         let (signal, accepted, has_rows) = (batch.signal(), batch.accepted, batch.rows() > 0);
         let refused = |error: Error| {
             self.metrics.returned(source, signal, accepted + rejected);
@@ -223,6 +228,7 @@ impl Pipeline {
             None => {}
         }
         drop(ticket);
+        self.instances.heard(senders, signal);
         self.metrics.stored(source, signal, receipt.accepted, receipt.rejected);
         Ok(receipt)
     }
@@ -270,7 +276,8 @@ impl Pipeline {
         };
         self.metrics.redacted(source, signal, redacted.as_ref().map_or(0, |redacted| redacted.values));
         ticket.shrink_to(frame.payload.len() + weight.bytes);
-        Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, origin, ticket })
+        let senders = if source == Source::Own { Vec::new() } else { senders(signal, request) };
+        Ok(Prepared { rejected: lost + batch.rejected, frame, batch, errors, origin, senders, ticket })
     }
 
     /// Protobuf of what is none; `None` when it is already.

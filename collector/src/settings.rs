@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::pattern::Pattern;
@@ -44,6 +45,9 @@ pub struct Settings {
     /// What is hidden: a section of its own, `[redaction]`.
     #[serde(skip)]
     pub redaction: Redaction,
+    /// Folder that keeps what is known of agents and instances; nothing is kept without it. The server's data folder.
+    #[serde(skip)]
+    pub state_folder: Option<PathBuf>,
 }
 
 /// What is replaced in everything that is received, before any of it reaches the disk. Default: nothing.
@@ -194,6 +198,7 @@ impl Default for Settings {
             kafka: None,
             kafka_tap: None,
             redaction: Redaction::default(),
+            state_folder: None,
         }
     }
 }

@@ -27,6 +27,13 @@ mod check;
 /// The board of the example shop, `dashboards/boards/shop.toml`.
 pub const SHOP: &str = include_str!("../boards/shop.toml");
 
+/// All boards we ship, by name.
+pub const SHIPPED: [(&str, &str); 3] = [
+    ("fleet", include_str!("../boards/fleet.toml")),
+    ("hosts", include_str!("../boards/hosts.toml")),
+    ("shop", SHOP),
+];
+
 /// Units a panel or a column can have.
 pub const UNITS: [&str; 7] = ["s", "ms", "ns", "percent", "bytes", "reqps", "short"];
 

@@ -30,6 +30,9 @@ use std::time::Duration;
 
 pub use log_expr::{Comparison, LogExpr};
 
+/// Rules on agents, instances of services and the server itself, `dashboards/rules/fleet.yaml`.
+pub const FLEET: (&str, &str) = ("fleet.yaml", include_str!("../rules/fleet.yaml"));
+
 /// The alert rules of the shop, as file name and text.
 pub const SHOP: [(&str, &str); 2] = [
     ("shop.yaml", include_str!("../rules/shop.yaml")),

@@ -8,6 +8,7 @@
 
 pub mod agents;
 pub mod dialect;
+pub mod families;
 pub mod id;
 pub mod ids;
 pub mod kafka;

@@ -18,6 +18,7 @@
 pub mod gauges;
 pub mod logs;
 pub mod metrics;
+pub mod points;
 pub mod redact;
 pub mod rpc;
 pub mod traces;

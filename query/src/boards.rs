@@ -27,9 +27,11 @@ impl Boards {
     pub(crate) fn all(&self) -> BoardsAnswer {
         let mut boards = BTreeMap::new();
         let mut file_errors = Vec::new();
-        match board::parse("shop.toml", board::SHOP) {
-            Ok(shop) => drop(boards.insert("shop".to_owned(), shop)),
-            Err(error) => file_errors.push(error.to_string()),
+        for (name, text) in board::SHIPPED {
+            match board::parse(&format!("{name}.toml"), text) {
+                Ok(shipped) => drop(boards.insert(name.to_owned(), shipped)),
+                Err(error) => file_errors.push(error.to_string()),
+            }
         }
         if let Some(folder) = &self.folder {
             let (read, errors) = board::load_dir(folder);
@@ -74,7 +76,7 @@ panel = [ { type = "stat", title = "requests", promql = "sum(up)" } ]
 
         std::fs::remove_file(&file).expect("removed");
         let removed = boards.all();
-        assert_eq!(removed.boards.len(), 1, "only ours is left");
+        assert_eq!(removed.boards.len(), board::SHIPPED.len(), "only ours are left");
         assert!(removed.file_errors.is_empty());
     }
 }

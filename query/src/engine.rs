@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{Clock, IdRules};
-use query_api::{AgentsAnswer, AlertsAnswer};
+use query_api::AlertsAnswer;
 use storage::Store;
 
 use crate::boards::Boards;
+use crate::fleet::{Fleet, NoFleet};
 use crate::limits::Limits;
 use crate::sql::{Runner, WorkerCommand, WorkerPool};
 
 /// Gives the state of all alert rules.
 type Alerts = Arc<dyn Fn() -> AlertsAnswer + Send + Sync>;
-/// Gives the inventory of agents.
-type Agents = Arc<dyn Fn() -> AgentsAnswer + Send + Sync>;
 /// Gives the text of `/metrics`.
 type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -33,7 +32,7 @@ pub struct Engine {
     pub(crate) sql: Runner,
     pub(crate) boards: Arc<Boards>,
     pub(crate) alerts: Alerts,
-    pub(crate) agents: Agents,
+    pub(crate) fleet: Arc<dyn Fleet>,
     pub(crate) metrics_text: MetricsText,
 }
 
@@ -41,8 +40,7 @@ impl Engine {
     /// An engine over `store`, with the boards we ship, no alert rules and no metrics of its own.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let ids = Arc::clone(store.ids());
-        let (alerts_clock, agents_clock) = (Arc::clone(&clock), Arc::clone(&clock));
-        let no_agents = move || AgentsAnswer { time: agents_clock.now(), agents: Vec::new() };
+        let (alerts_clock, fleet_clock) = (Arc::clone(&clock), Arc::clone(&clock));
         let no_alerts =
             move || AlertsAnswer { time: alerts_clock.now(), rules: Vec::new(), file_errors: Vec::new() };
         Self {
@@ -53,7 +51,7 @@ impl Engine {
             sql: Runner::default(),
             boards: Arc::new(Boards::new(None)),
             alerts: Arc::new(no_alerts),
-            agents: Arc::new(no_agents),
+            fleet: Arc::new(NoFleet(fleet_clock)),
             metrics_text: Arc::new(String::new),
         }
     }
@@ -65,10 +63,10 @@ impl Engine {
         self
     }
 
-    /// Answers `/api/v1/agents` with what `agents` gives. It must not block for long.
+    /// Answers `/api/v1/agents` and `/api/v1/inventory` with what `fleet` knows.
     #[must_use]
-    pub fn with_agents(mut self, agents: impl Fn() -> AgentsAnswer + Send + Sync + 'static) -> Self {
-        self.agents = Arc::new(agents);
+    pub fn with_fleet(mut self, fleet: impl Fleet + 'static) -> Self {
+        self.fleet = Arc::new(fleet);
         self
     }
 

@@ -20,6 +20,7 @@ mod clock_offsets;
 mod columns;
 pub mod doctor;
 mod engine;
+pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod journey;

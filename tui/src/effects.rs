@@ -12,6 +12,7 @@ use query_api::{Client, SqlRequest};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::core::fleet::FleetAnswer;
 use crate::core::{Answer, Ask, Failure, Msg, PaneId};
 
 /// Messages that wait to be handled.
@@ -68,6 +69,10 @@ async fn answer(client: &Client, ask: Ask) -> Result<Answer, Failure> {
     Ok(match ask {
         Ask::Services(range) => Answer::Services(Box::new(client.services(range).await?)),
         Ask::Alerts => Answer::Alerts(Box::new(client.alerts().await?)),
+        Ask::Fleet => {
+            let (agents, inventory) = tokio::try_join!(client.agents(), client.inventory())?;
+            Answer::Fleet(Box::new(FleetAnswer { agents, inventory }))
+        }
         Ask::Journey(id, range, is_corrected) => {
             Answer::Journey(Box::new(client.journey_with(&id, range, is_corrected).await?))
         }

@@ -2,12 +2,16 @@
 
 use std::io::Write;
 
+use agent::config::Loaded;
 use agent::{Config, exit_code};
 
 use super::CheckArgs;
 
 pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let loaded = Config::load(&args.config.config);
+    let loaded = match &args.pushed {
+        None => Config::load(&args.config.config),
+        Some(pushed) => Loaded::with_pushed_file(&args.config.config, pushed).map(|loaded| loaded.config),
+    };
     if args.json {
         return write_json(loaded, out);
     }

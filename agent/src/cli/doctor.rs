@@ -6,6 +6,8 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
+use agent::central::Central;
+use agent::config::Loaded;
 use agent::{Config, exit_code};
 use model::UnixNano;
 use model::time::SECOND;
@@ -36,6 +38,9 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
     };
     say("configuration", Ok(format!("valid, version {}", config.version())))?;
     say("data directory", data_dir(&config.agent.data_dir))?;
+    if config.central.accept {
+        say("central configuration", central(&config, &args.config))?;
+    }
     say("inotify", watches())?;
     for (name, matching) in agent::input::matching_files(&config) {
         for (path, reason) in matching {
@@ -66,6 +71,22 @@ fn data_dir(folder: &Path) -> Finding {
         .and_then(|()| fs::remove_file(&probe))
         .map(|()| format!("{} can be written", folder.display()))
         .map_err(|error| format!("{}: {error}; make it writable or set [agent] data_dir", folder.display()))
+}
+
+/// Whether what the collector handed out fits this host.
+fn central(config: &Config, path: &Path) -> Finding {
+    let central = Central::open(&config.agent.data_dir).map_err(|error| error.to_string())?;
+    if let Some(pushed) = central.current() {
+        let name = format!("pushed version {}", pushed.version);
+        Loaded::with_pushed(path, Some((&name, &pushed.text))).map_err(|error| error.to_string())?;
+    }
+    if let Some(given_up) = central.given_up() {
+        return Err(format!("version {} was given up: {}", given_up.version, given_up.error));
+    }
+    Ok(central.current().map_or_else(
+        || "accepted, none is in use".to_owned(),
+        |pushed| format!("version {} is in use and fits", pushed.version),
+    ))
 }
 
 fn watches() -> Finding {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use agent::status::{FlowStatus, LaneStatus, SpoolStatus, Status};
+use agent::status::{CentralStatus, FlowStatus, LaneStatus, SpoolStatus, Status};
 use agent::{Config, exit_code};
 use anyhow::{Context as _, bail};
 
@@ -86,6 +86,7 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if let Some(error) = &config.error {
         writeln!(out, "  a newer one is not used: {}", shown(error))?;
     }
+    write_central(&config.central, out)?;
     let memory = &status.memory;
     writeln!(
         out,
@@ -137,6 +138,22 @@ fn write_flows(flows: &[FlowStatus], out: &mut impl Write) -> io::Result<()> {
                 "  {unaccounted} unaccounted for: under way at this moment, or a defect when it stays"
             )?;
         }
+    }
+    Ok(())
+}
+
+/// What became of configurations that the collector handed out.
+fn write_central(central: &CentralStatus, out: &mut impl Write) -> io::Result<()> {
+    if !central.is_accepted {
+        return Ok(());
+    }
+    match (central.version, central.is_trial) {
+        (0, _) => writeln!(out, "  from the collector: none")?,
+        (version, true) => writeln!(out, "  from the collector: version {version}, on trial")?,
+        (version, false) => writeln!(out, "  from the collector: version {version}")?,
+    }
+    if let (Some(error), 1..) = (&central.error, central.given_up) {
+        writeln!(out, "  version {} was given up: {}", central.given_up, shown(error))?;
     }
     Ok(())
 }

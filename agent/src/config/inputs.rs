@@ -229,6 +229,9 @@ pub struct HostSettings {
     /// The folder of processes. Default `/proc`.
     #[serde(default = "proc")]
     pub proc: PathBuf,
+    /// The folder of control groups (cgroup v2). Default `/sys/fs/cgroup`.
+    #[serde(default = "cgroup")]
+    pub cgroup: PathBuf,
 }
 
 const fn twenty() -> usize {
@@ -237,6 +240,20 @@ const fn twenty() -> usize {
 
 fn proc() -> PathBuf {
     PathBuf::from("/proc")
+}
+
+fn cgroup() -> PathBuf {
+    PathBuf::from("/sys/fs/cgroup")
+}
+
+/// `[own_metrics]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnMetricsSettings {
+    /// How often they are sent. Default `15s`.
+    #[serde(default = "fifteen_seconds", deserialize_with = "super::load::interval")]
+    #[schemars(with = "String")]
+    pub interval: Duration,
 }
 
 /// `[report.NAME]`

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::dialect::Dialect;
-use model::text::nearest;
+use model::text::{nearest, place};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Listen};
+use super::{Config, Listen, central};
 use crate::{Error, ErrorKind};
 
 /// Why a configuration is not used.
@@ -46,20 +46,7 @@ impl Config {
     /// # Errors
     /// When one cannot be read, or the place of the first mistake.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let paths = parts_of(path);
-        let mut texts = Vec::with_capacity(paths.len());
-        for path in &paths {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("cannot read `{}`: {error}", path.display()))
-            })?;
-            texts.push((path.display().to_string(), text));
-        }
-        let texts: Vec<(&str, &str)> =
-            texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let mut config = Self::parse_parts(&texts, |name| std::env::var(name).ok())?;
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        config.resolve(&std::path::absolute(&folder).unwrap_or(folder));
-        Ok(config)
+        Loaded::with_pushed(path, None).map(|loaded| loaded.config)
     }
 
     /// Reads configuration text; `file` names it in errors, `variable` looks up `${NAME}`.
@@ -82,13 +69,23 @@ impl Config {
         files: &[(&str, &str)],
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
+        Self::parse_with_pushed(files, None, variable)
+    }
+
+    /// As [`Config::parse_parts`], with what a collector handed out, `(name, text)`, laid over it: within the
+    /// bounds of the files' own `[central]`, a table of it takes the place of the one of the same name.
+    ///
+    /// # Errors
+    /// The place of the first mistake.
+    pub fn parse_with_pushed(
+        files: &[(&str, &str)],
+        pushed: Option<(&str, &str)>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let mut merged = DeTable::new();
         let mut owners = BTreeMap::new();
         for (file, text) in files {
-            let fail = |span: Option<Range<usize>>, problem: String| {
-                let (line, column) = place(text, span.map_or(0, |span| span.start));
-                ConfigError { file: (*file).to_owned(), line, column, problem }
-            };
+            let fail = |span, problem| misplaced(file, text, span, problem);
             let mut table =
                 DeTable::parse(text).map_err(|error| fail(error.span(), one_line(error.message())))?;
             let expansion = Expansion { variable: &variable, replaced: RefCell::default() };
@@ -100,6 +97,11 @@ impl Config {
             })?;
             merge(&mut merged, table.into_inner(), file, &mut owners)
                 .map_err(|(span, problem)| fail(Some(span), problem))?;
+        }
+        if let Some((name, text)) = pushed {
+            let local = Self::deserialize(toml::Deserializer::from(Spanned::new(0..0, merged.clone())))
+                .map_err(|error| misplaced(name, text, None, one_line(error.message())))?;
+            overlay(&mut merged, pushed_table(name, text, Some(&local.central))?);
         }
         let first = files.first().map_or("", |(file, _)| *file);
         let whole = |problem: String| ConfigError { file: first.to_owned(), line: 1, column: 1, problem };
@@ -134,6 +136,7 @@ impl Config {
             ("spool", self.spool != other.spool),
             ("memory", self.memory != other.memory),
             ("admin", self.admin != other.admin),
+            ("central", self.central != other.central),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -158,6 +161,96 @@ impl Config {
             *path = folder.join(&*path);
         }
     }
+}
+
+/// A configuration and the texts it was made of.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Name and text of each part as it stands, `${…}` included; the pushed one comes last.
+    pub parts: Vec<(String, String)>,
+    /// Whether something pushed is among them.
+    pub has_pushed: bool,
+}
+
+impl Loaded {
+    /// As [`Loaded::with_pushed`], of a file that a collector might hand out.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn with_pushed_file(path: &Path, pushed: &Path) -> Result<Self, Error> {
+        let name = pushed.display().to_string();
+        let text = std::fs::read_to_string(pushed)
+            .map_err(|error| Error::new(ErrorKind::Config, format!("cannot read `{name}`: {error}")))?;
+        Self::with_pushed(path, Some((&name, &text)))
+    }
+
+    /// Reads a configuration file, its `conf.d`, and lays over them what a collector handed out: its name
+    /// and text.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn with_pushed(path: &Path, pushed: Option<(&str, &str)>) -> Result<Self, Error> {
+        let paths = parts_of(path);
+        let mut parts = Vec::with_capacity(paths.len() + 1);
+        for path in &paths {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("cannot read `{}`: {error}", path.display()))
+            })?;
+            parts.push((path.display().to_string(), text));
+        }
+        let texts: Vec<(&str, &str)> =
+            parts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mut config = Config::parse_with_pushed(&texts, pushed, |name| std::env::var(name).ok())?;
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        config.resolve(&std::path::absolute(&folder).unwrap_or(folder));
+        parts.extend(pushed.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        Ok(Self { config, parts, has_pushed: pushed.is_some() })
+    }
+}
+
+/// Checks a text that a collector is to hand out, before any host sees it: its keys and values, and that it
+/// sets only what a collector may set at all. Each host checks its own bounds besides.
+///
+/// # Errors
+/// The place of the first mistake.
+pub fn check_pushed(name: &str, text: &str) -> Result<(), ConfigError> {
+    pushed_table(name, text, None).map(drop)
+}
+
+fn pushed_table<'i>(
+    name: &str,
+    text: &'i str,
+    settings: Option<&central::CentralSettings>,
+) -> Result<DeTable<'i>, ConfigError> {
+    let fail = |span, problem| misplaced(name, text, span, problem);
+    let table = DeTable::parse(text).map_err(|error| fail(error.span(), one_line(error.message())))?;
+    // What may be said at all comes first: an unknown table is told with those that may be set.
+    central::check(table.get_ref(), settings).map_err(|(span, problem)| fail(Some(span), problem))?;
+    Config::deserialize(toml::Deserializer::from(table.clone()))
+        .map_err(|error| fail(error.span(), with_hint(&one_line(error.message()))))?;
+    if table.get_ref().is_empty() {
+        return Err(fail(None, "it sets nothing: add a table, as [files.NAME]".to_owned()));
+    }
+    Ok(table.into_inner())
+}
+
+/// Puts tables in the place of those of the same name.
+fn overlay<'i>(merged: &mut DeTable<'i>, pushed: DeTable<'i>) {
+    for (key, value) in pushed {
+        let is_group = GROUPS.contains(&key.get_ref().as_ref());
+        let span = value.span();
+        match (merged.get_mut(&key).map(Spanned::get_mut), value.into_inner()) {
+            (Some(DeValue::Table(there)), DeValue::Table(inner)) if is_group => there.extend(inner),
+            (_, value) => drop(merged.insert(key, Spanned::new(span, value))),
+        }
+    }
+}
+
+fn misplaced(file: &str, text: &str, span: Option<Range<usize>>, problem: String) -> ConfigError {
+    let (line, column) = place(text, span.map_or(0, |span| span.start));
+    ConfigError { file: file.to_owned(), line, column, problem }
 }
 
 /// A configuration file, then the `*.toml` of the folder `conf.d` beside it, by name.
@@ -205,12 +298,6 @@ fn merge<'i>(
         }
     }
     Ok(())
-}
-
-fn place(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(at)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 fn one_line(message: &str) -> String {

@@ -164,3 +164,79 @@ fn processors_and_inputs_are_read_and_their_mistakes_have_places() {
     refused("[scrape.a]\ntargets = [\"ftp://x\"]\n", (2, 11), "http://HOST:PORT/metrics");
     refused("[host]\ninterval = \"1ms\"\n", (2, 12), "100ms or more");
 }
+
+const LOCAL: (&str, &str) = (
+    "agent.toml",
+    "[agent]\ninstance = \"one\"\n[central]\naccept = true\nfolders = [\"/var/log\", \"/srv/logs\"]\n\
+     [files.a]\ninclude = [\"/l/a.log\"]\nservice = \"a\"\n[files.b]\ninclude = [\"/l/b.log\"]\n",
+);
+
+fn with_pushed(text: &str) -> Result<Config, ConfigError> {
+    Config::parse_with_pushed(&[LOCAL], Some(("pushed version 4", text)), |_| Some("secret".to_owned()))
+}
+
+#[test]
+fn a_pushed_table_takes_the_place_of_the_local_one_and_leaves_the_others() {
+    let config = with_pushed(
+        "[files.a]\ninclude = [\"/var/log/a/*.log\"]\n[host]\n[files.c]\ninclude = [\"/srv/logs/c\"]\n",
+    );
+    let config = config.expect("fits");
+    assert_eq!(config.files["a"].include, ["/var/log/a/*.log"]);
+    assert_eq!(
+        (config.files["a"].service.as_deref(), config.files["b"].include[0].as_str()),
+        (None, "/l/b.log")
+    );
+    assert!(config.host.is_some() && config.files.contains_key("c"));
+    assert_eq!(config.agent.instance.as_deref(), Some("one"));
+}
+
+#[test]
+fn a_pushed_configuration_sets_only_what_the_host_lets_it_and_its_mistakes_have_places() {
+    #[track_caller]
+    fn refused(text: &str, place: (usize, usize), part: &str) {
+        let error = with_pushed(text).expect_err("not allowed");
+        assert_eq!(
+            (error.file.as_str(), error.line, error.column),
+            ("pushed version 4", place.0, place.1),
+            "{error}"
+        );
+        assert!(error.problem.contains(part), "{error}");
+    }
+    refused(
+        "[collector]\nendpoint = \"http://evil:1\"\n",
+        (1, 2),
+        "[collector] is not set by a collector (it may set files",
+    );
+    refused("\n[agent.labels]\nx = \"y\"\n", (2, 2), "[agent] is not set");
+    refused("[central]\naccept = true\n", (1, 2), "[central] is not set");
+    refused("[file.x]\n", (1, 2), "did you mean `files`?");
+    refused("[report.x]\nfiles = [\"/var/log/x\"]\n", (1, 2), "[central] tables");
+    refused("[syslog]\nlisten = []\n", (1, 2), "[central] tables");
+    refused("[journald]\ncommand = \"/bin/sh\"\n", (2, 1), "a program to run");
+    refused("[host]\nproc = \"/\"\n", (2, 1), "a folder to read");
+    refused("[scrape.x]\nbearer_token = \"t\"\n", (2, 1), "is a secret");
+    refused("[files.x]\ninclude = []\nset = { a = \"${file:/etc/shadow}\" }\n", (3, 13), "is not looked up");
+    refused("[files.x]\ninclude = []\nexlude = []\n", (3, 1), "did you mean `exclude`?");
+    refused("# nothing\n", (1, 1), "it sets nothing");
+    for outside in [
+        "/etc/passwd",
+        "/var/logs/x",
+        "/var/log/../../etc/*",
+        "{/var/log,/etc}/x",
+        "*",
+        "logs/x",
+        "/var/*/x",
+        "/var/log/*/../../../etc/x",
+    ] {
+        refused(&format!("[files.x]\ninclude = ['/var/log/ok', '{outside}']\n"), (2, 27), "lies outside");
+    }
+    refused("[scrape.x]\ntarget_files = ['/etc/t.json']\n", (2, 17), "lies outside");
+}
+
+#[test]
+fn what_no_host_allows_is_told_before_it_is_pushed() {
+    assert_eq!(check_pushed("a.toml", "[syslog]\nlisten = [\"udp://127.0.0.1:1\"]\n"), Ok(()));
+    assert_eq!(check_pushed("a.toml", "[files.x]\ninclude = ['/anywhere']\n"), Ok(()));
+    let error = check_pushed("a.toml", "[files.x]\ninclude = []\n[otlp]\n").expect_err("never");
+    assert!(error.to_string().starts_with("a.toml:3:2: [otlp] is not set by a collector"), "{error}");
+}

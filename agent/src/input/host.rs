@@ -3,10 +3,11 @@
 //! Names follow OpenTelemetry's semantic conventions for `system.*` and `process.*`. A process belongs to
 //! the service that `OTEL_SERVICE_NAME` of its environment names, else to its systemd unit, else to its
 //! program. Memory, processor time, I/O and open files are summed up per service; `process.restarts` counts how
-//! often its oldest process was replaced.
+//! often its oldest process was replaced. `container.*` is what its control group allows, and how often it was throttled or killed.
 //!
 //! Bounds: the `services` that use most are told apart, the others are the service `other`.
 
+mod cgroups;
 mod processes;
 mod system;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 use model::{Signal, UnixNano};
 use tokio_util::sync::CancellationToken;
 
+use self::cgroups::Limits;
 use self::processes::{Service, Services};
 use super::intake::Intake;
 use super::points::{Head, Kind, Metrics};
@@ -52,7 +54,7 @@ fn look(settings: &HostSettings, intake: &Intake, services: &mut Services, start
     let mut host = Metrics::new(resource, start, now);
     system::write(&settings.proc, &mut host);
     spool(intake, host);
-    services.update(&settings.proc);
+    services.update(&settings.proc, &settings.cgroup);
     for (name, service) in services.top(settings.services) {
         let mut metrics = Metrics::new(intake.resource_of(&name), start, now);
         write_service(&mut metrics, &service);
@@ -94,5 +96,27 @@ fn write_service(metrics: &mut Metrics, service: &Service) {
         ("process.restarts", "{restart}", Kind::Counter, service.restarts),
     ] {
         metrics.number(Head::new(name, unit), kind, value as f64);
+    }
+    if let Some(limits) = &service.limits {
+        write_limits(metrics, limits);
+    }
+}
+
+/// Names of the collector's Docker statistics: the conventions have none for throttling yet.
+fn write_limits(metrics: &mut Metrics, limits: &Limits) {
+    metrics.number(Head::new("container.memory.usage", "By"), Kind::Gauge, limits.memory_bytes as f64);
+    if let Some(bytes) = limits.memory_limit_bytes {
+        metrics.number(Head::new("container.memory.limit", "By"), Kind::Gauge, bytes as f64);
+    }
+    if let Some(cpus) = limits.cpu_limit {
+        metrics.number(Head::new("container.cpu.limit", "{cpu}"), Kind::Gauge, cpus);
+    }
+    for (name, unit, value) in [
+        ("container.cpu.throttling_data.periods", "{period}", limits.periods as f64),
+        ("container.cpu.throttling_data.throttled_periods", "{period}", limits.throttled_periods as f64),
+        ("container.cpu.throttling_data.throttled_time", "s", limits.throttled_seconds),
+        ("container.oom_kills", "{kill}", limits.oom_kills as f64),
+    ] {
+        metrics.number(Head::new(name, unit), Kind::Counter, value);
     }
 }

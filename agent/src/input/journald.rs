@@ -22,7 +22,7 @@ use super::records::{Entry, Records};
 use super::syslog::of_priority;
 use crate::config::JournaldSettings;
 use crate::process::Chain;
-use crate::status::{DropReason, Flow};
+use crate::status::{DropReason, Flow, Shared};
 
 /// Bytes of one entry; longer ones are left out and counted.
 const ENTRY_BYTES_MAX: u64 = 1 << 20;
@@ -38,6 +38,7 @@ struct Journal {
     flow: Arc<Flow>,
     /// Of the last record handed to `records`.
     cursor: Option<String>,
+    shared: Arc<Shared>,
 }
 
 /// Reads until `stop`; `folder` holds the cursor.
@@ -48,13 +49,16 @@ pub(crate) async fn run(
     flow: Arc<Flow>,
     stop: CancellationToken,
 ) {
+    let shared = Arc::clone(&intake.shared);
     let records = Records::new(intake, Chain::new(&settings.process()), Dialect::Auto);
     let cursor_file = folder.join("journald.cursor");
-    let mut journal = Journal { settings, cursor_file, records, flow, cursor: None };
+    let mut journal =
+        Journal { settings, cursor_file, records, flow, cursor: None, shared: Arc::clone(&shared) };
     while !stop.is_cancelled() {
         if let Err(error) = journal.follow(&stop).await {
             let program = journal.settings.command.display();
             tracing::warn!(%program, %error, "the journal cannot be read; trying on");
+            shared.note_problem("journald", Some(format!("`{program}`: {error}")));
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
@@ -92,6 +96,7 @@ impl Journal {
         let mut tick = tokio::time::interval(FLUSH);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut line = Vec::new();
+        let began = self.shared.clock.monotonic();
         loop {
             let is_blocked = self.records.is_blocked();
             let mut bounded = (&mut output).take(ENTRY_BYTES_MAX - line.len() as u64);
@@ -109,7 +114,13 @@ impl Journal {
                         continue;
                     }
                 }
-                _ = tick.tick() => self.records.settle(&self.flow, false),
+                _ = tick.tick() => {
+                    self.records.settle(&self.flow, false);
+                    // A program that fails does so at once.
+                    if self.shared.clock.monotonic().saturating_sub(began) >= AGAIN {
+                        self.shared.note_problem("journald", None);
+                    }
+                }
                 () = stop.cancelled() => {
                     self.records.settle(&self.flow, true);
                     return self.flush();

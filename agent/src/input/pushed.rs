@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
 use super::syslog::Socket;
-use super::{host, journald, report, scrape, statsd, syslog};
+use super::{host, journald, own, report, scrape, statsd, syslog};
 use crate::config::{
-    Config, HostSettings, JournaldSettings, Listen, ReportSettings, ScrapeSettings, StatsdSettings,
-    SyslogSettings,
+    Config, HostSettings, JournaldSettings, Listen, OwnMetricsSettings, ReportSettings, ScrapeSettings,
+    StatsdSettings, SyslogSettings,
 };
 use crate::{Error, ErrorKind};
 
@@ -28,6 +28,7 @@ enum Spec {
     Scrape(ScrapeSettings),
     Host(HostSettings),
     Report(ReportSettings),
+    Own(OwnMetricsSettings),
 }
 
 /// The inputs of a configuration by the name of their table.
@@ -40,6 +41,7 @@ fn specs(config: &Config) -> BTreeMap<String, Spec> {
     add("journald", config.journald.clone().map(Spec::Journald));
     add("statsd", config.statsd.clone().map(Spec::Statsd));
     add("host", config.host.clone().map(Spec::Host));
+    add("own_metrics", config.own_metrics.clone().map(Spec::Own));
     for (name, settings) in &config.scrape {
         add(&format!("scrape.{name}"), Some(Spec::Scrape(settings.clone())));
     }
@@ -82,6 +84,7 @@ impl Pushed {
                 self.running.get(&name).is_some_and(|running| wanted.get(&name) == Some(&running.spec));
             if !is_same && let Some(running) = self.running.remove(&name) {
                 end(running).await;
+                self.intake.shared.note_problem(&name, None);
                 changed.push(name);
             }
         }
@@ -127,6 +130,7 @@ impl Pushed {
             }
             Spec::Host(settings) => tokio::spawn(host::run(settings, intake, token)),
             Spec::Report(settings) => tokio::spawn(report::run(table, settings, intake, token)),
+            Spec::Own(settings) => tokio::spawn(own::run(settings, intake, token)),
         };
         Ok(Running { spec, stop, task })
     }

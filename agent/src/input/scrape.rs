@@ -113,6 +113,9 @@ pub(crate) async fn run(
                 None => break,
             }
         }
+        let is_lost = !lasts.is_empty() && lasts.values().all(|last| last.is_up == Some(false));
+        let problem = is_lost.then(|| format!("none of {} targets answers", lasts.len()));
+        scraper.intake.shared.note_problem(&format!("scrape.{}", scraper.name), problem);
     }
 }
 

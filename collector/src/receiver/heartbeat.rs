@@ -8,12 +8,12 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use model::agents::{Heartbeat, HeartbeatAnswer};
+use model::agents::{CONFIG_TEXT_BYTES_MAX, Heartbeat};
 
 use crate::agents::Agents;
 
-/// Bytes of a heartbeat.
-const BODY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a heartbeat: it may bring a configuration, in which quotes and line ends take two.
+const BODY_BYTES_MAX: usize = 2 * CONFIG_TEXT_BYTES_MAX + (64 << 10);
 /// How long its body may take.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -29,8 +29,12 @@ pub(super) async fn receive(agents: Arc<Agents>, request: Request) -> Response {
             (StatusCode::BAD_REQUEST, "a heartbeat names its `agent_id`\n").into_response()
         }
         Ok(beat) => {
-            agents.beat(beat);
-            let answer = serde_json::to_vec(&HeartbeatAnswer::default()).unwrap_or_default();
+            let answer = serde_json::to_vec(&agents.beat(beat)).unwrap_or_default();
+            if agents.has_unsaved_stages() {
+                // A stage that was stopped must not go on after a restart. The answer need not wait for it:
+                // the agent tells its outcome with every heartbeat.
+                tokio::task::spawn_blocking(move || agents.save());
+            }
             ([(CONTENT_TYPE, "application/json")], answer).into_response()
         }
         Err(error) => {

@@ -26,6 +26,13 @@ fn the_shop_board_is_valid_and_has_every_kind_of_panel() {
 }
 
 #[test]
+fn every_board_we_ship_is_valid() {
+    for (name, text) in SHIPPED {
+        parse(&format!("{name}.toml"), text).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn a_small_board_has_defaults_for_everything_else() {
     let text = board("type = \"stat\"\ntitle = \"up\"\npromql = \"up\"");
     let board = parse("t.toml", &text).expect("valid");

@@ -28,6 +28,14 @@ fn a_rule_keeps_its_line_durations_labels_and_language() {
 }
 
 #[test]
+fn the_rules_on_the_fleet_are_valid() {
+    let (name, text) = FLEET;
+    let file = parse(name, text).expect("the file is right");
+    let names = file.groups.iter().flat_map(|group| &group.rules).map(|rule| rule.name.as_str());
+    assert!(names.clone().any(|name| name == "AgentDown"), "{:?}", names.collect::<Vec<_>>());
+}
+
+#[test]
 fn unknown_keys_are_errors_with_place_and_nearest_key() {
     let found = error(&group("  - alert: A\n    exprr: up\n"));
     assert_eq!(found, "r.yaml:6:5: unknown key `exprr`: did you mean `expr`?");

@@ -13,9 +13,10 @@ use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::diff::JourneyDiff;
 use crate::doctor::DoctorAnswer;
 use crate::{
-    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer, ErrorBody, IdGraph,
-    IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, MetricsData, ServicesAnswer, SqlAnswer,
-    SqlRequest, WhereAnswer,
+    AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer,
+    ErrorBody, IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer,
+    MetricsData, PushRequest, RollbackRequest, ServicesAnswer, SqlAnswer, SqlRequest, StageRow, StagesAnswer,
+    WhereAnswer,
 };
 
 /// Why a request has no answer.
@@ -203,6 +204,46 @@ impl Client {
         self.get("/api/v1/agents", &[], None).await
     }
 
+    /// The instances of services, as their telemetry shows them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn inventory(&self) -> Result<InventoryAnswer, ClientError> {
+        self.get("/api/v1/inventory", &[], None).await
+    }
+
+    /// The configurations that are handed out to agents, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn agent_stages(&self) -> Result<StagesAnswer, ClientError> {
+        self.get("/api/v1/agents/stages", &[], None).await
+    }
+
+    /// Hands out a configuration to agents, or says how far it would reach.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when the configuration or the percentage is wrong.
+    pub async fn push_agents(&self, request: &PushRequest) -> Result<StageRow, ClientError> {
+        self.post("/api/v1/agents/push", request).await
+    }
+
+    /// Takes back a configuration that was handed out.
+    ///
+    /// # Errors
+    /// `Refused` with code `bad_query` when there is none.
+    pub async fn rollback_agents(&self, request: &RollbackRequest) -> Result<StageRow, ClientError> {
+        self.post("/api/v1/agents/rollback", request).await
+    }
+
+    /// What an agent runs with; `agent` is its name or its id.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when there is no such agent.
+    pub async fn agent_config(&self, agent: &str) -> Result<AgentConfigAnswer, ClientError> {
+        self.get("/api/v1/agents/config", &[("agent", agent.to_owned())], None).await
+    }
+
     /// All alert rules with their state.
     ///
     /// # Errors
@@ -260,9 +301,7 @@ impl Client {
     /// # Errors
     /// `Refused` with code `bad_query` or `limit`.
     pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, ClientError> {
-        let url = format!("{}/api/v1/sql", self.base);
-        let response = self.send(self.http.post(&url).json(request), &url).await?;
-        decode(response, &url).await
+        self.post("/api/v1/sql", request).await
     }
 
     /// Deletes, or counts, the rows that carry an id.
@@ -270,9 +309,7 @@ impl Client {
     /// # Errors
     /// `Refused` with code `bad_query` when the id is of no known kind.
     pub async fn delete(&self, request: &DeleteRequest) -> Result<DeleteReceipt, ClientError> {
-        let url = format!("{}/api/v1/delete", self.base);
-        let response = self.send(self.http.post(&url).json(request), &url).await?;
-        decode(response, &url).await
+        self.post("/api/v1/delete", request).await
     }
 
     /// Receipts of all deletes.
@@ -312,6 +349,12 @@ impl Client {
                 range: None,
             }))
         })
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.base);
+        let response = self.send(self.http.post(&url).json(body), &url).await?;
+        decode(response, &url).await
     }
 
     async fn get<T: DeserializeOwned>(

@@ -23,7 +23,10 @@ pub mod services;
 pub mod sql;
 pub mod whereabouts;
 
-pub use agents::{AgentHealth, AgentRow, AgentsAnswer};
+pub use agents::{
+    AgentConfigAnswer, AgentHealth, AgentRow, AgentsAnswer, InventoryAnswer, InventoryInstance,
+    InventoryService, PushRequest, RollbackRequest, StageHealth, StageRow, StagesAnswer,
+};
 pub use alerts::{Alert, AlertState, AlertsAnswer, RuleStatus};
 pub use client::{Client, ClientError};
 pub use common::{Cut, ErrorAnswer, ErrorBody, QueryStats};

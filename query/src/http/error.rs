@@ -4,6 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use query_api::{ErrorAnswer, ErrorBody};
 
+use crate::fleet::FleetError;
 use crate::limits::Refusal;
 use crate::search::SearchError;
 use crate::sql::SqlError;
@@ -101,6 +102,16 @@ impl From<storage::Error> for ApiError {
             storage::ErrorKind::Retry => Self::unavailable(error.to_string()),
             storage::ErrorKind::FixInput => Self::bad_query(error.to_string()),
             _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<FleetError> for ApiError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Wrong(message) => Self::bad_query(message),
+            FleetError::Unknown(message) => Self::not_found(message),
+            FleetError::Failed(message) => Self::internal(message),
         }
     }
 }

@@ -12,7 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use model::Clock;
 use query_api::boards::NamedBoard;
-use query_api::{DeleteReceipt, DeleteRequest, DeletesAnswer, QueryStats, SqlRequest};
+use query_api::{
+    DeleteReceipt, DeleteRequest, DeletesAnswer, PushRequest, QueryStats, RollbackRequest, SqlRequest,
+};
 
 use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
@@ -252,7 +254,41 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
 
 pub(super) async fn agents(State(app): State<App>, params: Params) -> Answer {
     params.only(&[])?;
-    app.json(|engine, _| Ok((engine.agents)())).await
+    app.json(|engine, _| Ok(engine.fleet.agents())).await
+}
+
+pub(super) async fn inventory(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(|engine, _| Ok(engine.fleet.inventory())).await
+}
+
+pub(super) async fn agent_stages(State(app): State<App>, params: Params) -> Answer {
+    params.only(&[])?;
+    app.json(|engine, _| Ok(engine.fleet.stages())).await
+}
+
+pub(super) async fn agent_config(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::AGENT)?;
+    let agent = params.required("agent")?.to_owned();
+    app.json(move |engine, _| Ok(engine.fleet.config(&agent)?)).await
+}
+
+pub(super) async fn push_agents(
+    State(app): State<App>,
+    request: Result<Json<PushRequest>, JsonRejection>,
+) -> Answer {
+    let Json(request) =
+        request.map_err(|rejection| ApiError::unreadable(rejection.status(), rejection.body_text()))?;
+    app.json(move |engine, _| Ok(engine.fleet.push(request)?)).await
+}
+
+pub(super) async fn rollback_agents(
+    State(app): State<App>,
+    request: Result<Json<RollbackRequest>, JsonRejection>,
+) -> Answer {
+    let Json(request) =
+        request.map_err(|rejection| ApiError::unreadable(rejection.status(), rejection.body_text()))?;
+    app.json(move |engine, _| Ok(engine.fleet.rollback(request)?)).await
 }
 
 pub(super) async fn delete(

@@ -3,9 +3,9 @@
 use axum::routing::{MethodRouter, get, post};
 use query_api::diff::JourneyDiff;
 use query_api::{
-    AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, DoctorAnswer, IdGraph,
-    IdKindsAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, ServicesAnswer, SqlAnswer, SqlRequest,
-    WhereAnswer,
+    AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, DoctorAnswer,
+    IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, PushRequest,
+    RollbackRequest, ServicesAnswer, SqlAnswer, SqlRequest, StageRow, StagesAnswer, WhereAnswer,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -71,6 +71,7 @@ pub(super) const DOCTOR: &[Param] = &[optional("service", "Only what concerns th
 pub(super) const LOGS: &[Param] =
     &[SEARCH, FROM, TO, optional("limit", "Records to return at most, the latest. 200 unless told.")];
 pub(super) const LOGS_TAIL: &[Param] = &[SEARCH];
+pub(super) const AGENT: &[Param] = &[required("agent", "The name of an agent, or its id.")];
 pub(super) const RANGE: &[Param] = &[FROM, TO];
 const PROMQL: Param = required("query", "A PromQL expression.");
 const START: Param = optional("start", "First instant: RFC 3339 or Unix seconds.");
@@ -263,6 +264,52 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<AgentsAnswer>),
         handlers: || get(handlers::agents),
+    },
+    Route {
+        path: "/api/v1/agents/config",
+        methods: GET,
+        about: "What one agent runs with: its files and what its collector handed out, secrets hidden.",
+        params: AGENT,
+        body: None,
+        answer: Answer::Json(of::<AgentConfigAnswer>),
+        handlers: || get(handlers::agent_config),
+    },
+    Route {
+        path: "/api/v1/agents/stages",
+        methods: GET,
+        about: "The configurations that are handed out to agents, newest first, and how far each got.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(of::<StagesAnswer>),
+        handlers: || get(handlers::agent_stages),
+    },
+    Route {
+        path: "/api/v1/agents/push",
+        methods: POST,
+        about: "Hands out a configuration to agents with certain labels, to a percentage of them. The same one again \
+                changes the percentage.",
+        params: &[],
+        body: Some(of::<PushRequest>),
+        answer: Answer::Json(of::<StageRow>),
+        handlers: || post(handlers::push_agents),
+    },
+    Route {
+        path: "/api/v1/agents/rollback",
+        methods: POST,
+        about: "Takes a configuration back: agents go back to what was handed out before, or to their own files.",
+        params: &[],
+        body: Some(of::<RollbackRequest>),
+        answer: Answer::Json(of::<StageRow>),
+        handlers: || post(handlers::rollback_agents),
+    },
+    Route {
+        path: "/api/v1/inventory",
+        methods: GET,
+        about: "Services and their instances, as their telemetry shows them: up, late, gone, flapping.",
+        params: &[],
+        body: None,
+        answer: Answer::Json(of::<InventoryAnswer>),
+        handlers: || get(handlers::inventory),
     },
     Route {
         path: "/api/v1/delete",

@@ -182,7 +182,8 @@ impl PointBuilder {
     }
 }
 
-/// `job`, `instance` and `service_name`, as Prometheus' OTLP receiver and users' habits have them.
+/// `job`, `instance` and `service_name`, as Prometheus' OTLP receiver and users' habits have them; `instance` is the host's
+/// name where there is no `service.instance.id`.
 fn resource_labels(context: &Context<'_>) -> Vec<(String, String)> {
     let text = |key: &str| {
         let mut text = String::new();
@@ -198,7 +199,9 @@ fn resource_labels(context: &Context<'_>) -> Vec<(String, String)> {
         format!("{namespace}/{}", context.service)
     };
     let mut labels = vec![("job".to_owned(), job), ("service_name".to_owned(), context.service.to_owned())];
-    let instance = text("service.instance.id");
+    // Without an id of its own a service is told apart by its host: the same series of two hosts is none.
+    let instance = Some(text("service.instance.id")).filter(|id| !id.is_empty());
+    let instance = instance.unwrap_or_else(|| text("host.name"));
     if !instance.is_empty() {
         labels.push(("instance".to_owned(), instance));
     }

@@ -24,8 +24,9 @@ pub(crate) enum Command {
 }
 
 /// The words, for completion and for the nearest one.
-const WORDS: [&str; 12] = [
-    "corr", "trace", "id", "logs", "range", "dash", "services", "journey", "alerts", "board", "help", "quit",
+const WORDS: [&str; 13] = [
+    "corr", "trace", "id", "logs", "range", "dash", "services", "journey", "alerts", "board", "fleet",
+    "help", "quit",
 ];
 
 /// Reads a command.
@@ -48,6 +49,7 @@ pub(crate) fn parse(text: &str, now: UnixNano) -> Result<Command, String> {
         "services" => Ok(Command::Show(Screen::Services)),
         "journey" => Ok(Command::Show(Screen::Journey)),
         "alerts" => Ok(Command::Show(Screen::Alerts)),
+        "fleet" => Ok(Command::Show(Screen::Fleet)),
         "help" => Ok(Command::Help),
         "q" | "quit" | "exit" => Ok(Command::Quit),
         "" => Err("type a command, as in `corr ORD-4711`".to_owned()),

@@ -8,6 +8,7 @@ use query_api::boards::NamedBoard;
 use query_api::client::TailItem;
 use query_api::{AlertsAnswer, ClientError, Journey, LogsAnswer, MetricsData, ServicesAnswer, SqlAnswer};
 
+use super::fleet::FleetAnswer;
 use super::glyph;
 use super::key::Key;
 use super::line::{Line, Role};
@@ -83,6 +84,8 @@ pub(crate) enum PaneId {
     Tail,
     /// The board itself.
     Board,
+    /// Agents and the instances of services.
+    Fleet,
     /// A panel of the board, counted through all rows.
     Panel(usize),
 }
@@ -94,6 +97,8 @@ pub(crate) enum Ask {
     Services(TimeRange),
     /// All alert rules.
     Alerts,
+    /// Agents and the instances of services.
+    Fleet,
     /// All that an id reaches; whether clocks are corrected.
     Journey(String, TimeRange, bool),
     /// The latest records that match.
@@ -124,6 +129,8 @@ pub(crate) enum Answer {
     Services(Box<ServicesAnswer>),
     /// To [`Ask::Alerts`].
     Alerts(Box<AlertsAnswer>),
+    /// To [`Ask::Fleet`].
+    Fleet(Box<FleetAnswer>),
     /// To [`Ask::Journey`].
     Journey(Box<Journey>),
     /// To [`Ask::Logs`].

@@ -6,6 +6,7 @@ use model::{TimeRange, UnixNano};
 
 use super::alerts::AlertsScreen;
 use super::board::BoardScreen;
+use super::fleet::{self, FleetScreen};
 use super::journey::JourneyScreen;
 use super::key::Key;
 use super::layout::Size;
@@ -29,11 +30,14 @@ pub enum Screen {
     Alerts,
     /// 8: a board from a file.
     Board,
+    /// 9: agents and the instances of services.
+    Fleet,
 }
 
 impl Screen {
     /// All screens in the order of the header.
-    pub(crate) const ALL: [Self; 5] = [Self::Services, Self::Journey, Self::Logs, Self::Alerts, Self::Board];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Services, Self::Journey, Self::Logs, Self::Alerts, Self::Board, Self::Fleet];
 
     /// The key that shows it.
     pub(crate) const fn number(self) -> char {
@@ -43,6 +47,7 @@ impl Screen {
             Self::Logs => '3',
             Self::Alerts => '7',
             Self::Board => '8',
+            Self::Fleet => '9',
         }
     }
 
@@ -54,6 +59,7 @@ impl Screen {
             Self::Logs => "Logs",
             Self::Alerts => "Alerts",
             Self::Board => "Board",
+            Self::Fleet => "Fleet",
         }
     }
 }
@@ -147,6 +153,8 @@ pub(crate) struct State {
     pub(crate) alerts: AlertsScreen,
     /// Screen 8.
     pub(crate) board: BoardScreen,
+    /// Screen 9.
+    pub(crate) fleet: FleetScreen,
     /// The open prompt.
     pub(crate) prompt: Option<Prompt>,
     /// What was entered in prompts, oldest first.
@@ -207,6 +215,7 @@ impl State {
             logs: LogsScreen { query: options.query.unwrap_or_default(), ..LogsScreen::default() },
             alerts: AlertsScreen::default(),
             board,
+            fleet: FleetScreen::default(),
             prompt: None,
             history: Vec::new(),
             help: None,
@@ -259,6 +268,10 @@ impl State {
             }
             Screen::Logs => format!("silmari logs {} {flags}", quoted(&self.logs.query)),
             Screen::Alerts => "silmari alerts".to_owned(),
+            Screen::Fleet => match self.fleet.block {
+                fleet::Block::Agents => "silmari agents".to_owned(),
+                fleet::Block::Instances => "silmari inventory".to_owned(),
+            },
             Screen::Board => super::board::command(self.board.focused()?, self.shown_range(), &flags)?,
         })
     }

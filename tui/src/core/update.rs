@@ -95,6 +95,7 @@ impl Turn<'_> {
             (_, Err(failure)) => self.fail(pane, failure),
             (PaneId::Services, Ok(Answer::Services(answer))) => self.state.services.take(*answer, now),
             (PaneId::Alerts, Ok(Answer::Alerts(answer))) => self.take_alerts(*answer),
+            (PaneId::Fleet, Ok(Answer::Fleet(answer))) => self.state.fleet.take(*answer, now),
             (PaneId::Journey, Ok(Answer::Journey(answer))) => {
                 self.state.start_note = None;
                 self.state.journey.take(*answer, now);

@@ -113,6 +113,7 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
     match ask {
         Ask::Services(_) => Answer::Services(Box::new(samples::services())),
         Ask::Alerts => Answer::Alerts(Box::new(samples::alerts())),
+        Ask::Fleet => Answer::Fleet(Box::new(samples::fleet())),
         Ask::Journey(id, ..) => {
             Answer::Journey(Box::new(::query_api::Journey { id: id.clone(), ..samples::journey() }))
         }

@@ -36,6 +36,7 @@ fn digits_show_screens_and_each_asks_only_for_itself() {
         ("3", Screen::Logs, PaneId::Logs),
         ("8", Screen::Board, PaneId::Board),
         ("7", Screen::Alerts, PaneId::Alerts),
+        ("9", Screen::Fleet, PaneId::Fleet),
         ("1", Screen::Services, PaneId::Services),
     ] {
         harness.keys(key);

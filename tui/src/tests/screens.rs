@@ -4,8 +4,14 @@ use super::harness::{Harness, Server};
 use crate::core::state::Options;
 
 /// Keys that lead to each screen.
-const SCREENS: [(&str, &str); 5] =
-    [("services", ""), ("journey", "cORD-4711<cr>"), ("logs", "3"), ("alerts", "7"), ("board", "8")];
+const SCREENS: [(&str, &str); 6] = [
+    ("services", ""),
+    ("journey", "cORD-4711<cr>"),
+    ("logs", "3"),
+    ("alerts", "7"),
+    ("board", "8"),
+    ("fleet", "9"),
+];
 
 fn check(name: &str, harness: &Harness) {
     insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
@@ -85,6 +91,8 @@ fn states_of_screens_that_keys_lead_to() {
         ("logs_paused", "3<space>"),
         ("board_maximised", "8<tab><tab><tab><tab><tab>m"),
         ("services_queues", "<tab>"),
+        ("fleet_agent", "9ee"),
+        ("fleet_instances", "9<tab>j"),
     ] {
         let mut harness = Harness::at(100, 30, Server::Answers);
         harness.keys(keys);

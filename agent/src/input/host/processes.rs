@@ -2,10 +2,11 @@
 //!
 //! Invariant: sums of a service only grow: what a process used is kept when it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use super::cgroups::{self, Limits};
 use super::system::TICKS;
 
 /// Bytes of a page of memory on the platforms we build for.
@@ -29,6 +30,8 @@ pub(super) struct Service {
     pub(super) threads: u64,
     pub(super) processes: u64,
     pub(super) restarts: u64,
+    /// What its control groups say, if they are its own.
+    pub(super) limits: Option<Limits>,
     /// Processor seconds since the last look.
     recent: f64,
     /// Pid and start of its oldest process.
@@ -39,6 +42,7 @@ pub(super) struct Service {
 #[derive(Clone, Debug, PartialEq)]
 struct Process {
     service: String,
+    cgroup: Option<String>,
     /// Ticks since boot.
     start: u64,
     used: Used,
@@ -64,19 +68,24 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Looks at every process.
-    pub(super) fn update(&mut self, proc: &Path) {
+    /// Looks at every process, and at the control groups below `cgroup`.
+    pub(super) fn update(&mut self, proc: &Path, cgroup: &Path) {
         let is_first = self.last.is_empty();
         for service in self.services.values_mut() {
-            let Service { memory_bytes, open_files, threads, processes, recent, .. } = service;
+            let Service { memory_bytes, open_files, threads, processes, recent, limits, .. } = service;
             (*memory_bytes, *open_files, *threads, *processes, *recent) = (0, 0, 0, 0, 0.0);
+            *limits = None;
         }
+        let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut seen = BTreeMap::new();
         let mut oldest: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for (pid, process) in processes(proc) {
             let key = (pid, process.start);
             let before = self.last.get(&key).copied().unwrap_or_default();
             self.add(&process, before, is_first);
+            if let Some(group) = process.cgroup {
+                groups.entry(group).or_default().insert(process.service.clone());
+            }
             let first = oldest.entry(process.service).or_insert((process.start, pid));
             *first = (*first).min((process.start, pid));
             seen.insert(key, process.used);
@@ -89,8 +98,24 @@ impl Services {
                 service.oldest = Some(first);
             }
         }
+        self.look_at_groups(cgroup, groups);
         if self.services.len() > SERVICES_MAX {
             self.services.retain(|_, service| service.processes > 0);
+        }
+    }
+
+    /// Reads the groups that hold one service each.
+    fn look_at_groups(&mut self, root: &Path, groups: BTreeMap<String, BTreeSet<String>>) {
+        let mut own: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (group, services) in groups {
+            if let (1, Some(service)) = (services.len(), services.into_iter().next()) {
+                own.entry(service).or_default().push(group);
+            }
+        }
+        for (name, groups) in own {
+            if let Some(service) = self.services.get_mut(&name) {
+                service.limits = cgroups::read(root, groups.iter().map(String::as_str));
+            }
         }
     }
 
@@ -165,9 +190,11 @@ fn read(folder: &Path) -> Option<Process> {
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     };
     let environ = fs::read(folder.join("environ")).unwrap_or_default();
-    let service = named_by_environ(&environ).or_else(|| unit_of(&text("cgroup"))).unwrap_or(name);
+    let cgroup = text("cgroup");
+    let service = named_by_environ(&environ).or_else(|| unit_of(&cgroup)).unwrap_or(name);
     Some(Process {
         service,
+        cgroup: cgroups::path_of(&cgroup).map(str::to_owned),
         start: number(19),
         used: Used {
             user: number(11) as f64 / TICKS,

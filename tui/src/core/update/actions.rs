@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::core::alerts;
+use crate::core::fleet;
 use crate::core::journey::JourneyScreen;
 use crate::core::keymap::Action;
 use crate::core::line::Role;
@@ -114,6 +115,7 @@ impl Turn<'_> {
             Screen::Journey => state.journey.move_by(steps),
             Screen::Logs => state.logs.move_by(steps),
             Screen::Alerts => state.alerts.move_by(steps),
+            Screen::Fleet => state.fleet.move_by(steps),
             Screen::Board => state.board.scroll = crate::core::list::moved(state.board.scroll, steps, 100),
         }
     }
@@ -134,6 +136,7 @@ impl Turn<'_> {
                 state.logs.is_in_facets = !state.logs.is_in_facets && !state.logs.facet_values().is_empty()
             }
             Screen::Board => state.board.move_focus(steps, state.size.tier()),
+            Screen::Fleet => state.fleet.next_block(),
             Screen::Journey | Screen::Alerts => {}
         }
     }
@@ -145,6 +148,7 @@ impl Turn<'_> {
             Screen::Logs if self.state.logs.is_in_facets => self.filter(true),
             Screen::Logs => self.state.logs.is_open ^= true,
             Screen::Alerts => self.evidence(),
+            Screen::Fleet => self.enter_fleet(),
             Screen::Board => self.enter_panel(),
         }
     }
@@ -162,6 +166,19 @@ impl Turn<'_> {
                 self.state.alerts.selected = row;
                 return;
             }
+        };
+        match query {
+            Some(query) => self.show_logs(&query),
+            None => self.nothing(Action::Enter),
+        }
+    }
+
+    /// The logs of the selected service, or of what the selected agent ships from its host.
+    fn enter_fleet(&mut self) {
+        let fleet = &self.state.fleet;
+        let query = match fleet.block {
+            fleet::Block::Agents => fleet.agent().map(|agent| logs::term("host.name", &agent.instance)),
+            fleet::Block::Instances => fleet.service().map(|service| logs::term("service", &service)),
         };
         match query {
             Some(query) => self.show_logs(&query),
@@ -197,7 +214,7 @@ impl Turn<'_> {
                 (None, self.state.journey.row().map(|row| logs::term("service", &row.service)))
             }
             Screen::Alerts => (self.state.alerts.row().and_then(|row| row.journey()), None),
-            Screen::Services | Screen::Board => (None, None),
+            Screen::Services | Screen::Board | Screen::Fleet => (None, None),
         };
         match (journey, query) {
             (Some(id), _) => self.show_journey(&id),
@@ -234,6 +251,7 @@ impl Turn<'_> {
             Screen::Journey => self.state.journey.move_to(is_forward, JourneyScreen::is_error),
             Screen::Logs => self.state.logs.move_to_error(is_forward),
             Screen::Alerts => self.state.alerts.move_to_firing(is_forward),
+            Screen::Fleet => self.state.fleet.move_to_trouble(is_forward),
             Screen::Services | Screen::Board => false,
         };
         if !is_found {
@@ -251,6 +269,7 @@ impl Turn<'_> {
             }
             Screen::Logs => self.state.logs.record().and_then(logs::best_id),
             Screen::Alerts => self.state.alerts.row().and_then(|row| row.journey()),
+            Screen::Fleet => self.state.fleet.agent().map(|agent| agent.agent_id.clone()),
             Screen::Services | Screen::Board => None,
         }
     }

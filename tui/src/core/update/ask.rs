@@ -42,7 +42,10 @@ impl Turn<'_> {
             Screen::Journey => self.ask_journey(every(self.journey_every())),
             Screen::Logs => self.ask_logs(every(self.fixed_or(REFRESH_NANO)), is_forced),
             Screen::Board => self.ask_board(every(self.fixed_or(self.state.board.refresh_nano())), is_forced),
-            Screen::Services | Screen::Alerts => {}
+            Screen::Fleet if self.state.fleet.pane.is_due(every(REFRESH_NANO), now) => {
+                self.ask(PaneId::Fleet, Ask::Fleet);
+            }
+            Screen::Services | Screen::Alerts | Screen::Fleet => {}
         }
     }
 
@@ -123,6 +126,7 @@ impl Turn<'_> {
             Screen::Journey => vec![PaneId::Journey],
             Screen::Logs => vec![PaneId::Logs],
             Screen::Alerts => vec![],
+            Screen::Fleet => vec![PaneId::Fleet],
             Screen::Board => {
                 let panels = (0..self.state.board.panels.len()).map(PaneId::Panel);
                 std::iter::once(PaneId::Board).chain(panels).collect()
@@ -168,6 +172,7 @@ impl Turn<'_> {
         match pane {
             PaneId::Services => to.done(&mut self.state.services.pane),
             PaneId::Alerts => to.done(&mut self.state.alerts.pane),
+            PaneId::Fleet => to.done(&mut self.state.fleet.pane),
             PaneId::Journey => to.done(&mut self.state.journey.pane),
             PaneId::Logs => to.done(&mut self.state.logs.pane),
             PaneId::Board => to.done(&mut self.state.board.pane),

@@ -3,19 +3,20 @@
 //! One [`Metrics`] is one resource with one scope. All sums and histograms are cumulative. A point
 //! without a value carries the flag "no recorded value", which ends a series at once.
 
-use model::UnixNano;
-use model::otlp::logs::put_attribute;
-use model::wire::{put_bytes, put_fixed64, put_message, put_u64, put_varint};
+use super::logs::put_attribute;
+use crate::UnixNano;
+use crate::wire::{put_bytes, put_fixed64, put_message, put_u64, put_varint};
 
 const CUMULATIVE: u64 = 2;
 const NO_RECORDED_VALUE: u64 = 1;
 
 /// A label set.
-pub(crate) type Attributes = Vec<(String, String)>;
+pub type Attributes = Vec<(String, String)>;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A value that goes up and down.
     Gauge,
     /// A cumulative sum that only grows.
     Counter,
@@ -23,29 +24,36 @@ pub(crate) enum Kind {
 
 /// Name, unit and sort of a metric.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) unit: &'a str,
-    pub(crate) description: &'a str,
+pub struct Head<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its unit in UCUM, empty for none.
+    pub unit: &'a str,
+    /// What it is, empty for nothing.
+    pub description: &'a str,
 }
 
 impl<'a> Head<'a> {
-    pub(crate) const fn new(name: &'a str, unit: &'a str) -> Self {
+    /// One without a description.
+    pub const fn new(name: &'a str, unit: &'a str) -> Self {
         Self { name, unit, description: "" }
     }
 }
 
 /// A histogram's numbers: `counts` has one more than `bounds`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Buckets {
-    pub(crate) bounds: Vec<f64>,
-    pub(crate) counts: Vec<u64>,
-    pub(crate) sum: f64,
+pub struct Buckets {
+    /// Upper bounds, rising.
+    pub bounds: Vec<f64>,
+    /// Values in each bucket; the last one has no bound.
+    pub counts: Vec<u64>,
+    /// Sum of all values.
+    pub sum: f64,
 }
 
 /// A request under way.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     resource: Vec<u8>,
     metrics: Vec<u8>,
     count: u64,
@@ -55,7 +63,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// For a resource with these attributes; sums began at `start`, all points are of `time`.
-    pub(crate) fn new<'k>(
+    pub fn new<'k>(
         resource: impl IntoIterator<Item = (&'k str, &'k str)>,
         start: UnixNano,
         time: UnixNano,
@@ -68,12 +76,12 @@ impl Metrics {
     }
 
     /// Metrics written so far.
-    pub(crate) const fn count(&self) -> u64 {
+    pub const fn count(&self) -> u64 {
         self.count
     }
 
     /// Appends a metric of numbers; `None` ends the series.
-    pub(crate) fn numbers<'a>(
+    pub fn numbers<'a>(
         &mut self,
         head: Head<'_>,
         kind: Kind,
@@ -105,12 +113,12 @@ impl Metrics {
     }
 
     /// Appends a metric of one number without attributes.
-    pub(crate) fn number(&mut self, head: Head<'_>, kind: Kind, value: f64) {
+    pub fn number(&mut self, head: Head<'_>, kind: Kind, value: f64) {
         self.numbers(head, kind, [(&[][..], Some(value))]);
     }
 
     /// Appends a cumulative histogram; `None` ends the series.
-    pub(crate) fn histograms<'a>(
+    pub fn histograms<'a>(
         &mut self,
         head: Head<'_>,
         points: impl IntoIterator<Item = (&'a [(String, String)], Option<&'a Buckets>)>,
@@ -133,7 +141,7 @@ impl Metrics {
     }
 
     /// Appends a summary: count, sum, quantiles; `None` ends the series.
-    pub(crate) fn summaries<'a>(
+    pub fn summaries<'a>(
         &mut self,
         head: Head<'_>,
         points: impl IntoIterator<Item = (&'a [(String, String)], Option<(u64, f64, &'a [(f64, f64)])>)>,
@@ -178,7 +186,7 @@ impl Metrics {
     }
 
     /// The finished request.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.metrics.len() + self.resource.len() + 32);
         put_message(&mut out, 1, |group| {
             put_bytes(group, 1, &self.resource);

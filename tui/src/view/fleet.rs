@@ -1,0 +1,98 @@
+//! Screen 9: agents with everything about the selected one, and the instances of services.
+
+use super::paint::{Area, Painter};
+use crate::core::State;
+use crate::core::fleet::{self, Block, FleetAnswer};
+use crate::core::line::{Line, Role};
+use crate::core::list::first_visible;
+
+/// Draws the screen.
+pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
+    let pane = &state.fleet.pane;
+    let (title, rest) = area.split_top(1);
+    let mut line = Line::new();
+    line.gap(1);
+    match &pane.answer {
+        Some(answer) => line.append(fleet::summary(answer)),
+        None => line.push(Role::Strong, "fleet"),
+    }
+    let is_absent = pane.answer.is_none() && pane.failure.is_some();
+    let mut status = if is_absent { Line::new() } else { pane.status(state.shown_now()) };
+    status.gap(1);
+    painter.line(title, 0, &line.with_right(status, title.columns()));
+    let Some(answer) = &pane.answer else {
+        let mut lines = vec![Line::new()];
+        for line in pane.absence() {
+            let mut indented = Line::new();
+            indented.gap(1);
+            indented.append(line);
+            lines.push(indented);
+        }
+        painter.lines(rest, &lines);
+        return;
+    };
+    let (agents, instances) = split(state, answer, rest);
+    draw_agents(state, answer, agents, painter);
+    if instances.height > 1 {
+        painter.rule(instances, 0);
+        draw_instances(state, answer, instances.split_top(1).1, painter);
+    }
+}
+
+/// Room for agents and for instances: each what it needs, half for each when both want more; low terminals show the
+/// block that keys go to.
+fn split(state: &State, answer: &FleetAnswer, area: Area) -> (Area, Area) {
+    if area.height < 10 {
+        let agents = if state.fleet.block == Block::Agents { area.height } else { 0 };
+        return area.split_top(agents);
+    }
+    let detail = state.fleet.agent().map_or(0, |agent| fleet::detail(agent, area.columns()).len());
+    let agents = (1 + answer.agents.agents.len().max(2) + detail) as u16;
+    let instances = (2 + fleet::rows(&answer.inventory).len().max(1)) as u16;
+    let room = area.height.saturating_sub(instances.min(area.height / 2));
+    area.split_top(agents.min(room))
+}
+
+fn draw_agents(state: &State, answer: &FleetAnswer, area: Area, painter: &mut Painter<'_>) {
+    let (heading, rest) = area.split_top(1);
+    painter.line(heading, 0, &fleet::agent_heading(heading.columns()));
+    if answer.agents.agents.is_empty() {
+        painter.line(rest, 0, &Line::of(Role::Text, " no agent was heard of"));
+        let hint =
+            " start one beside your services: `silmari-agent run`, its [collector] endpoint this server";
+        painter.line(rest, 1, &Line::of(Role::Dim, hint));
+        return;
+    }
+    let detail = state.fleet.agent().map(|agent| fleet::detail(agent, area.columns())).unwrap_or_default();
+    let below = if rest.height > 6 { (detail.len() as u16).min(rest.height / 2) } else { 0 };
+    let (list, below) = rest.split_top(rest.height.saturating_sub(below));
+    let agents = &answer.agents.agents;
+    let first = first_visible(state.fleet.agent, agents.len(), list.lines());
+    for (row, (index, agent)) in (first..).zip(agents.iter().skip(first)).take(list.lines()).enumerate() {
+        let line = fleet::agent(agent, state.shown_now(), list.columns());
+        if index == state.fleet.agent && state.fleet.block == Block::Agents {
+            painter.selected(list, row, &line);
+        } else {
+            painter.line(list, row, &line);
+        }
+    }
+    painter.lines(below, &detail);
+}
+
+fn draw_instances(state: &State, answer: &FleetAnswer, area: Area, painter: &mut Painter<'_>) {
+    let (heading, list) = area.split_top(1);
+    painter.line(heading, 0, &fleet::instance_heading(heading.columns()));
+    let rows = fleet::rows(&answer.inventory);
+    if rows.is_empty() {
+        painter.line(list, 0, &Line::of(Role::Dim, " no telemetry was received yet"));
+    }
+    let first = first_visible(state.fleet.instance, rows.len(), list.lines());
+    for (at, (index, row)) in (first..).zip(rows.iter().skip(first)).take(list.lines()).enumerate() {
+        let line = fleet::instance(row, state.shown_now(), list.columns());
+        if index == state.fleet.instance && state.fleet.block == Block::Instances {
+            painter.selected(list, at, &line);
+        } else {
+            painter.line(list, at, &line);
+        }
+    }
+}
