@@ -353,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_larger_percentage_adds_agents_and_takes_none_away(id in "[a-f0-9-]{36}", one in 0.0..100.0, more in 0.0..100.0) {
+        fn a_larger_percentage_adds_agents_and_takes_none_away(id in "[a-f0-9-]{36}", one in 0.0..100.0_f64, more in 0.0..100.0_f64) {
             let mut stages = Stages::default();
             stage(&mut stages, "a", one);
             let reached = stages.all()[0].reaches(&id);
