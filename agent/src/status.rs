@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::agents::PushedConfiguration;
+use model::redact::Redactor;
 use model::time::SECOND;
 use model::{Clock, Signal, UnixNano};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::process::RedactPreset;
 use crate::memory::{self, Bound, Budget, Plan};
-use crate::process::redact::Redactor;
 use crate::queue::Queue;
 use crate::tap::Tap;
 
