@@ -72,7 +72,9 @@ fn found(dir: &Path) -> Vec<String> {
                 folders.push(path);
                 continue;
             }
-            let bytes = std::fs::read(&path).expect("readable");
+            let mut bytes = std::fs::read(&path).expect("readable");
+            // What is reserved is long and empty.
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
             let mut parts = vec![bytes.clone()];
             parts.extend(zstd_frames(&bytes));
             for secret in SECRETS {

@@ -148,6 +148,16 @@ impl std::fmt::Debug for IdIndex {
 impl IdIndex {
     /// Opens the index in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        // tantivy does not check lengths in its footers before it believes them.
+        std::panic::catch_unwind(|| Self::open_unguarded(dir)).unwrap_or_else(|_| {
+            Err(Error::damaged(format!(
+                "opening the id index `{}`: tantivy cannot read its files",
+                dir.display()
+            )))
+        })
+    }
+
+    fn open_unguarded(dir: &Path) -> Result<Self, Error> {
         let doing = || format!("opening the id index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
         let id = index.schema().get_field("id").context(ErrorKind::Damaged, doing)?;

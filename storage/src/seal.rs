@@ -49,6 +49,8 @@ pub(crate) async fn run(store: Weak<Store>) {
         store.look_around().await;
         if is_due && let Err(error) = store.seal().await {
             tracing::error!("sealing the head failed and will be tried again: {error}");
+            // Whoever closes the store does not wait for the pause.
+            drop(store);
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Inspector, bytes_below};
 use crate::error::Error;
+use crate::segment::checksums;
 use crate::wal::walk::Walked;
 
 /// What a store consists of.
@@ -41,7 +42,7 @@ pub struct SegmentListing {
     pub rows: u64,
     /// Bytes of all its files on disk; what the catalog says where they differ is a finding of `verify`.
     pub bytes: u64,
-    /// Bytes of `data.parquet`.
+    /// Bytes of `data.parquet` and its checksums.
     pub parquet_bytes: u64,
     /// Bytes of the identity index.
     pub id_index_bytes: u64,
@@ -81,7 +82,8 @@ impl Inspector {
                 max_time: meta.time.to,
                 rows: meta.rows,
                 bytes: bytes_below(&dir),
-                parquet_bytes: bytes_below(&dir.join("data.parquet")),
+                parquet_bytes: bytes_below(&dir.join("data.parquet"))
+                    + bytes_below(&dir.join(checksums::FILE)),
                 id_index_bytes: bytes_below(&dir.join("ids")),
             }
         });

@@ -3,6 +3,7 @@
 //! Invariant: rows are held a batch at a time, whatever the segment's size.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
@@ -84,6 +85,7 @@ impl Inspector {
         if !decode(&data, &parquet, &mut walk, &mut report) {
             return;
         }
+        check_blocks(&data, &mut report);
         found.rows += walk.rows;
         compare(&walk, bytes, &mut report);
         if schema::group_column(meta.signal).is_some() {
@@ -137,7 +139,7 @@ impl Report<'_> {
 
 fn open(data: &Path, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-    let file = CheckedFile::beside(data).map_err(|error| error.to_string());
+    let file = CheckedFile::open(data, None).map_err(|error| error.to_string());
     let parquet =
         file.and_then(|file| ArrowReaderMetadata::load(&file, options).map_err(|error| error.to_string()));
     let parquet = match parquet {
@@ -178,6 +180,22 @@ fn open(data: &Path, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
     Some(parquet)
 }
 
+/// Holds every block against its checksum: what decodes may still be another value.
+fn check_blocks(data: &Path, report: &mut Report<'_>) {
+    const READ_BYTES: u64 = 1 << 20;
+    let Some(checksums) = Checksums::of(data) else { return };
+    let file = match CheckedFile::open(data, Some(Arc::new(checksums))) {
+        Ok(file) => file,
+        Err(error) => return report.lost(None, error.to_string()),
+    };
+    let bytes = parquet::file::reader::Length::len(&file);
+    for start in (0..bytes).step_by(READ_BYTES as usize) {
+        if let Err(error) = file.read_range(start, (bytes - start).min(READ_BYTES) as usize) {
+            return report.lost(None, error.to_string());
+        }
+    }
+}
+
 /// Decodes every page; `false` when some cannot be.
 fn decode(data: &Path, parquet: &ArrowReaderMetadata, walk: &mut Walk<'_>, report: &mut Report<'_>) -> bool {
     let groups = parquet.metadata().num_row_groups();
@@ -214,7 +232,7 @@ fn read_group(
     root: Option<usize>,
     each: &mut dyn FnMut(&RecordBatch),
 ) -> Result<(), String> {
-    let file = CheckedFile::beside(data).map_err(|error| error.to_string())?;
+    let file = CheckedFile::open(data, None).map_err(|error| error.to_string())?;
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, parquet.clone())
         .with_row_groups(vec![group]);
     if let Some(root) = root {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::ids::{self, Parts};
 use super::segment::has_ids;
 use super::{Inspector, bytes_below};
+use crate::segment::checksums;
 
 /// What the segments of one signal cost.
 #[derive(Clone, Debug, Serialize)]
@@ -124,7 +125,8 @@ impl Inspector {
         reader.try_parse(&file).map_err(|error| error.to_string())?;
         let metadata = reader.finish().map_err(|error| error.to_string())?;
         let in_columns = add_columns(&metadata, &mut stats.columns);
-        stats.parquet_metadata_bytes += bytes_below(&data).saturating_sub(in_columns);
+        let checksums = bytes_below(&dir.join(checksums::FILE));
+        stats.parquet_metadata_bytes += (bytes_below(&data) + checksums).saturating_sub(in_columns);
         if has_ids(signal) {
             let ids = dir.join("ids");
             ids::measure(&ids, kinds, parts)?;
