@@ -84,7 +84,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(server: &ServerArgs, arguments: AgentsArgs) -> Result<(), Failure> {
-    let (client, is_json) = (server.client(), arguments.json);
+    let (client, is_json) = (server.client()?, arguments.json);
     match arguments.command {
         None => {
             let answer = client.agents().await?;

@@ -6,7 +6,7 @@ use crate::output;
 use crate::remote::ServerArgs;
 
 pub(crate) async fn run(server: &ServerArgs, arguments: AlertsArgs) -> Result<(), Failure> {
-    let answer = server.client().alerts().await?;
+    let answer = server.client()?.alerts().await?;
     if arguments.json {
         return output::json(&answer);
     }

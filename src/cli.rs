@@ -5,7 +5,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
 use crate::{
-    agents, demo, doctor, ids, import, inventory, reported, serve, sql_worker, store, ui, whereabouts,
+    agents, demo, doctor, export, ids, import, inventory, open, reported, serve, sql_worker, store, ui,
+    whereabouts,
 };
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Show everything one ID reaches, as one timeline
     #[command(
-        after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h"
+        after_help = "Examples:\n  silmari trace ORD-4711\n  silmari trace order_id=ORD-4711 --json\n  silmari trace ORD-4711 -f                        goes on until Ctrl-C\n  silmari trace 0af7651916cd43dd8448eb211c80319c --since 2h"
     )]
     Trace(TraceArgs),
     /// List the id kinds, or show which ids and traces hang together with one id, and by what evidence
@@ -48,6 +49,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  silmari diff ORD-4711 ORD-4712\n  silmari diff ORD-4712 --baseline 'route:/checkout p50' --since 2h"
     )]
     Diff(DiffArgs),
+    /// Write one journey and what stood around it to a file: to look at elsewhere, or for a ticket
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
+    /// Open a file that `silmari export` made
+    #[command(after_help = open::EXAMPLES)]
+    Open(open::OpenArgs),
     /// Search log records, or follow them as they arrive
     #[command(
         after_help = "Examples:\n  silmari logs 'service:billing level>=warn timeout' --since 15m\n  silmari logs 'level>=error' -f"
@@ -114,6 +121,12 @@ pub(crate) struct TraceArgs {
     /// Correct the times of services whose clocks are off; they are shown as recorded otherwise
     #[arg(long)]
     pub(crate) correct_clocks: bool,
+    /// Go on as records arrive, and say when it is done, stuck or silent
+    #[arg(short, long, conflicts_with = "to")]
+    pub(crate) follow: bool,
+    /// With --follow: end when the journey is done
+    #[arg(long, requires = "follow")]
+    pub(crate) until_done: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

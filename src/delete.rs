@@ -8,7 +8,7 @@ use crate::output;
 use crate::remote::ServerArgs;
 
 pub(crate) async fn run(server: &ServerArgs, arguments: DeleteArgs) -> Result<(), Failure> {
-    let client = server.client();
+    let client = server.client()?;
     let Some(id) = arguments.id else {
         let answer = client.deletes().await?;
         if arguments.json {

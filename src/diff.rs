@@ -1,9 +1,12 @@
 //! `silmari diff A B`: two journeys side by side.
 
+use std::path::Path;
+
 use query_api::client::Compared;
 
 use crate::cli::DiffArgs;
 use crate::exit::Failure;
+use crate::open;
 use crate::output;
 use crate::remote::{DAY, ServerArgs};
 
@@ -14,10 +17,23 @@ pub(crate) async fn run(server: &ServerArgs, arguments: DiffArgs) -> Result<(), 
         (None, Some(baseline)) => (Compared::Baseline(baseline), &arguments.a),
         _ => return Err(Failure::usage("name two ids, or one and --baseline 'route:/checkout p50'")),
     };
-    let diff = server.client().journey_diff(a, b, range).await?;
+    let diff = match of_cases(&arguments)? {
+        Some(diff) => diff,
+        None => server.client()?.journey_diff(a, b, range).await?,
+    };
     if arguments.json {
         return output::json(&diff);
     }
     let width = arguments.width.unwrap_or_else(output::width);
     output::text(&tui::text::diff(&diff, width, arguments.all, output::is_ascii()))
+}
+
+/// The difference of two case files, when both names are such.
+fn of_cases(arguments: &DiffArgs) -> Result<Option<query_api::diff::JourneyDiff>, Failure> {
+    let (a, Some(b)) = (&arguments.a, &arguments.b) else { return Ok(None) };
+    if !(a.ends_with(open::SUFFIX) && b.ends_with(open::SUFFIX)) {
+        return Ok(None);
+    }
+    let (a, b) = (open::read(Path::new(a))?, open::read(Path::new(b))?);
+    Ok(Some(query::journey::diff(&a.case().journey, &b.case().journey, None)))
 }

@@ -45,7 +45,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(server: &ServerArgs, arguments: DoctorArgs) -> Result<(), Failure> {
     let range = arguments.range.range(HOUR)?;
-    let answer = server.client().doctor(arguments.service.as_deref(), range).await?;
+    let answer = server.client()?.doctor(arguments.service.as_deref(), range).await?;
     match arguments.json {
         true => output::json(&answer)?,
         false => output::text(&text::whole(&answer, output::width()))?,

@@ -76,7 +76,7 @@ pub(crate) async fn run(server: &ServerArgs, arguments: IdsArgs) -> Result<(), F
     }
     let range = arguments.range.range(DAY)?;
     let Some(id) = &arguments.id else {
-        let answer = server.client().ids(range).await?;
+        let answer = server.client()?.ids(range).await?;
         return if arguments.json { output::json(&answer) } else { output::text(&kinds(&answer)) };
     };
     let limits = [
@@ -86,7 +86,7 @@ pub(crate) async fn run(server: &ServerArgs, arguments: IdsArgs) -> Result<(), F
         ("rows", arguments.rows),
     ];
     let limits: Vec<(&str, usize)> = limits.into_iter().filter_map(|(name, of)| Some((name, of?))).collect();
-    let graph = server.client().id_graph(id, range, &limits).await.map_err(|error| not_found(id, error))?;
+    let graph = server.client()?.id_graph(id, range, &limits).await.map_err(|error| not_found(id, error))?;
     if arguments.json {
         return output::json(&graph);
     }

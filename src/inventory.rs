@@ -22,7 +22,7 @@ pub(crate) struct InventoryArgs {
 }
 
 pub(crate) async fn run(server: &ServerArgs, arguments: InventoryArgs) -> Result<(), Failure> {
-    let mut answer = server.client().inventory().await?;
+    let mut answer = server.client()?.inventory().await?;
     if arguments.down {
         for service in &mut answer.services {
             service.instances.retain(|instance| instance.state != AgentHealth::Up);

@@ -12,7 +12,7 @@ use crate::output;
 use crate::remote::{QUARTER, ServerArgs};
 
 pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), Failure> {
-    let client = server.client();
+    let client = server.client()?;
     // The tail is opened before the search, so that no record falls between the two.
     let tail = match arguments.follow {
         true => Some(client.tail(&arguments.query).await?),

@@ -9,11 +9,13 @@ mod demo;
 mod diff;
 mod doctor;
 mod exit;
+mod export;
 mod ids;
 mod import;
 mod inventory;
 mod logs;
 mod metrics;
+mod open;
 mod output;
 mod reference;
 mod remote;
@@ -62,6 +64,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Ids(arguments)) => ids::run(&server, arguments).await,
         Some(Command::Where(arguments)) => whereabouts::run(&server, arguments).await,
         Some(Command::Diff(arguments)) => diff::run(&server, arguments).await,
+        Some(Command::Export(arguments)) => export::run(&server, arguments).await,
+        Some(Command::Open(arguments)) => open::run(arguments).await,
         Some(Command::Logs(arguments)) => logs::run(&server, arguments).await,
         Some(Command::Doctor(arguments)) => doctor::run(&server, arguments).await,
         Some(Command::Services(arguments)) => services::run(&server, arguments).await,

@@ -10,7 +10,7 @@ use crate::output;
 use crate::remote::{QUARTER, ServerArgs};
 
 pub(crate) async fn run(server: &ServerArgs, arguments: MetricsArgs) -> Result<(), Failure> {
-    let client = server.client();
+    let client = server.client()?;
     let asked = &arguments.range;
     let range = asked.range(QUARTER)?;
     let is_range = arguments.step.is_some() || asked.since.is_some() || asked.from.is_some();

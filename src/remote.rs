@@ -1,5 +1,7 @@
 //! What every command that asks the server shares: the client and the time range.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,11 +10,12 @@ use model::{SystemClock, TimeRange, UnixNano};
 use query_api::Client;
 
 use crate::exit::Failure;
+use crate::open;
 
 /// Which server is asked.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServerArgs {
-    /// The query API of the server
+    /// The query API of the server; or a case file, which answers offline what it holds
     #[arg(
         long,
         global = true,
@@ -24,8 +27,13 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&self.server)
+    /// A client of the server, or of the case file that is named in its place.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let is_url = self.server.contains("://");
+        match !is_url && (self.server.ends_with(open::SUFFIX) || Path::new(&self.server).is_file()) {
+            true => Ok(Client::offline(Arc::new(open::read(Path::new(&self.server))?))),
+            false => Ok(Client::new(&self.server)),
+        }
     }
 }
 

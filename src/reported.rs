@@ -71,7 +71,7 @@ pub(crate) async fn run(server: &ServerArgs, arguments: ConfigArgs) -> Result<()
     let range = arguments.range.range(MONTH)?;
     let service = arguments.service.replace('\\', "\\\\").replace('"', "\\\"");
     let query = format!("service:\"{service}\" (event.name:config.reported OR event.name:config.changed)");
-    let answer = server.client().logs(&query, range, REPORTS_MAX).await?;
+    let answer = server.client()?.logs(&query, range, REPORTS_MAX).await?;
     if answer.matched > answer.records.len() as u64 {
         output::remark(&format!(
             "only the latest {REPORTS_MAX} of {} reports were read: a shorter --since shows older ones",

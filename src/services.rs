@@ -6,7 +6,7 @@ use crate::output;
 use crate::remote::{QUARTER, ServerArgs};
 
 pub(crate) async fn run(server: &ServerArgs, arguments: ServicesArgs) -> Result<(), Failure> {
-    let answer = server.client().services(arguments.range.range(QUARTER)?).await?;
+    let answer = server.client()?.services(arguments.range.range(QUARTER)?).await?;
     if arguments.json {
         return output::json(&answer);
     }

@@ -10,7 +10,7 @@ use crate::remote::ServerArgs;
 
 pub(crate) async fn run(server: &ServerArgs, arguments: SqlArgs) -> Result<(), Failure> {
     let request = SqlRequest { query: arguments.query, limit: arguments.limit };
-    let answer = server.client().sql(&request).await?;
+    let answer = server.client()?.sql(&request).await?;
     let format = if arguments.json { Format::Json } else { arguments.format };
     match format {
         Format::Json => output::json(&answer)?,

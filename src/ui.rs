@@ -34,7 +34,7 @@ pub(crate) async fn run(server: &ServerArgs, arguments: UiArgs) -> Result<(), Fa
         let range = model::time::parse_duration(since);
         options.range = Some(range.map_err(|error| Failure::usage(format!("--since: {error}")))?);
     }
-    tui::run(server.client(), options, SystemClock::shared())
+    tui::run(server.client()?, options, SystemClock::shared())
         .await
         .map_err(|error| Failure::runtime(error.to_string()))
 }

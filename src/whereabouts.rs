@@ -25,7 +25,7 @@ pub(crate) struct WhereArgs {
 
 pub(crate) async fn run(server: &ServerArgs, arguments: WhereArgs) -> Result<(), Failure> {
     let range = arguments.range.range(DAY)?;
-    let answer = server.client().whereabouts(&arguments.id, range).await;
+    let answer = server.client()?.whereabouts(&arguments.id, range).await;
     let answer = answer.map_err(|error| not_found(&arguments.id, error))?;
     if arguments.json {
         return output::json(&answer);

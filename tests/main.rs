@@ -4,10 +4,12 @@
 //! three. For this package alone, run `cargo build --workspace --bins` first.
 
 mod agent_kill;
+mod cases;
 mod commands;
 mod demo;
 mod doctor;
 mod fleet;
+mod follow;
 mod ledger;
 mod redaction;
 mod replay;

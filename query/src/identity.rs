@@ -13,7 +13,7 @@
 //! searched through it; nothing is left out silently: every limit is a `Cut` that names the parameter or
 //! setting that lifts it.
 
-mod fields;
+pub(crate) mod fields;
 mod graph;
 mod kinds;
 #[cfg(test)]

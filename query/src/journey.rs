@@ -25,6 +25,7 @@ mod critical;
 pub(crate) mod cuts;
 mod diff;
 mod evidence;
+pub mod follow;
 mod forest;
 mod infer;
 mod layout;
@@ -156,5 +157,5 @@ fn find_in<R: Records>(
     }
     let until = now.min(range.to);
     let question = assemble::Question { id: id.trim().to_owned(), range, until, is_corrected };
-    Ok(assemble::assemble(found, question, limits))
+    Ok(assemble::assemble(found, question, ids, limits))
 }

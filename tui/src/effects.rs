@@ -41,6 +41,10 @@ impl Effects {
         let task = tokio::spawn(async move {
             match ask {
                 Ask::Tail(query) => tail(&client, &query, generation, &messages).await,
+                Ask::Follow(id, from, is_corrected) => {
+                    let failure = follow(&client, (&id, from, is_corrected), generation, &messages).await;
+                    drop(messages.send(Msg::FollowEnded { generation, failure }).await);
+                }
                 ask => {
                     let result = answer(&client, ask).await;
                     // The receiver is gone only when the program ends.
@@ -83,8 +87,34 @@ async fn answer(client: &Client, ask: Ask) -> Result<Answer, Failure> {
         Ask::Sql(query, limit) => {
             Answer::Sql(Box::new(client.sql(&SqlRequest { query, limit: Some(limit) }).await?))
         }
-        Ask::Tail(_) => unreachable!("a tail is a stream and has a task of its own"),
+        Ask::Tail(_) | Ask::Follow(..) => unreachable!("a stream has a task of its own"),
     })
+}
+
+/// Passes a followed journey on until the stream ends; why it did, unless the server closed it.
+async fn follow(
+    client: &Client,
+    (id, from, is_corrected): (&str, model::UnixNano, bool),
+    generation: u64,
+    messages: &mpsc::Sender<Msg>,
+) -> Option<Failure> {
+    let stream = match client.follow_journey(id, from, is_corrected).await {
+        Err(error) => return Some(error.into()),
+        Ok(stream) => stream,
+    };
+    let mut journeys = Box::pin(stream);
+    while let Some(journey) = journeys.next().await {
+        match journey {
+            Err(error) => return Some(error.into()),
+            Ok(journey) => {
+                let journey = Box::new(journey);
+                if messages.send(Msg::Followed { generation, journey }).await.is_err() {
+                    return None;
+                }
+            }
+        }
+    }
+    None
 }
 
 async fn tail(client: &Client, query: &str, generation: u64, messages: &mpsc::Sender<Msg>) {

@@ -23,9 +23,9 @@ mod theme;
 mod view;
 mod widget;
 
-pub use core::state::{Options, Screen};
+pub use core::state::{Offline, Options, Screen};
 pub use run::run;
-pub use terminal::{Error, terminal_width};
+pub use terminal::{Error, terminal_height, terminal_width};
 
 #[cfg(test)]
 mod samples;

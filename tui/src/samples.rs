@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::boards::NamedBoard;
 use query_api::{
-    AgentHealth, AgentRow, AgentsAnswer, Alert, AlertState, AlertsAnswer, Cut, Evidence, EvidenceKind, Facet,
-    FacetValue, Health, InventoryAnswer, InventoryInstance, InventoryService, Journey, JourneyCounts,
-    JourneyFailure, JourneyMark, JourneyRow, JourneyStatus, JourneyTrace, LogBucket, LogRecord, LogsAnswer,
-    MarkKind, MetricsData, PathSegment, QueryStats, QueueRow, RowKind, RuleStatus, Sample, Series,
-    ServiceRow, ServicesAnswer, SqlAnswer, SqlColumn, TimeClass, TimeSpent,
+    AgentHealth, AgentRow, AgentsAnswer, Alert, AlertState, AlertsAnswer, Certainty, Cut, Evidence,
+    EvidenceKind, Facet, FacetValue, Health, InventoryAnswer, InventoryInstance, InventoryService, Journey,
+    JourneyCounts, JourneyFailure, JourneyMark, JourneyRow, JourneyStatus, JourneyTrace, LogBucket,
+    LogRecord, LogsAnswer, MarkKind, MetricsData, PathSegment, Progress, ProgressState, QueryStats, QueueRow,
+    RowKind, RowMark, RuleStatus, Sample, Series, ServiceRow, ServicesAnswer, SqlAnswer, SqlColumn,
+    TimeClass, TimeSpent,
 };
 
 use crate::core::fleet::FleetAnswer;
@@ -250,7 +251,7 @@ fn span_id(number: u8) -> SpanId {
 }
 
 fn evidence(kind: EvidenceKind, text: &str) -> Evidence {
-    Evidence { kind, text: text.to_owned() }
+    Evidence::new(kind, Certainty::Certain, text)
 }
 
 fn journey_start() -> UnixNano {
@@ -292,6 +293,9 @@ impl Draft {
             marks: Vec::new(),
             message: String::new(),
             evidence: evidence(EvidenceKind::SameTrace, "same trace"),
+            more_evidence: Vec::new(),
+            batch: None,
+            links: Vec::new(),
             attributes: BTreeMap::new(),
             resource: BTreeMap::new(),
         });
@@ -331,7 +335,14 @@ pub(crate) fn journey() -> Journey {
         ("order_id", "ORD-4711"),
     ]);
     charge.resource = labels(&[("service.name", "billing"), ("k8s.pod.name", "billing-6d9f")]);
-    charge.evidence = evidence(EvidenceKind::Link, "span link from orders/3@88121 · order_id=ORD-4711");
+    charge.evidence = evidence(EvidenceKind::Link, "span link from orders/3@88121");
+    let order = evidence(EvidenceKind::Asked, "order_id=ORD-4711");
+    let correlation = Evidence {
+        certainty: Certainty::Likely,
+        source: "baggage:correlation.id".to_owned(),
+        ..evidence(EvidenceKind::Baggage, "correlation_id=c-19")
+    };
+    charge.more_evidence = vec![Evidence { source: "attr:order_id".to_owned(), ..order }, correlation];
     draft.row(Event, 3, "billing", "exception", "", 5_427, 0, (5, 0)).is_error = true;
     let log = draft.row(Log, 3, "billing", "acquirer timeout after 800ms", "ERROR", 5_427, 0, (5, 0));
     log.is_error = true;
@@ -353,6 +364,7 @@ pub(crate) fn journey() -> Journey {
         start_time: journey_start(),
         duration_nano: 8_420 * MS,
         status: JourneyStatus::Failed,
+        progress: None,
         failure: Some(JourneyFailure {
             service: "billing".to_owned(),
             name: "charge #1".to_owned(),
@@ -366,6 +378,7 @@ pub(crate) fn journey() -> Journey {
             .map(|(number, service, name, start, length, spans)| JourneyTrace {
                 trace_id: trace_id(number),
                 evidence: asked.clone(),
+                more_evidence: Vec::new(),
                 name: name.to_owned(),
                 service: service.to_owned(),
                 start_time: journey_start().plus(start * MS),
@@ -400,6 +413,59 @@ pub(crate) fn journey() -> Journey {
         }],
         stats: stats(),
     }
+}
+
+/// The same purchase with all that a journey can show: three messages that one consumer takes at once, calls that are
+/// refused, a trace whose root was not received, baggage, and a log record without a trace.
+pub(crate) fn rich_journey() -> Journey {
+    use RowKind::{Log, Missing, QueueWait, Span, Trace};
+    let mut journey = journey();
+    let mut draft = Draft { rows: std::mem::take(&mut journey.rows), trace: 0 };
+    for (number, start) in [(17, 7_900), (18, 7_950), (19, 8_000)] {
+        let name = format!("emails/0@{number}");
+        let wait = draft.row(QueueWait, 0, "emails", &name, "wait", start, 8_150 - start, (0, 0));
+        wait.evidence = Evidence {
+            certainty: Certainty::Likely,
+            ..evidence(EvidenceKind::Message, "message id named by billing and mailer")
+        };
+    }
+    draft.trace = 4;
+    let heading = draft.row(Trace, 0, "mailer", "process emails", "", 8_150, 250, (0, 0));
+    heading.evidence = evidence(EvidenceKind::Message, "message emails/0@17");
+    heading.more_evidence = vec![evidence(EvidenceKind::SharedId, "order_id=ORD-4711")];
+    heading.is_error = true;
+    draft.row(Missing, 1, "", "root not received", "", 8_150, 250, (20, 0));
+    let batch = draft.row(Span, 2, "mailer", "process emails", "consumer", 8_150, 250, (21, 20));
+    batch.marks = vec![RowMark::Batch];
+    batch.batch = Some(3);
+    batch.evidence = Evidence {
+        certainty: Certainty::Likely,
+        ..evidence(EvidenceKind::Message, "message id of emails/0@17 and 2 more")
+    };
+    let refused = draft.row(Span, 3, "mailer", "POST /send", "client", 8_160, 2, (22, 21));
+    refused.marks = vec![RowMark::CircuitOpen];
+    refused.is_error = true;
+    "CallNotPermittedException: CircuitBreaker 'smtp' is OPEN".clone_into(&mut refused.message);
+    let limited = draft.row(Span, 3, "mailer", "POST /send", "client", 8_200, 5, (23, 21));
+    limited.marks = vec![RowMark::RateLimited, RowMark::Retry];
+    limited.is_error = true;
+    draft.trace = 0;
+    let line =
+        draft.row(Log, 0, "smtp-relay", "queued <20261120.4711@relay> corr=c-19", "INFO", 8_390, 0, (0, 0));
+    line.evidence = Evidence {
+        certainty: Certainty::Likely,
+        source: "kv:corr".to_owned(),
+        ..evidence(EvidenceKind::SharedId, "correlation_id=c-19")
+    };
+    journey.rows = draft.rows;
+    journey.progress = Some(Progress {
+        state: ProgressState::Stuck,
+        since: journey_start().plus(289 * MS),
+        lasts_nano: 12_000 * MS,
+        about: "shipments/0@17".to_owned(),
+    });
+    journey.counts = JourneyCounts { traces: 4, spans: 12, logs: 3, messages: 5, services: 7, errors: 3 };
+    journey
 }
 
 /// The path through the rows of this sample: start, end, row.

@@ -139,6 +139,12 @@ pub fn terminal_width() -> Option<usize> {
     (io::stdout().is_terminal() && columns > 0).then_some(usize::from(columns))
 }
 
+/// Lines of the terminal, if there is one.
+pub fn terminal_height() -> Option<usize> {
+    let (_, lines) = crossterm::terminal::size().ok()?;
+    (io::stdout().is_terminal() && lines > 0).then_some(usize::from(lines))
+}
+
 /// Our key for the terminal's; `None` for keys that mean nothing here.
 pub(crate) fn key(event: KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {

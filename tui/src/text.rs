@@ -3,13 +3,14 @@
 //! Invariant: like the screens, nothing here lets control characters from outside through.
 
 mod diff;
+mod follow;
 
 use model::UnixNano;
 use query_api::{AlertsAnswer, Journey, LogRecord, MetricsData, Series, ServicesAnswer};
 
 use crate::core::format;
 use crate::core::glyph;
-use crate::core::journey::{Timeline, timeline};
+use crate::core::journey::{Timeline, evidence as why, timeline};
 use crate::core::line::{Line, Role, wrap};
 use crate::core::logs::lines;
 use crate::core::{alerts as alert_lines, range, services as service_lines};
@@ -19,6 +20,7 @@ use crate::widget::table::{self, Column};
 const WIDTH_MIN: usize = 40;
 
 pub use diff::diff;
+pub use follow::{NewRows, followed_journey};
 
 /// Services and queues, worst first.
 pub fn services(answer: &ServicesAnswer, width: usize, ascii: bool) -> String {
@@ -58,6 +60,7 @@ pub fn journey(journey: &Journey, width: usize, ascii: bool) -> String {
     let geometry = timeline.geometry(width);
     let mut out = vec![timeline.title(width)];
     out.extend(timeline.failure(width));
+    out.extend(timeline.progress(width));
     out.push(timeline.path(width));
     out.push(timeline.time_spent(width));
     out.extend(timeline::happenings(journey, width));
@@ -82,9 +85,10 @@ pub fn journey(journey: &Journey, width: usize, ascii: bool) -> String {
 fn evidence(trace: &query_api::JourneyTrace, width: usize) -> Line {
     let mut line = Line::new();
     line.gap(3);
-    line.push(Role::Accent, &trace.trace_id.to_string());
+    let id = trace.trace_id.to_string();
+    line.push(Role::Accent, if width < 80 { &id[..8] } else { &id });
     line.gap(2);
-    line.push(Role::Text, &trace.evidence.text);
+    line.push(Role::Text, &why::of_trace(trace));
     let mut right = Line::of(Role::Dim, &format::plural(trace.spans, "span"));
     right.cell_right(Role::Text, &model::time::duration_text(trace.duration_nano), 9);
     line.with_right(right, width)

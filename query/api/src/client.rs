@@ -1,5 +1,6 @@
-//! The HTTP client of the query API, for the terminal and the command line.
+//! The client of the query API, for the terminal and the command line: over HTTP, or from a file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use thiserror::Error;
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::diff::JourneyDiff;
 use crate::doctor::DoctorAnswer;
+use crate::offline::{Offline, refusal};
 use crate::{
     AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer,
     ErrorBody, IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer,
@@ -62,11 +64,12 @@ pub enum TailItem {
     Skipped(u64),
 }
 
-/// Talks to one server. Cheap to clone.
+/// Talks to one server, or reads one file. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    offline: Option<Arc<dyn Offline>>,
 }
 
 impl Client {
@@ -79,7 +82,12 @@ impl Client {
             .expect("a client without TLS has nothing that can fail");
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        Self { base, http }
+        Self { base, http, offline: None }
+    }
+
+    /// A client that asks no server: `offline` answers what it holds, everything else is refused.
+    pub fn offline(offline: Arc<dyn Offline>) -> Self {
+        Self { base: offline.name().to_owned(), http: reqwest::Client::new(), offline: Some(offline) }
     }
 
     /// Where the server is.
@@ -107,6 +115,25 @@ impl Client {
     ) -> Result<Journey, ClientError> {
         let parameters = [("id", id.to_owned()), ("correct_clocks", is_corrected.to_string())];
         self.get("/api/v1/journey", &parameters, Some(range)).await
+    }
+
+    /// The journey, and again whenever records arrive that change it. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when nothing carries the id.
+    pub async fn follow_journey(
+        &self,
+        id: &str,
+        from: UnixNano,
+        is_corrected: bool,
+    ) -> Result<impl Stream<Item = Result<Journey, ClientError>> + Send + use<>, ClientError> {
+        self.online("following")?;
+        let url = format!("{}/api/v1/journey/follow", self.base);
+        let parameters = [("id", id.to_owned()), ("from", from.to_string())];
+        let request = self.http.get(&url).query(&parameters).query(&[("correct_clocks", is_corrected)]);
+        let response = self.send(request, &url).await?;
+        let parse = |line: &[u8]| serde_json::from_slice(line).map_err(|error| error.to_string());
+        Ok(lines(Box::pin(response.bytes_stream()), url, JOURNEY_LINE_BYTES_MAX, parse))
     }
 
     /// What differs in the journey of `b`, compared with that of the id or the baseline.
@@ -174,9 +201,10 @@ impl Client {
         &self,
         query: &str,
     ) -> Result<impl Stream<Item = Result<TailItem, ClientError>> + Send + use<>, ClientError> {
+        self.online("a live tail")?;
         let url = format!("{}/api/v1/logs/tail", self.base);
         let response = self.send(self.http.get(&url).query(&[("query", query)]), &url).await?;
-        Ok(tail_items(Box::pin(response.bytes_stream()), url))
+        Ok(lines(Box::pin(response.bytes_stream()), url, LINE_BYTES_MAX, tail_item))
     }
 
     /// Rate, errors and duration of all services within `range`.
@@ -301,6 +329,7 @@ impl Client {
     /// # Errors
     /// `Refused` with code `bad_query` or `limit`.
     pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, ClientError> {
+        self.online("SQL")?;
         self.post("/api/v1/sql", request).await
     }
 
@@ -309,6 +338,7 @@ impl Client {
     /// # Errors
     /// `Refused` with code `bad_query` when the id is of no known kind.
     pub async fn delete(&self, request: &DeleteRequest) -> Result<DeleteReceipt, ClientError> {
+        self.online("deletes")?;
         self.post("/api/v1/delete", request).await
     }
 
@@ -322,6 +352,9 @@ impl Client {
 
     /// Whether the server is up and has replayed its WAL.
     pub async fn is_ready(&self) -> bool {
+        if self.offline.is_some() {
+            return true;
+        }
         let url = format!("{}/ready", self.base);
         matches!(self.http.get(url).send().await, Ok(response) if response.status().is_success())
     }
@@ -331,6 +364,10 @@ impl Client {
         path: &str,
         parameters: &[(&str, String)],
     ) -> Result<MetricsData, ClientError> {
+        if let Some(offline) = &self.offline {
+            let path = format!("/prometheus/api/v1/{path}");
+            return decode_offline(&**offline, &path, parameters, None);
+        }
         let url = format!("{}/prometheus/api/v1/{path}", self.base);
         let response = self
             .http
@@ -363,6 +400,9 @@ impl Client {
         parameters: &[(&str, String)],
         range: Option<TimeRange>,
     ) -> Result<T, ClientError> {
+        if let Some(offline) = &self.offline {
+            return decode_offline(&**offline, path, parameters, range);
+        }
         let url = format!("{}{path}", self.base);
         let mut request = self.http.get(&url).query(parameters);
         if let Some(range) = range {
@@ -370,6 +410,13 @@ impl Client {
         }
         let response = self.send(request, &url).await?;
         decode(response, &url).await
+    }
+
+    /// Refuses what no file can answer.
+    fn online(&self, what: &str) -> Result<(), ClientError> {
+        let Some(offline) = &self.offline else { return Ok(()) };
+        let message = format!("{} is a file: {what} needs a server", offline.name());
+        Err(ClientError::Refused(Box::new(refusal("offline", message, Some("name one with --server")))))
     }
 
     async fn send(
@@ -427,36 +474,72 @@ async fn decode<T: DeserializeOwned>(response: reqwest::Response, url: &str) -> 
     serde_json::from_slice(&body).map_err(|error| unreadable(format!("status {status}, {error}")))
 }
 
-/// Items of a newline-delimited stream. Lines of more than this many bytes end it.
-const LINE_BYTES_MAX: usize = 16 << 20;
+fn decode_offline<T: DeserializeOwned>(
+    offline: &dyn Offline,
+    path: &str,
+    parameters: &[(&str, String)],
+    range: Option<TimeRange>,
+) -> Result<T, ClientError> {
+    let body = offline.answer(path, parameters, range);
+    let body = body.map_err(|error| ClientError::Refused(Box::new(error)))?;
+    let unreadable = |error: serde_json::Error| ClientError::Unreadable {
+        url: format!("{path} in {}", offline.name()),
+        problem: error.to_string(),
+    };
+    serde_json::from_slice(&body).map_err(unreadable)
+}
 
-fn tail_items<S>(bytes: S, url: String) -> impl Stream<Item = Result<TailItem, ClientError>> + Send
+/// A longer line ends a tail.
+const LINE_BYTES_MAX: usize = 16 << 20;
+/// A longer line ends a follower: a journey of 100,000 spans is as long.
+const JOURNEY_LINE_BYTES_MAX: usize = 256 << 20;
+
+/// Items of a newline-delimited stream; empty lines are signs of life.
+fn lines<S, T>(
+    bytes: S,
+    url: String,
+    line_bytes_max: usize,
+    parse: fn(&[u8]) -> Result<T, String>,
+) -> impl Stream<Item = Result<T, ClientError>> + Send
 where
     S: Stream<Item = reqwest::Result<Bytes>> + Send + Unpin,
+    T: Send,
 {
-    futures_util::stream::unfold((bytes, Vec::new(), url), |(mut bytes, mut pending, url)| async move {
-        loop {
-            if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                if line.trim_ascii().is_empty() {
-                    continue;
+    /// What has come and is no whole line yet; `searched` bytes of it hold no end of a line.
+    #[derive(Default)]
+    struct Pending {
+        bytes: Vec<u8>,
+        searched: usize,
+    }
+    futures_util::stream::unfold(
+        (bytes, Pending::default(), url),
+        move |(mut bytes, mut pending, url)| async move {
+            loop {
+                let end = pending.bytes[pending.searched..].iter().position(|byte| *byte == b'\n');
+                if let Some(end) = end {
+                    let line: Vec<u8> = pending.bytes.drain(..=pending.searched + end).collect();
+                    pending.searched = 0;
+                    if line.trim_ascii().is_empty() {
+                        continue;
+                    }
+                    let item =
+                        parse(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
+                    return Some((item, (bytes, pending, url)));
                 }
-                let item =
-                    tail_item(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
-                return Some((item, (bytes, pending, url)));
+                pending.searched = pending.bytes.len();
+                match bytes.next().await {
+                    Some(Ok(chunk)) if pending.bytes.len() + chunk.len() <= line_bytes_max => {
+                        pending.bytes.extend_from_slice(&chunk)
+                    }
+                    Some(Err(source)) => {
+                        let error = ClientError::Unreachable { url: url.clone(), source };
+                        return Some((Err(error), (bytes, pending, url)));
+                    }
+                    _ => return None,
+                }
             }
-            match bytes.next().await {
-                Some(Ok(chunk)) if pending.len() + chunk.len() <= LINE_BYTES_MAX => {
-                    pending.extend_from_slice(&chunk)
-                }
-                Some(Err(source)) => {
-                    let error = ClientError::Unreachable { url: url.clone(), source };
-                    return Some((Err(error), (bytes, pending, url)));
-                }
-                _ => return None,
-            }
-        }
-    })
+        },
+    )
 }
 
 fn tail_item(line: &[u8]) -> Result<TailItem, String> {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{Cut, QueryStats, RangeSchema};
 
+pub mod progress;
+
+pub use progress::{Progress, ProgressState};
+
 /// Everything one id reaches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Journey {
@@ -26,6 +30,9 @@ pub struct Journey {
     pub duration_nano: i64,
     /// How it went.
     pub status: JourneyStatus,
+    /// How far it was when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// The first error, if there is one.
     pub failure: Option<JourneyFailure>,
     /// How much there is.
@@ -107,8 +114,11 @@ pub struct JourneyTrace {
     /// Its id.
     #[schemars(with = "String")]
     pub trace_id: TraceId,
-    /// Why it belongs.
+    /// Why it belongs: the surest evidence.
     pub evidence: Evidence,
+    /// Whatever else says that it belongs, the surest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_evidence: Vec<Evidence>,
     /// Name of its root span, or of its earliest when the root was not received.
     pub name: String,
     /// Service of that span.
@@ -129,24 +139,74 @@ pub struct JourneyTrace {
 pub struct Evidence {
     /// The sort of evidence.
     pub kind: EvidenceKind,
+    /// How certain it is.
+    #[serde(default)]
+    pub certainty: Certainty,
     /// For people: `order_id=ORD-4711`, `span link from orders/3@88121`.
     pub text: String,
+    /// Of an id: where in the record it stands, as written in `ids.yaml` (`attr:order.id`); empty when that is
+    /// not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+impl Evidence {
+    /// Evidence that is no id, or whose source is not known.
+    pub fn new(kind: EvidenceKind, certainty: Certainty, text: impl Into<String>) -> Self {
+        Self { kind, certainty, text: text.into(), source: String::new() }
+    }
+
+    /// Where it stands among the evidence for one thing: the surest first.
+    pub fn rank(&self) -> (bool, Certainty, EvidenceKind) {
+        // That a record is in its trace is the least that can be said of it.
+        (self.kind == EvidenceKind::SameTrace, self.certainty, self.kind)
+    }
+}
+
+/// How certain a piece of evidence is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// The record says so in a field that is made for it: its trace id, a span link, topic, partition and
+    /// offset, an attribute, a header, the key of a message, a value of a JSON body.
+    #[default]
+    Certain,
+    /// The record says so where it can mean something else: in the text of a log body, in baggage that it
+    /// was handed, by a message id that only its sender keeps unique.
+    Likely,
+    /// No record says so; it follows from what records say together.
+    Inferred,
+}
+
+impl Certainty {
+    /// The word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+            Self::Inferred => "inferred",
+        }
+    }
 }
 
 /// The sorts of evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceKind {
     /// It carries the id that was asked for.
     Asked,
-    /// It is in a trace that belongs.
-    SameTrace,
     /// A span link points from or to it.
     Link,
     /// It sent or received a message that belongs.
     Message,
     /// It shares an id that joins.
     SharedId,
+    /// Baggage that it was handed holds the id that was asked for, or one that joins.
+    Baggage,
+    /// It is in a trace that belongs.
+    SameTrace,
 }
 
 /// What a row of the timeline is.
@@ -211,14 +271,49 @@ pub struct JourneyRow {
     /// Status message of a failed span.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Why it is here.
+    /// Why it is here: the surest evidence.
     pub evidence: Evidence,
+    /// Whatever else says that it belongs, the surest first. That a row with a `trace_id` is in its trace is
+    /// said only when nothing else is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_evidence: Vec<Evidence>,
+    /// Of a consumer: how many messages it took at once, when there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// Of a span: the spans it links to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<SpanLink>,
     /// Attributes of the span, log record or event.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// Attributes of the resource.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resource: BTreeMap<String, String>,
+}
+
+impl JourneyRow {
+    /// All that says why the row is here, the surest first.
+    pub fn all_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        std::iter::once(&self.evidence).chain(&self.more_evidence)
+    }
+}
+
+impl JourneyTrace {
+    /// All that says why the trace belongs, the surest first.
+    pub fn all_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        std::iter::once(&self.evidence).chain(&self.more_evidence)
+    }
+}
+
+/// A span that a span links to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanLink {
+    /// Its trace.
+    #[schemars(with = "String")]
+    pub trace_id: TraceId,
+    /// The span.
+    #[schemars(with = "String")]
+    pub span_id: SpanId,
 }
 
 /// What to know of a row at a glance.

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod journey;
 pub mod logs;
 pub mod metrics;
+pub mod offline;
 pub mod services;
 pub mod sql;
 pub mod whereabouts;
@@ -38,8 +39,9 @@ pub use identity::{
     EdgeEvidence, EdgeKind, IdEdge, IdGraph, IdKindRow, IdKindsAnswer, IdNode, NodeKind, RecordRef,
 };
 pub use journey::{
-    Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyMark, JourneyRow, JourneyStatus,
-    JourneyTrace, MarkKind, PathSegment, RowKind, RowMark, TimeClass, TimeSpent,
+    Certainty, Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyMark, JourneyRow,
+    JourneyStatus, JourneyTrace, MarkKind, PathSegment, Progress, ProgressState, RowKind, RowMark, SpanLink,
+    TimeClass, TimeSpent,
 };
 pub use logs::{Facet, FacetValue, LogBucket, LogRecord, LogsAnswer};
 pub use metrics::{MetricsAnswer, MetricsData, MetricsResult, Sample, Series};

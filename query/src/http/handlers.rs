@@ -20,6 +20,7 @@ use super::error::ApiError;
 use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
 use crate::identity::{self, GraphLimits};
+use crate::journey::follow::Follower;
 use crate::{doctor, journey, logs, search, services, whereabouts};
 use model::text::nearest;
 
@@ -70,16 +71,115 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     let id = params.required("id")?.to_owned();
     let is_corrected = params.flag("correct_clocks")?;
-    app.json(move |engine, _| {
-        let snapshot = engine.store.snapshot();
-        let request = journey::Request { id: &id, range, is_corrected };
-        let mut found = journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)?;
-        journey::mark_alerts(&mut found, &snapshot, &(engine.alerts)());
-        journey::mark_config_changes(&mut found, &snapshot).map_err(journey::Error::Store)?;
-        elapsed(&mut found.stats, &*engine.clock, start);
-        Ok(found)
-    })
-    .await
+    app.json(move |engine, _| find_journey(engine, &id, range, is_corrected, start)).await
+}
+
+/// How far past now a followed journey may lie: clocks of senders run ahead.
+const FOLLOW_AHEAD: Duration = Duration::from_secs(60);
+
+pub(super) async fn journey_follow(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::JOURNEY_FOLLOW)?;
+    let now = app.engine.clock.now();
+    let from = params.time("from", now)?.unwrap_or_else(|| now.minus(JOURNEY_RANGE_DEFAULT));
+    let id = params.required("id")?.to_owned();
+    let is_corrected = params.flag("correct_clocks")?;
+    let Ok(place) = Arc::clone(&app.tails).try_acquire_owned() else {
+        let tails_max = app.engine.limits.tails_max;
+        return Err(ApiError::unavailable(format!("{tails_max} tails are open already")));
+    };
+    let mut following = Following {
+        follower: Follower::new(&app.engine.store),
+        app: app.clone(),
+        id,
+        from,
+        is_corrected,
+        first: None,
+        place,
+    };
+    // The first one before the answer begins, so that an unknown id is a 404.
+    following.first = following.compute().await?;
+    let stop = app.shutdown.clone().cancelled_owned();
+    let lines = futures_util::stream::unfold(following, |mut following| async move {
+        let line = following.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), following))
+    });
+    let body = Body::from_stream(lines.take_until(stop));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response())
+}
+
+/// One follower of a journey.
+struct Following {
+    follower: Follower,
+    app: App,
+    id: String,
+    from: model::UnixNano,
+    is_corrected: bool,
+    first: Option<Vec<u8>>,
+    /// Free again when the stream is dropped.
+    #[expect(dead_code, reason = "held, not read")]
+    place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Following {
+    /// The next line; `None` at the end.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            match self.follower.wait().await {
+                journey::follow::Arrival::End => return None,
+                journey::follow::Arrival::Nothing => return Some(b"\n".to_vec()),
+                journey::follow::Arrival::Concerns => {}
+            }
+            match self.compute().await {
+                Ok(Some(line)) => return Some(line),
+                Ok(None) => {}
+                // Whoever follows asks again and is told why.
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The journey as it is now as a line; `None` when that is what was sent last.
+    async fn compute(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        let engine = Arc::clone(&self.app.engine);
+        let (id, from, is_corrected) = (self.id.clone(), self.from, self.is_corrected);
+        let start = engine.clock.monotonic();
+        let clock = Arc::clone(&engine.clock);
+        let found = self.app.gate.run(move |_| {
+            let range = model::TimeRange { from, to: engine.clock.now().plus(nanos(FOLLOW_AHEAD)) };
+            find_journey(&engine, &id, range, is_corrected, start)
+        });
+        let found = found.await??;
+        let took = clock.monotonic().saturating_sub(start);
+        if !self.follower.take(&found, took) {
+            return Ok(None);
+        }
+        let line = tokio::task::spawn_blocking(move || query_api::client::tail_line(&found)).await;
+        line.map_err(ApiError::internal)?.map(Some).map_err(ApiError::internal)
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn find_journey(
+    engine: &crate::Engine,
+    id: &str,
+    range: model::TimeRange,
+    is_corrected: bool,
+    start: Duration,
+) -> Result<query_api::Journey, ApiError> {
+    let snapshot = engine.store.snapshot();
+    let request = journey::Request { id, range, is_corrected };
+    let mut found = journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)?;
+    journey::mark_alerts(&mut found, &snapshot, &(engine.alerts)());
+    journey::mark_config_changes(&mut found, &snapshot).map_err(journey::Error::Store)?;
+    elapsed(&mut found.stats, &*engine.clock, start);
+    Ok(found)
 }
 
 pub(super) async fn ids(State(app): State<App>, params: Params) -> Answer {

@@ -42,6 +42,8 @@ const CORRECT_CLOCKS: Param = optional(
 
 pub(super) const JOURNEY: &[Param] =
     &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO, CORRECT_CLOCKS];
+pub(super) const JOURNEY_FOLLOW: &[Param] =
+    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, CORRECT_CLOCKS];
 pub(super) const IDS_GRAPH: &[Param] = &[
     required(
         "id",
@@ -172,6 +174,16 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<Journey>),
         handlers: || get(handlers::journey),
+    },
+    Route {
+        path: "/api/v1/journey/follow",
+        methods: GET,
+        about: "A journey, and again whenever records arrive that change it, one a line. An empty line says that it \
+                is still followed. 404 as for a journey.",
+        params: JOURNEY_FOLLOW,
+        body: None,
+        answer: Answer::Lines(of::<Journey>),
+        handlers: || get(handlers::journey_follow),
     },
     Route {
         path: "/api/v1/ids",

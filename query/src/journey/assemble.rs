@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{IdTerm, SpanId, TimeRange, TraceId, UnixNano};
-use query_api::{Cut, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats};
+use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
+use query_api::{
+    Cut, Evidence, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats,
+};
 
 use super::Limits;
-use super::closure::{Closure, How};
+use super::closure::Closure;
 use super::evidence::{self, Witness};
 use super::forest::Forest;
 use super::messages::{self, Messages};
@@ -28,7 +30,7 @@ pub(crate) struct Question {
 }
 
 /// Puts the journey together.
-pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) -> Journey {
+pub(crate) fn assemble(closure: Closure, question: Question, rules: &IdRules, limits: &Limits) -> Journey {
     let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete, .. } =
         closure;
     clamp_times(&mut spans, &mut logs);
@@ -57,7 +59,10 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let failure = outcome::failure(&spans, &logs, &forest, &messages);
     let status = status(failure.as_ref(), &messages);
     let services = services(&spans, &logs);
-    let headings = headings(&traces, &spans, &logs, &reached, &forest, &messages);
+    let mut witness = Witness::new(rules, &matched, &followed);
+    let evidence =
+        evidence::of_traces(&mut witness, &reached, (&spans, &logs), &traces, &forest, &messages.waits);
+    let headings = headings(&traces, &spans, &logs, evidence);
     let counts = JourneyCounts {
         traces: traces.all.iter().filter(|trace| !infer::is_made(trace.id)).count(),
         spans: spans.iter().filter(|span| !span.is_inferred()).count(),
@@ -72,6 +77,7 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
     let drawing = rows::draw(Material {
         wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
         pause_facts: retries.iter().map(|retry| PauseFacts::new(retry, &spans)).collect(),
+        links: evidence::of_links(&spans, &forest, &messages),
         spans,
         logs,
         forest: &forest,
@@ -81,17 +87,18 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
         headings: &headings,
         shares: &shares,
         corrected: &corrected,
-        witness: Witness::new(&matched, &followed),
+        witness,
         events_max: limits.events,
     });
     cuts.extend(events_cut(&drawing, limits));
-    Journey {
+    let mut journey = Journey {
         id: question.id,
         matched,
         range: question.range,
         start_time: axis.from,
         duration_nano: axis.nanos(),
         status,
+        progress: None,
         failure: failure.map(|failure| shown(failure, &drawing)),
         counts,
         services,
@@ -105,7 +112,9 @@ pub(crate) fn assemble(closure: Closure, question: Question, limits: &Limits) ->
         clock_offsets: corrected,
         cuts,
         stats: QueryStats::default(),
-    }
+    };
+    journey.progress = Some(journey.progress_at(question.until));
+    journey
 }
 
 /// Times before 1970 and ends beyond 2262 cannot be told apart from nonsense; bounding them keeps every
@@ -178,17 +187,17 @@ fn headings(
     traces: &Traces,
     spans: &[SpanRecord],
     logs: &[LogRecord],
-    reached: &HashMap<TraceId, How>,
-    forest: &Forest,
-    messages: &Messages,
+    evidence: Vec<Vec<Evidence>>,
 ) -> Vec<JourneyTrace> {
-    let heading = |trace: &Trace| {
+    let heading = |(trace, evidence): (&Trace, Vec<Evidence>)| {
         let root = trace.root.map(|at| &spans[at]);
         let log = trace.first_log.map(|at| &logs[at]);
         let service = root.map(|span| &span.service).or(log.map(|log| &log.service));
+        let (evidence, more_evidence) = rows::surest(evidence);
         JourneyTrace {
             trace_id: trace.id,
-            evidence: evidence::of_trace(trace, reached, spans, traces, forest, &messages.waits),
+            evidence,
+            more_evidence,
             name: root.map_or_else(|| "no span received".to_owned(), |span| span.name.clone()),
             service: service.cloned().unwrap_or_default(),
             start_time: trace.start,
@@ -197,7 +206,7 @@ fn headings(
             is_failed: trace.is_failed,
         }
     };
-    traces.all.iter().map(heading).collect()
+    traces.all.iter().zip(evidence).map(heading).collect()
 }
 
 fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec<Cut>) -> Vec<IdTerm> {

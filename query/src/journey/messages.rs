@@ -26,6 +26,26 @@ pub(crate) enum Tie {
     Parent,
 }
 
+/// All that ties one consumer to one producer; at least one tie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ties(u8);
+
+impl Ties {
+    const fn of(tie: Tie) -> Self {
+        Self(1 << tie as u8)
+    }
+
+    fn add(&mut self, tie: Tie) {
+        self.0 |= Self::of(tie).0;
+    }
+
+    /// The surest first.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Tie> {
+        let all = [Tie::Link, Tie::Coordinates, Tie::MessageId, Tie::Parent];
+        all.into_iter().filter(move |tie| self.0 & Self::of(*tie).0 > 0)
+    }
+}
+
 /// One message on its way to one consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wait {
@@ -33,7 +53,7 @@ pub(crate) struct Wait {
     pub(crate) producer: usize,
     /// The span that took it; `None` while nobody has.
     pub(crate) consumer: Option<usize>,
-    pub(crate) tie: Tie,
+    pub(crate) ties: Ties,
     pub(crate) destination: String,
     /// `topic/partition@offset`, as far as it is known.
     pub(crate) name: String,
@@ -128,13 +148,13 @@ pub(crate) fn find(spans: &[SpanRecord], open_until: Option<UnixNano>) -> Messag
         if ties.is_empty() && !to.label().is_empty() {
             without_producer.insert((to.destination, to.label()));
         }
-        for (producer, tie) in ties {
+        for (producer, ties) in ties {
             let label = match Coordinates::of(&spans[producer]).label() {
                 known if known.is_empty() => to.label(),
                 known => known,
             };
             let takers = deliveries.entry((producer, span.service.as_str())).or_default();
-            takers.push(Delivery { label, group: to.group, consumer, tie });
+            takers.push(Delivery { label, group: to.group, consumer, ties });
         }
     }
     messages.deliver(spans, deliveries);
@@ -160,7 +180,7 @@ struct Delivery<'a> {
     label: String,
     group: &'a str,
     consumer: usize,
-    tie: Tie,
+    ties: Ties,
 }
 
 type Deliveries<'a> = BTreeMap<(usize, &'a str), Vec<Delivery<'a>>>;
@@ -181,14 +201,14 @@ impl Messages {
         let mut taken = BTreeSet::new();
         for ((producer, _), mut takers) in deliveries {
             drop_vague(&mut takers);
-            let mut parties: BTreeMap<(String, &str), Vec<(usize, Tie)>> = BTreeMap::new();
+            let mut parties: BTreeMap<(String, &str), Vec<(usize, Ties)>> = BTreeMap::new();
             for taker in takers {
-                parties.entry((taker.label, taker.group)).or_default().push((taker.consumer, taker.tie));
+                parties.entry((taker.label, taker.group)).or_default().push((taker.consumer, taker.ties));
             }
             for ((label, group), tries) in parties {
                 taken.insert((producer, label));
-                let (consumer, tie) = tries[0];
-                self.waits.push(Wait::taken(spans, producer, consumer, tie, group));
+                let (consumer, ties) = tries[0];
+                self.waits.push(Wait::taken(spans, producer, consumer, ties, group));
                 if tries.len() > 1 {
                     self.attempts.push(tries.into_iter().map(|(consumer, _)| consumer).collect());
                 }
@@ -210,7 +230,7 @@ fn drop_vague(takers: &mut Vec<Delivery<'_>>) {
 }
 
 impl Wait {
-    fn taken(spans: &[SpanRecord], producer: usize, consumer: usize, tie: Tie, group: &str) -> Self {
+    fn taken(spans: &[SpanRecord], producer: usize, consumer: usize, ties: Ties, group: &str) -> Self {
         let (from, to) = (Coordinates::of(&spans[producer]), Coordinates::of(&spans[consumer]));
         let (from_text, to_text) = (from.text(), to.text());
         let name = if from.record().is_some() || to.destination.is_empty() { from_text } else { to_text };
@@ -218,7 +238,7 @@ impl Wait {
         Self {
             producer,
             consumer: Some(consumer),
-            tie,
+            ties,
             destination: from.destination.to_owned(),
             name,
             group: group.to_owned(),
@@ -233,7 +253,7 @@ impl Wait {
         Self {
             producer,
             consumer: None,
-            tie: Tie::Parent,
+            ties: Ties::of(Tie::Parent),
             destination: from.destination.to_owned(),
             name: from.text(),
             group: String::new(),
@@ -300,13 +320,14 @@ impl<'a> Producers<'a> {
         index
     }
 
-    /// The producers whose messages a consumer took, each once, by its surest tie.
-    fn ties(&self, consumer: &SpanRecord, to: &Coordinates<'_>) -> Vec<(usize, Tie)> {
-        let mut ties: Vec<(usize, Tie)> = Vec::new();
+    /// The producers whose messages a consumer took, each once, the surest tied first.
+    fn ties(&self, consumer: &SpanRecord, to: &Coordinates<'_>) -> Vec<(usize, Ties)> {
+        let mut ties: Vec<(usize, Ties)> = Vec::new();
         let mut tie = |found: Option<&Vec<usize>>, by: Tie| {
             for at in found.into_iter().flatten() {
-                if !ties.iter().any(|(known, _)| known == at) {
-                    ties.push((*at, by));
+                match ties.iter_mut().find(|(known, _)| known == at) {
+                    Some((_, ties)) => ties.add(by),
+                    None => ties.push((*at, Ties::of(by))),
                 }
             }
         };

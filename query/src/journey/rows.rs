@@ -12,11 +12,11 @@
 //! Invariants: each span and each log record is one row; every child stands below its parent, one
 //! deeper; the drawing walks a stack of its own, so that a long chain of spans is only long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem::take;
 
 use model::{Severity, SpanId, TraceId, UnixNano};
-use query_api::{Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark};
+use query_api::{Certainty, Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark, SpanLink};
 
 use super::evidence::{self, Witness};
 use super::forest::{Forest, Node};
@@ -42,6 +42,8 @@ pub(crate) struct Material<'a> {
     pub(crate) headings: &'a [JourneyTrace],
     pub(crate) shares: &'a Shares,
     pub(crate) witness: Witness<'a>,
+    /// Evidence from links, by span.
+    pub(crate) links: HashMap<usize, Vec<Evidence>>,
     /// By wait.
     pub(crate) wait_facts: Vec<WaitFacts>,
     /// By retry.
@@ -53,7 +55,7 @@ pub(crate) struct Material<'a> {
 
 /// What is said of a wait; collected before the spans' texts move into their rows.
 pub(crate) struct WaitFacts {
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: Vec<Evidence>,
     pub(crate) attributes: Attributes,
 }
 
@@ -191,6 +193,7 @@ impl Painter<'_> {
             duration_nano: heading.duration_nano,
             is_error: heading.is_failed,
             evidence: heading.evidence.clone(),
+            more_evidence: heading.more_evidence.clone(),
             ..blank(RowKind::Trace, 0, heading.start_time)
         });
     }
@@ -208,10 +211,12 @@ impl Painter<'_> {
 
     fn span(&mut self, at: usize, depth: u16) -> JourneyRow {
         self.drawing.row_of_span[at] = self.drawing.rows.len();
-        let taken = self.material.messages.taken_by(at);
-        let evidence = self.material.witness.of_span(&self.material.spans[at], taken);
-        let mut marks = marks::of_span(&self.material.spans[at]);
         let batch = self.material.messages.taken_count(at);
+        let taken = self.material.messages.taken_by(at).map(|wait| (wait, batch));
+        let linked = self.material.links.remove(&at).unwrap_or_default();
+        let evidence = self.material.witness.of_span(&self.material.spans[at], taken, &linked);
+        let (evidence, more_evidence) = surest(evidence);
+        let mut marks = marks::of_span(&self.material.spans[at]);
         marks.extend((batch > 1).then_some(RowMark::Batch));
         marks.extend(self.is_retry[at].then_some(RowMark::Retry));
         marks.extend(self.corrected(&self.material.spans[at].service));
@@ -229,6 +234,9 @@ impl Painter<'_> {
             marks,
             message: take(&mut span.status_message),
             evidence,
+            more_evidence,
+            batch: (batch > 1).then_some(batch),
+            links: take(&mut span.links).into_iter().map(link).collect(),
             attributes: take(&mut span.attributes),
             resource: take(&mut span.resource),
             ..blank(RowKind::Span, depth, span.start)
@@ -276,10 +284,7 @@ impl Painter<'_> {
             service: missing.service.clone(),
             name: if is_rootless { "root not received" } else { "span not received" }.to_owned(),
             duration_nano: missing.end.since(missing.start),
-            evidence: Evidence {
-                kind: EvidenceKind::SameTrace,
-                text: format!("named as parent: {}", missing.span_id),
-            },
+            evidence: in_trace(Certainty::Certain, format!("named as parent: {}", missing.span_id)),
             ..blank(RowKind::Missing, depth, missing.start)
         }
     }
@@ -288,12 +293,13 @@ impl Painter<'_> {
         let at = at as usize;
         self.drawing.row_of_log[at] = self.drawing.rows.len();
         let log = &mut self.material.logs[at];
-        let evidence = self.material.witness.of_log(&log.ids, log.trace_id.is_some());
+        let (evidence, more_evidence) = surest(self.material.witness.of_log(log));
         let mut marks = marks::of_log(log);
         let mut row = log_row(log, depth);
         marks.extend(self.corrected(&row.service));
         row.marks = marks;
         row.evidence = evidence;
+        row.more_evidence = more_evidence;
         self.drawing.rows.push(row);
     }
 
@@ -318,7 +324,7 @@ impl Painter<'_> {
             label: "back-off".to_owned(),
             duration_nano: facts.duration_nano,
             critical_nano: self.material.shares.retries[number as usize],
-            evidence: Evidence { kind: EvidenceKind::SameTrace, text: take(&mut facts.text) },
+            evidence: in_trace(Certainty::Inferred, take(&mut facts.text)),
             ..blank(RowKind::BackOff, depth, facts.start)
         });
     }
@@ -328,6 +334,7 @@ impl Painter<'_> {
         let material = &self.material;
         let wait = &material.messages.waits[number as usize];
         let facts = &material.wait_facts[number as usize];
+        let (evidence, more_evidence) = surest(facts.evidence.clone());
         let producer = &material.spans[wait.producer];
         self.drawing.rows.push(JourneyRow {
             trace_id: Some(producer.trace_id),
@@ -338,11 +345,27 @@ impl Painter<'_> {
             duration_nano: wait.duration_nano,
             is_open: wait.consumer.is_none(),
             critical_nano: material.shares.waits[number as usize],
-            evidence: facts.evidence.clone(),
+            evidence,
+            more_evidence,
             attributes: facts.attributes.clone(),
             ..blank(RowKind::QueueWait, depth, wait.start)
         });
     }
+}
+
+/// The first piece of evidence, and the others.
+pub(crate) fn surest(evidence: Vec<Evidence>) -> (Evidence, Vec<Evidence>) {
+    let mut all = evidence.into_iter();
+    let first = all.next().unwrap_or_else(|| in_trace(Certainty::Certain, "same trace".to_owned()));
+    (first, all.collect())
+}
+
+fn in_trace(certainty: Certainty, text: String) -> Evidence {
+    Evidence::new(EvidenceKind::SameTrace, certainty, text)
+}
+
+fn link((trace_id, span_id): (TraceId, SpanId)) -> SpanLink {
+    SpanLink { trace_id, span_id }
 }
 
 fn blank(kind: RowKind, depth: u16, start_time: UnixNano) -> JourneyRow {
@@ -362,7 +385,10 @@ fn blank(kind: RowKind, depth: u16, start_time: UnixNano) -> JourneyRow {
         critical_nano: 0,
         marks: Vec::new(),
         message: String::new(),
-        evidence: Evidence { kind: EvidenceKind::SameTrace, text: String::new() },
+        evidence: in_trace(Certainty::Certain, String::new()),
+        more_evidence: Vec::new(),
+        batch: None,
+        links: Vec::new(),
         attributes: BTreeMap::new(),
         resource: BTreeMap::new(),
     }
@@ -400,7 +426,7 @@ fn event_row(event: &mut EventRecord, trace: TraceId, span: SpanId, depth: u16) 
         span_id: Some(span),
         name: take(&mut event.name),
         message: attributes.get("exception.message").cloned().unwrap_or_default(),
-        evidence: Evidence { kind: EvidenceKind::SameTrace, text: "event of the span".to_owned() },
+        evidence: in_trace(Certainty::Certain, "event of the span".to_owned()),
         attributes,
         ..blank(RowKind::Event, depth, event.time)
     }

@@ -9,7 +9,7 @@ mod membership;
 mod messages;
 mod properties;
 mod status;
-mod store;
+pub(super) mod store;
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ fn span_id(number: u64) -> SpanId {
 }
 
 /// `parent` 0 means a root; times in milliseconds.
-fn span(
+pub(super) fn span(
     trace_number: u64,
     id: u64,
     parent: u64,
@@ -71,50 +71,65 @@ fn span(
     }
 }
 
+/// Puts an id where the default rules find most: in the attribute of its kind's name.
+fn carry(term: &str, attributes: &mut Attributes) {
+    let (kind, value) = term.split_once('=').expect("kind=value");
+    if ["order_id", "correlation_id", "user_id"].contains(&kind) {
+        attributes.insert(kind.to_owned(), value.to_owned());
+    }
+}
+
 impl SpanRecord {
-    fn id(mut self, term: &str) -> Self {
+    pub(super) fn id(mut self, term: &str) -> Self {
+        carry(term, &mut self.attributes);
         self.ids.push(term.to_owned());
         self
     }
 
-    fn kind(mut self, kind: &str) -> Self {
+    /// Carries an id elsewhere than in the attribute of its kind's name.
+    pub(super) fn handed(mut self, term: &str) -> Self {
+        self.ids.push(term.to_owned());
+        self
+    }
+
+    pub(super) fn kind(mut self, kind: &str) -> Self {
         kind.clone_into(&mut self.kind);
         self
     }
 
-    fn attribute(mut self, key: &str, value: &str) -> Self {
+    pub(super) fn attribute(mut self, key: &str, value: &str) -> Self {
         self.attributes.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    fn error(mut self, message: &str) -> Self {
+    pub(super) fn error(mut self, message: &str) -> Self {
         self.is_error = true;
         message.clone_into(&mut self.status_message);
         self
     }
 
-    fn link(mut self, trace_number: u64, span: u64) -> Self {
+    pub(super) fn link(mut self, trace_number: u64, span: u64) -> Self {
         self.links.push((trace(trace_number), span_id(span)));
         self
     }
 
-    fn event(mut self, name: &str, millis: i64, attributes: &[(&str, &str)]) -> Self {
+    pub(super) fn event(mut self, name: &str, millis: i64, attributes: &[(&str, &str)]) -> Self {
         let attributes =
             attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.events.push(EventRecord { time: at(millis), name: name.to_owned(), attributes });
         self
     }
 
-    fn produces(self, topic: &str) -> Self {
+    pub(super) fn produces(self, topic: &str) -> Self {
         self.kind("producer").attribute("messaging.destination.name", topic)
     }
 
-    fn consumes(self, topic: &str) -> Self {
+    pub(super) fn consumes(self, topic: &str) -> Self {
         self.kind("consumer").attribute("messaging.destination.name", topic)
     }
 
     /// The Kafka coordinates, with the id the default rules find in them.
-    fn record(self, topic: &str, partition: &str, offset: &str) -> Self {
+    pub(super) fn record(self, topic: &str, partition: &str, offset: &str) -> Self {
         self.attribute("messaging.destination.partition.id", partition)
             .attribute("messaging.kafka.offset", offset)
             .id(&format!("kafka_record={topic}/{partition}@{offset}"))
@@ -122,7 +137,7 @@ impl SpanRecord {
 }
 
 /// `trace_number` 0 means no trace, `span` 0 no span.
-fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> LogRecord {
+pub(super) fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> LogRecord {
     LogRecord {
         time: at(millis),
         service: service.to_owned(),
@@ -140,12 +155,18 @@ fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> 
 }
 
 impl LogRecord {
-    fn id(mut self, term: &str) -> Self {
+    pub(super) fn id(mut self, term: &str) -> Self {
+        carry(term, &mut self.attributes);
         self.ids.push(term.to_owned());
         self
     }
 
-    fn level(mut self, number: i32) -> Self {
+    pub(super) fn handed(mut self, term: &str) -> Self {
+        self.ids.push(term.to_owned());
+        self
+    }
+
+    pub(super) fn level(mut self, number: i32) -> Self {
         self.severity_number = number;
         self
     }
@@ -153,9 +174,9 @@ impl LogRecord {
 
 /// Records in memory, found as the store finds them: by trace, or one by one without a trace.
 #[derive(Default)]
-struct World {
-    spans: Vec<SpanRecord>,
-    logs: Vec<LogRecord>,
+pub(super) struct World {
+    pub(super) spans: Vec<SpanRecord>,
+    pub(super) logs: Vec<LogRecord>,
     /// Rows copied out so far.
     copied: usize,
     lookups: usize,
@@ -256,7 +277,7 @@ impl Records for World {
 }
 
 impl World {
-    fn of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>) -> Self {
+    pub(super) fn of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>) -> Self {
         Self { spans, logs, ..Self::default() }
     }
 
@@ -280,7 +301,7 @@ impl World {
 }
 
 /// What holds for every journey.
-fn check_invariants(journey: &Journey) {
+pub(super) fn check_invariants(journey: &Journey) {
     let spent: i64 = journey.time_spent.iter().map(|spent| spent.duration_nano).sum();
     assert_eq!(spent, journey.duration_nano, "time spent adds up");
     let own: i64 = journey.rows.iter().map(|row| row.critical_nano).sum();

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::UnixNano;
-use query_api::{Journey, JourneyRow, RowKind};
+use query_api::{Journey, JourneyRow, JourneyTrace, RowKind};
 
 use super::list;
 use super::pane::Pane;
 
 pub(crate) mod detail;
+pub(crate) mod evidence;
 pub(crate) mod timeline;
 
 pub(crate) use timeline::Timeline;
@@ -38,6 +39,10 @@ pub(crate) struct JourneyScreen {
     pub(crate) is_corrected: bool,
     /// The text last looked for.
     pub(crate) find: String,
+    /// The follower that runs.
+    pub(crate) follow: Option<u64>,
+    /// A follower ran, and ended though nobody wanted that.
+    pub(crate) has_lost_follow: bool,
 }
 
 impl JourneyScreen {
@@ -66,6 +71,16 @@ impl JourneyScreen {
         self.pane.succeed(timeline, now);
     }
 
+    /// Lets time pass: messages that nobody has consumed wait longer, and a quiet journey is done or silent.
+    pub(crate) fn advance(&mut self, now: UnixNano) {
+        if self.follow.is_none() {
+            return;
+        }
+        if let Some(timeline) = &mut self.pane.answer {
+            Arc::make_mut(timeline).advance(now);
+        }
+    }
+
     /// The journey, if there is one.
     pub(crate) fn journey(&self) -> Option<&Journey> {
         self.pane.answer.as_ref().map(|timeline| &timeline.journey)
@@ -74,6 +89,11 @@ impl JourneyScreen {
     /// The selected row.
     pub(crate) fn row(&self) -> Option<&JourneyRow> {
         self.journey()?.rows.get(*self.visible.get(self.selected)?)
+    }
+
+    /// The trace of a row.
+    pub(crate) fn trace_of(&self, row: &JourneyRow) -> Option<&JourneyTrace> {
+        self.journey()?.traces.iter().find(|trace| Some(trace.trace_id) == row.trace_id)
     }
 
     /// Moves the selection.

@@ -40,6 +40,20 @@ pub(crate) enum Msg {
         /// What it brought, oldest first.
         items: Vec<TailItem>,
     },
+    /// The journey that is followed has changed.
+    Followed {
+        /// Which follower.
+        generation: u64,
+        /// The journey.
+        journey: Box<Journey>,
+    },
+    /// The journey is not followed any more.
+    FollowEnded {
+        /// Which follower.
+        generation: u64,
+        /// Why; `None` when the server closed it.
+        failure: Option<Failure>,
+    },
     /// The live tail ended.
     TailEnded {
         /// Which tail.
@@ -78,6 +92,8 @@ pub(crate) enum PaneId {
     Alerts,
     /// The journey.
     Journey,
+    /// The journey as it goes on.
+    Follow,
     /// Log search: records, histogram and facets.
     Logs,
     /// The live tail of the log search.
@@ -101,6 +117,8 @@ pub(crate) enum Ask {
     Fleet,
     /// All that an id reaches; whether clocks are corrected.
     Journey(String, TimeRange, bool),
+    /// All that an id reaches, again whenever that changes: since when, whether clocks are corrected.
+    Follow(String, UnixNano, bool),
     /// The latest records that match.
     Logs {
         /// The search.

@@ -83,6 +83,21 @@ pub struct Options {
     pub board: Option<String>,
     /// A line at the bottom until a journey was opened, for example `try: c ORD-4711`.
     pub start_note: Option<String>,
+    /// The client answers from a file, not from a server.
+    pub offline: Option<Offline>,
+}
+
+/// The file that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offline {
+    /// Its path, for commands that are copied.
+    pub file: String,
+    /// When it was made.
+    pub made_at: UnixNano,
+    /// The time it is about.
+    pub window: TimeRange,
+    /// Whether values in it were redacted.
+    pub is_redacted: bool,
 }
 
 impl Default for Options {
@@ -96,6 +111,7 @@ impl Default for Options {
             color: true,
             board: None,
             start_note: None,
+            offline: None,
         }
     }
 }
@@ -183,6 +199,8 @@ pub(crate) struct State {
     pub(crate) ascii: bool,
     /// Colours may be used.
     pub(crate) color: bool,
+    /// The file that answers in a server's place.
+    pub(crate) offline: Option<Offline>,
     /// The number of the next question.
     pub(crate) next_generation: u64,
 }
@@ -206,8 +224,11 @@ impl State {
         Self {
             size,
             now,
-            range: Range::Last(options.range.unwrap_or(Duration::from_secs(900))),
-            is_range_chosen: options.range.is_some(),
+            range: match &options.offline {
+                Some(offline) => Range::Between(offline.window),
+                None => Range::Last(options.range.unwrap_or(Duration::from_secs(900))),
+            },
+            is_range_chosen: options.range.is_some() || options.offline.is_some(),
             paused_at: None,
             screen: options.screen.unwrap_or(from_input),
             services: ServicesScreen::default(),
@@ -230,6 +251,7 @@ impl State {
             is_dirty: true,
             ascii: options.ascii,
             color: options.color,
+            offline: options.offline,
             next_generation: 1,
         }
     }
@@ -259,6 +281,14 @@ impl State {
     /// The command that shows the same in a shell.
     pub(crate) fn cli_command(&self) -> Option<String> {
         use super::command::quoted;
+        if let Some(offline) = &self.offline {
+            let file = quoted(&offline.file);
+            return Some(match self.screen {
+                Screen::Services => format!("silmari services --server {file}"),
+                Screen::Alerts => format!("silmari alerts --server {file}"),
+                Screen::Journey | Screen::Logs | Screen::Board => format!("silmari open {file} --text"),
+            });
+        }
         let flags = self.range.flags();
         Some(match self.screen {
             Screen::Services => format!("silmari services {flags}"),

@@ -55,6 +55,8 @@ impl Turn<'_> {
             Msg::Answered { pane, generation, result } => self.answered(pane, generation, result),
             Msg::Tailed { generation, items } => self.tailed(generation, items),
             Msg::TailEnded { generation, failure } => self.tail_ended(generation, failure),
+            Msg::Followed { generation, journey } => self.followed(generation, *journey),
+            Msg::FollowEnded { generation, failure } => self.follow_ended(generation, failure),
         }
     }
 
@@ -67,6 +69,9 @@ impl Turn<'_> {
             state.notice = None;
             state.is_leaving = false;
             state.is_dirty = true;
+        }
+        if is_first_of_second && state.paused_at.is_none() && state.screen == Screen::Journey {
+            state.journey.advance(now);
         }
         // While paused nothing on the screen depends on the time.
         state.is_dirty |= is_first_of_second && state.paused_at.is_none();
@@ -99,6 +104,7 @@ impl Turn<'_> {
             (PaneId::Journey, Ok(Answer::Journey(answer))) => {
                 self.state.start_note = None;
                 self.state.journey.take(*answer, now);
+                self.follow_journey();
             }
             (PaneId::Logs, Ok(Answer::Logs(answer))) => self.state.logs.take(*answer, now),
             (PaneId::Board, Ok(Answer::Board(board))) => self.take_board(*board),
@@ -135,6 +141,25 @@ impl Turn<'_> {
             let is_paused = self.state.paused_at.is_some();
             self.state.logs.tailed(items, is_paused);
             self.state.is_dirty |= self.state.screen == Screen::Logs;
+        }
+    }
+
+    fn followed(&mut self, generation: u64, journey: query_api::Journey) {
+        let state = &mut *self.state;
+        if state.journey.follow == Some(generation) && state.paused_at.is_none() {
+            state.journey.take(journey, state.now);
+            state.is_dirty = true;
+        }
+    }
+
+    fn follow_ended(&mut self, generation: u64, failure: Option<Failure>) {
+        if self.state.journey.follow == Some(generation) {
+            self.state.journey.follow = None;
+            self.state.journey.has_lost_follow = true;
+            if let Some(failure) = failure {
+                self.state.journey.pane.fail(failure, self.state.now);
+            }
+            self.state.is_dirty = true;
         }
     }
 

@@ -82,7 +82,7 @@ impl Harness {
         for effect in effects {
             self.effects.push(effect.clone());
             let Effect::Ask { pane, generation, ask } = effect else { continue };
-            if self.server == Server::IsSilent || pane == PaneId::Tail {
+            if self.server == Server::IsSilent || matches!(pane, PaneId::Tail | PaneId::Follow) {
                 continue;
             }
             let result =
@@ -130,7 +130,7 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
             _ => samples::matrix(&[("billing", 0.2, 0.03), ("checkout", 0.3, 0.002), ("gateway", 0.04, 0.0)]),
         }),
         Ask::Sql(..) => Answer::Sql(Box::new(samples::sql())),
-        Ask::Tail(_) => unreachable!("a tail is not answered"),
+        Ask::Tail(_) | Ask::Follow(..) => unreachable!("a stream is not answered"),
     }
 }
 

@@ -388,3 +388,63 @@ fn hints_and_help_come_from_the_keymap() {
     harness.keys("x");
     assert!(harness.state.help.is_none());
 }
+
+#[test]
+fn a_journey_is_followed_while_it_shows_and_its_rows_come_in() {
+    let mut harness = Harness::at(100, 30, Server::Answers);
+    harness.keys("cORD-4711<cr>");
+    let Some((generation, Ask::Follow(id, _, false))) = harness.asked(PaneId::Follow) else {
+        panic!("not followed: {:?}", harness.effects)
+    };
+    assert_eq!(id, "ORD-4711");
+    assert!(!harness.text().contains("mailer"));
+    let journey = Box::new(samples::rich_journey());
+    harness.send(Msg::Followed { generation, journey });
+    harness.keys("G");
+    assert!(harness.text().contains("smtp-relay") || harness.text().contains("mailer"), "{}", harness.text());
+
+    harness.keys("1");
+    assert!(harness.effects.contains(&Effect::Abort(PaneId::Follow)), "left, it is not followed");
+    let asked = harness.effects.len();
+    harness.keys("2");
+    let again = harness.effects[asked..]
+        .iter()
+        .any(|effect| matches!(effect, Effect::Ask { pane: PaneId::Follow, .. }));
+    assert!(again, "back again, it is");
+}
+
+#[test]
+fn a_follower_that_ends_is_begun_again_and_one_of_before_says_nothing() {
+    let mut harness = Harness::at(100, 30, Server::Answers);
+    harness.keys("cORD-4711<cr>");
+    let (generation, _) = harness.asked(PaneId::Follow).expect("followed");
+    harness.send(Msg::FollowEnded { generation, failure: None });
+    harness.wait(6);
+    let (later, _) = harness.asked(PaneId::Follow).expect("followed");
+    assert_ne!(later, generation, "begun again");
+    let mut other = samples::rich_journey();
+    other.rows.truncate(2);
+    let before = harness.text();
+    harness.send(Msg::Followed { generation, journey: Box::new(other) });
+    assert_eq!(harness.text(), before, "what an old follower brings is not taken");
+}
+
+#[test]
+fn time_that_passes_makes_a_waiting_message_wait_longer() {
+    let mut harness = Harness::at(100, 30, Server::Answers);
+    harness.keys("cORD-4711<cr>");
+    harness.wait(30);
+    let open =
+        harness.state.journey.journey().expect("a journey").rows.iter().find(|row| row.is_open).cloned();
+    let open = open.expect("an open wait");
+    assert_eq!(open.start_time.plus(open.duration_nano), harness.state.now);
+    assert!(harness.text().contains("stuck in shipments/0@17"), "{}", harness.text());
+}
+
+#[test]
+fn a_range_that_ends_in_the_past_is_not_followed() {
+    let mut harness = Harness::at(100, 30, Server::Answers);
+    harness.keys("t10:00..10:20<cr>cORD-4711<cr>");
+    assert!(harness.state.journey.journey().is_some());
+    assert_eq!(harness.asked(PaneId::Follow), None);
+}

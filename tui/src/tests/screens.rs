@@ -1,7 +1,8 @@
 //! Snapshots: every screen at several sizes, with data, before the first answer, and refused.
 
 use super::harness::{Harness, Server};
-use crate::core::state::Options;
+use crate::core::state::{Offline, Options};
+use crate::core::{Answer, Effect, Msg, PaneId};
 
 /// Keys that lead to each screen.
 const SCREENS: [(&str, &str); 6] = [
@@ -97,6 +98,45 @@ fn states_of_screens_that_keys_lead_to() {
         let mut harness = Harness::at(100, 30, Server::Answers);
         harness.keys(keys);
         check(&format!("state_{name}"), &harness);
+    }
+}
+
+#[test]
+fn a_rich_journey_on_the_screen_at_every_width() {
+    for (width, height) in [(60, 40), (100, 44), (160, 44)] {
+        let mut harness = Harness::at(width, height, Server::IsSilent);
+        harness.keys("cORD-4711<cr>");
+        let (generation, _) = harness.asked(PaneId::Journey).expect("asked");
+        let answer = Answer::Journey(Box::new(crate::samples::rich_journey()));
+        harness.send(Msg::Answered { pane: PaneId::Journey, generation, result: Ok(answer) });
+        check(&format!("journey_rich_{width}"), &harness);
+    }
+}
+
+#[test]
+fn a_case_says_that_it_is_offline_and_asks_nothing_again() {
+    let made_at = crate::samples::now();
+    let offline = Offline {
+        file: "ORD-4711.silmari".to_owned(),
+        made_at,
+        window: crate::samples::range(),
+        is_redacted: true,
+    };
+    let options =
+        Options { journey: Some("ORD-4711".to_owned()), offline: Some(offline), ..Options::default() };
+    for (width, said) in [
+        (120, "offline redacted case, made 2026-11-20 10:42 UTC"),
+        (80, "offline, 11-20 10:42"),
+        (40, "offline"),
+    ] {
+        let mut harness = Harness::new(options.clone(), width, 30, Server::Answers);
+        assert!(harness.text().contains(said), "{}", harness.text());
+        let asked = harness.effects.len();
+        harness.wait(60);
+        let again = harness.effects[asked..]
+            .iter()
+            .filter(|effect| !matches!(effect, Effect::Ask { pane: PaneId::Alerts, .. }));
+        assert_eq!(again.count(), 0, "a file does not change");
     }
 }
 

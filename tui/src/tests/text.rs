@@ -21,6 +21,28 @@ fn every_view_has_a_plain_text() {
 }
 
 #[test]
+fn a_rich_journey_is_drawn_at_every_width() {
+    for width in [60, 100, 160] {
+        check(&format!("text_journey_rich_{width}"), &text::journey(&samples::rich_journey(), width, false));
+    }
+    check("text_journey_followed_100", &text::followed_journey(&samples::rich_journey(), 100, false));
+}
+
+#[test]
+fn what_is_new_in_a_followed_journey_is_told_once_a_row() {
+    let whole = samples::rich_journey();
+    let mut early = whole.clone();
+    early.rows.truncate(9);
+    let mut rows = text::NewRows::default();
+    let first = rows.lines(&early);
+    assert!(first.contains("POST /checkout") && first.contains("not consumed: shipments/0@17"), "{first}");
+    let second = rows.lines(&whole);
+    assert!(second.contains("charge #1") && !second.contains("PlaceOrder"), "{second}");
+    assert_eq!(rows.lines(&whole), "", "nothing is told twice");
+    check("text_journey_new_rows", &second);
+}
+
+#[test]
 fn text_keeps_to_the_width_and_ascii_is_ascii() {
     for width in [40, 60, 80, 100, 160, 300] {
         for out in [

@@ -49,6 +49,17 @@ pub(crate) fn header(state: &State, size: Size) -> Line {
 fn time(state: &State, size: Size) -> Line {
     let width = size.width;
     let mut line = Line::new();
+    if let Some(offline) = &state.offline {
+        let made = offline.made_at.to_string();
+        let minute = made.get(..16).unwrap_or_default().replace('T', " ");
+        let redacted = if offline.is_redacted { "redacted " } else { "" };
+        match width {
+            100.. => line.push(Role::Warn, &format!("offline {redacted}case, made {minute} UTC ")),
+            60.. => line.push(Role::Warn, &format!("offline, {} ", minute.get(5..).unwrap_or_default())),
+            _ => line.push(Role::Warn, "offline "),
+        }
+        return line;
+    }
     line.push(Role::Text, &state.range.label());
     line.gap(1);
     let is_fixed = matches!(state.range, range::Range::Between(_));

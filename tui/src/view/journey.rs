@@ -32,6 +32,7 @@ fn head(state: &State, found: &Timeline, width: usize) -> Vec<Line> {
     let is_low = state.size.height < 16;
     let mut lines = vec![found.title(width)];
     lines.extend(found.failure(width));
+    lines.extend(found.progress(width));
     if !is_low {
         lines.push(found.path(width));
         if state.size.height >= 24 {
@@ -79,7 +80,8 @@ fn draw_rows(state: &State, found: &Timeline, area: Area, painter: &mut Painter<
 fn draw_detail(state: &State, found: &Timeline, area: Area, painter: &mut Painter<'_>) {
     let Some(row) = state.journey.row() else { return };
     let zero = state.journey.zero.unwrap_or(found.journey.start_time);
-    let lines = detail::lines(row, zero, area.columns(), area.lines(), state.journey.is_detailed);
+    let trace = state.journey.trace_of(row);
+    let lines = detail::lines(row, trace, zero, area.columns(), area.lines(), state.journey.is_detailed);
     painter.lines(area, &lines);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use query_api::EvidenceKind;
+use query_api::{Certainty, EvidenceKind};
 
 use super::*;
 
@@ -55,8 +55,61 @@ fn a_trace_that_carries_the_id_and_a_link_says_both() {
     let mut world = purchase();
     world.spans[3] = world.spans[3].clone().id("order_id=ORD-4711");
     let journey = world.journey("ORD-4711");
-    assert_eq!(journey.traces[1].evidence.kind, EvidenceKind::Asked);
-    assert_eq!(journey.traces[1].evidence.text, "order_id=ORD-4711 · span link from orders/3@88121");
+    let told: Vec<&str> = journey.traces[1].all_evidence().map(|of| of.text.as_str()).collect();
+    assert_eq!(told, ["order_id=ORD-4711", "span link from orders/3@88121"]);
+}
+
+/// Every piece of evidence of a row: kind, how certain, where.
+fn told(row: &JourneyRow) -> Vec<(EvidenceKind, Certainty, &str, &str)> {
+    row.all_evidence().map(|of| (of.kind, of.certainty, of.text.as_str(), of.source.as_str())).collect()
+}
+
+#[test]
+fn each_row_says_all_that_speaks_for_it_and_how_certain_that_is() {
+    use Certainty::{Certain, Inferred, Likely};
+    use EvidenceKind::{Asked, Baggage, Link, Message, SameTrace, SharedId};
+    let spans = vec![
+        span(1, 1, 0, "shop", "send", 0, 5).produces("orders").record("orders", "3", "7").id("order_id=X"),
+        span(2, 2, 0, "bill", "take", 9, 20)
+            .consumes("orders")
+            .record("orders", "3", "7")
+            .link(1, 1)
+            .id("order_id=X")
+            .id("correlation_id=c"),
+        span(2, 3, 2, "bill", "try #1", 10, 5).error("no"),
+        span(2, 4, 2, "bill", "try #2", 18, 5),
+        span(3, 5, 0, "mail", "send", 30, 5).attribute("baggage", "order.id=X").handed("order_id=X"),
+    ];
+    let logs = vec![
+        log(0, 0, "old", "took correlation_id=c over", 12).handed("correlation_id=c"),
+        log(2, 2, "bill", "no id", 13),
+    ];
+    let journey = World::of(spans, logs).journey("X");
+    assert_eq!(
+        told(row(&journey, "take")),
+        [
+            (Asked, Certain, "order_id=X", "attr:order_id"),
+            (Link, Certain, "span link from orders/3@7", ""),
+            (
+                Message,
+                Certain,
+                "kafka_record=orders/3@7",
+                "template:{messaging.destination.name}/{messaging.destination.partition.id}@{messaging.kafka.offset}"
+            ),
+            (Message, Certain, "message orders/3@7", ""),
+            (SharedId, Certain, "correlation_id=c", "attr:correlation_id"),
+        ]
+    );
+    assert_eq!(told(row(&journey, "try #1")), [(SameTrace, Certain, "same trace", "")]);
+    assert_eq!(told(row(&journey, "try"))[0].1, Inferred, "nothing records a pause");
+    let mail = journey.rows.iter().find(|row| row.service == "mail" && row.kind == RowKind::Span);
+    assert_eq!(told(mail.expect("a row")), [(Baggage, Likely, "order_id=X", "baggage:order.id")]);
+    assert_eq!(journey.traces[2].evidence.kind, Baggage, "a trace with no more than baggage says so");
+    let line = row(&journey, "took correlation_id=c over");
+    assert_eq!(told(line), [(SharedId, Likely, "correlation_id=c", "kv:correlation_id")]);
+    assert_eq!(told(row(&journey, "no id")), [(SameTrace, Certain, "same trace", "")]);
+    let sent = told(row(&journey, "send"));
+    assert!(sent.contains(&(Link, Certain, "span link to it in bill take", "")), "{sent:?}");
 }
 
 #[test]

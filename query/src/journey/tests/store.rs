@@ -44,7 +44,7 @@ fn span_bytes(record: &SpanRecord) -> Bytes {
         kind: kind as i32,
         start_time_unix_nano: record.start.0 as u64,
         end_time_unix_nano: record.end().0 as u64,
-        attributes: own.chain(orders(&record.ids)).map(|(key, value)| attribute(key, value)).collect(),
+        attributes: own.map(|(key, value)| attribute(key, value)).collect(),
         links: record.links.iter().map(link).collect(),
         status: Some(Status { message: record.status_message.clone(), code: code.into() }),
         ..Span::default()
@@ -71,7 +71,7 @@ fn log_bytes(record: &LogRecord) -> Bytes {
     writer.finish().into()
 }
 
-async fn open(dir: &std::path::Path) -> Arc<Store> {
+pub(in crate::journey) async fn open(dir: &std::path::Path) -> Arc<Store> {
     let clock = ManualClock::at(NOW);
     Store::open(Settings::new(dir), Arc::new(IdRules::default()), clock).await.expect("opens")
 }
@@ -83,7 +83,7 @@ async fn append(store: &Store, signal: Signal, payload: Bytes) {
     store.append(frame, batch).await.expect("durable");
 }
 
-async fn fill(store: &Store, world: &World) {
+pub(in crate::journey) async fn fill(store: &Store, world: &World) {
     for span in &world.spans {
         append(store, Signal::Traces, span_bytes(span)).await;
     }
@@ -92,7 +92,7 @@ async fn fill(store: &Store, world: &World) {
     }
 }
 
-async fn stored(store: &Arc<Store>, id: &str) -> Journey {
+pub(in crate::journey) async fn stored(store: &Arc<Store>, id: &str) -> Journey {
     let (snapshot, id) = (store.snapshot(), id.to_owned());
     let read = move || find(&snapshot, &IdRules::default(), &request(&id), &Limits::default());
     let journey = tokio::task::spawn_blocking(read).await.expect("no panic").expect("found");

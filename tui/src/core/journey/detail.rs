@@ -2,8 +2,9 @@
 
 use model::UnixNano;
 use model::time::duration_text;
-use query_api::{JourneyRow, RowKind};
+use query_api::{JourneyRow, JourneyTrace, RowKind};
 
+use super::evidence;
 use super::timeline::position;
 use crate::core::line::{Line, Role, width_of, wrap};
 
@@ -11,6 +12,7 @@ use crate::core::line::{Line, Role, width_of, wrap};
 /// side by side.
 pub(crate) fn lines(
     row: &JourneyRow,
+    trace: Option<&JourneyTrace>,
     zero: UnixNano,
     width: usize,
     height: usize,
@@ -28,10 +30,10 @@ pub(crate) fn lines(
             lines.push(line);
         }
     }
-    let why = why(row);
-    let room = height.saturating_sub(lines.len() + 1);
+    let why = evidence::lines(row, trace, width, if is_full { 6 } else { 2 });
+    let room = height.saturating_sub(lines.len() + why.len());
     lines.extend(if is_full { listed(row, width, room) } else { side_by_side(row, width, room.min(2)) });
-    lines.push(why);
+    lines.extend(why);
     lines.truncate(height);
     lines.into_iter().map(|line| line.fit(width)).collect()
 }
@@ -61,15 +63,6 @@ fn heading(row: &JourneyRow, zero: UnixNano, width: usize) -> Line {
     }
     right.gap(1);
     line.with_right(right, width)
-}
-
-fn why(row: &JourneyRow) -> Line {
-    let mut line = Line::of(Role::Dim, " why here: ");
-    line.push(Role::Text, &row.evidence.text);
-    if let Some(trace) = row.trace_id {
-        line.push(Role::Dim, &format!(" · trace {trace}"));
-    }
-    line
 }
 
 /// Attributes of the row, then those of its resource.

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use model::UnixNano;
 use model::time::duration_text;
-use query_api::{Journey, JourneyRow, JourneyStatus, RowKind, RowMark, TimeClass};
+use query_api::{Journey, JourneyRow, JourneyStatus, ProgressState, RowKind, RowMark, TimeClass};
 
 use crate::core::format::plural;
 use crate::core::glyph;
@@ -78,6 +78,30 @@ impl Timeline {
             .unwrap_or(0)
             .clamp(8, 18);
         Self { journey, critical, heading, service_width }
+    }
+
+    /// Lets time pass, as [`Journey::advance`] does. Costs what the journey's rows cost only while a message is
+    /// waited for.
+    pub(crate) fn advance(&mut self, now: UnixNano) {
+        let progress = self.journey.progress_at(now);
+        self.journey.progress = Some(progress);
+        if self.journey.status == JourneyStatus::Waiting || self.journey.rows.iter().any(|row| row.is_open) {
+            self.journey.advance(now);
+            self.critical = critical(&self.journey);
+        }
+    }
+
+    /// How far the journey is, unless it is simply done.
+    pub(crate) fn progress(&self, width: usize) -> Option<Line> {
+        let progress = self.journey.progress.as_ref()?;
+        let (mark, role) = match progress.state {
+            ProgressState::Done => return None,
+            ProgressState::Running => (glyph::SPAN, Role::Accent),
+            ProgressState::Stuck => (glyph::WAIT, Role::Bad),
+            ProgressState::Silent => ("?", Role::Warn),
+        };
+        let line = Line::of(role, &format!(" {mark} {}", progress.text()));
+        Some(line.fit(width))
     }
 
     /// Rows that are not inside a folded trace.
@@ -275,7 +299,8 @@ impl Timeline {
         line.push(Role::Strong, &format!("  {}", row.service));
         if !is_folded {
             // The row below has name and duration; what only the heading can say is why it is here.
-            line.push(Role::Dim, &format!(" · {}", row.evidence.text));
+            let why: Vec<&str> = row.all_evidence().map(|evidence| evidence.text.as_str()).collect();
+            line.push(Role::Dim, &format!(" · {}", why.join(" · ")));
             return line.fit(geometry.bar_column().saturating_sub(1));
         }
         line.push(Role::Warn, &format!("  {} folded", plural(self.inside(index).count(), "row")));
@@ -400,7 +425,9 @@ fn point_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let label = format!("{}{label}", " ".repeat(depth(row).min(geometry.service.saturating_sub(6))));
     line.cell(role, &label, geometry.service);
     line.gap(1);
-    let text = format!("{}{}", row.name, marks(row));
+    // Beside the traces no row above says whose it is.
+    let service = if row.trace_id.is_none() { format!("{} ", row.service) } else { String::new() };
+    let text = format!("{service}{}{}", row.name, marks(row));
     let text = truncate(&crate::core::sanitize::sanitize(&text), geometry.name + DURATION - 2);
     line.push(if row.is_error { Role::Bad } else { Role::Text }, &text);
     line
@@ -461,7 +488,11 @@ fn critical(journey: &Journey) -> Vec<Vec<(i64, i64)>> {
 fn marks(row: &JourneyRow) -> String {
     // A retry is plain from the pause above it, a corrected clock from the ruler.
     let shown = row.marks.iter().filter(|mark| !matches!(mark, RowMark::Retry | RowMark::ClockCorrected));
-    shown.map(|mark| format!(" · {}", mark.text())).collect()
+    let text = |mark: &RowMark| match (mark, row.batch) {
+        (RowMark::Batch, Some(messages)) => format!(" · batch ×{messages}"),
+        _ => format!(" · {}", mark.text()),
+    };
+    shown.map(text).collect()
 }
 
 /// `clocks corrected: billing +40ms`.

@@ -98,6 +98,10 @@ impl Turn<'_> {
     fn pause(&mut self) {
         if self.state.paused_at.take().is_some() {
             self.state.logs.release();
+            if self.state.screen == Screen::Journey {
+                // What came meanwhile was not taken.
+                self.refresh();
+            }
             self.ask_what_is_due(false);
         } else {
             self.state.paused_at = Some(self.state.now);

@@ -39,7 +39,13 @@ impl Turn<'_> {
             Screen::Services if self.state.services.pane.is_due(every(self.fixed_or(REFRESH_NANO)), now) => {
                 self.ask(PaneId::Services, Ask::Services(self.state.shown_range()));
             }
-            Screen::Journey => self.ask_journey(every(self.journey_every())),
+            Screen::Journey => {
+                self.ask_journey(every(self.journey_every()));
+                // A lost follower begins again when the journey was answered again.
+                if !self.state.journey.has_lost_follow {
+                    self.follow_journey();
+                }
+            }
             Screen::Logs => self.ask_logs(every(self.fixed_or(REFRESH_NANO)), is_forced),
             Screen::Board => self.ask_board(every(self.fixed_or(self.state.board.refresh_nano())), is_forced),
             Screen::Fleet if self.state.fleet.pane.is_due(every(REFRESH_NANO), now) => {
@@ -54,12 +60,35 @@ impl Turn<'_> {
         if matches!(self.state.range, Range::Between(_)) { NEVER } else { nanos }
     }
 
-    /// A journey is finished, except while a message waits for its consumer or nothing was found yet.
+    /// A journey is asked again while nothing was found, and when it should be followed and is not.
     fn journey_every(&self) -> i64 {
         let journey = &self.state.journey;
-        let is_waiting =
-            journey.journey().is_some_and(|found| found.status == query_api::JourneyStatus::Waiting);
-        if is_waiting || journey.pane.failure.is_some() { self.fixed_or(REFRESH_NANO) } else { NEVER }
+        let is_lost = journey.has_lost_follow && journey.follow.is_none();
+        if is_lost || journey.pane.failure.is_some() { self.fixed_or(REFRESH_NANO) } else { NEVER }
+    }
+
+    /// Follows the journey that shows, unless its range ends in the past.
+    pub(super) fn follow_journey(&mut self) {
+        let is_wanted = matches!(self.state.range, Range::Last(_))
+            && self.state.paused_at.is_none()
+            && self.state.screen == Screen::Journey
+            && self.state.journey.pane.answer.is_some()
+            && self.state.journey.follow.is_none();
+        let Some(id) = self.state.journey.id.clone().filter(|_| is_wanted) else { return };
+        let generation = self.generation();
+        let from = self.state.shown_range().from;
+        let ask = Ask::Follow(id, from, self.state.journey.is_corrected);
+        self.state.journey.follow = Some(generation);
+        self.state.journey.has_lost_follow = false;
+        self.effects.push(Effect::Ask { pane: PaneId::Follow, generation, ask });
+    }
+
+    /// Follows no longer.
+    pub(super) fn end_follow(&mut self) {
+        self.state.journey.has_lost_follow = false;
+        if self.state.journey.follow.take().is_some() {
+            self.effects.push(Effect::Abort(PaneId::Follow));
+        }
     }
 
     fn ask_journey(&mut self, every: i64) {
@@ -140,6 +169,7 @@ impl Turn<'_> {
         if self.state.screen == Screen::Logs {
             self.end_tail();
         }
+        self.end_follow();
     }
 
     /// Ends the live tail, if one runs. The list has a hole after that, so it is searched again.
@@ -177,7 +207,7 @@ impl Turn<'_> {
             PaneId::Logs => to.done(&mut self.state.logs.pane),
             PaneId::Board => to.done(&mut self.state.board.pane),
             PaneId::Panel(index) => self.state.board.panels.get_mut(index).is_some_and(|pane| to.done(pane)),
-            PaneId::Tail => false,
+            PaneId::Tail | PaneId::Follow => false,
         }
     }
 }

@@ -1,0 +1,209 @@
+//! Redaction rules: what is looked for. The built-in ones, and a YAML file of one's own.
+//!
+//! ```yaml
+//! defaults: true                      # what silmari redacts by itself, too; true unless told
+//! attributes: ["enduser.*", card]     # globs on keys of attributes, resources, metric and alert labels
+//! id_kinds: [user_id]                 # values of these id kinds
+//! patterns:
+//!   - email                           # known by name
+//!   - name: account                   # or one's own; of a (capture) only the capture
+//!     re: 'acct-(\d+)'
+//! ```
+
+use model::text::nearest;
+use serde::Deserialize;
+use serde_saphyr::{Error, Location, Spanned};
+use thiserror::Error as ThisError;
+
+use super::patterns::{BUILT_IN, Pattern};
+
+/// Keys whose values are redacted unless a file says otherwise.
+const ATTRIBUTES: [&str; 24] = [
+    "enduser.*",
+    "user.*",
+    "user_id",
+    "client.address",
+    "client.ip",
+    "source.address",
+    "net.peer.ip",
+    "net.sock.peer.addr",
+    "http.client_ip",
+    "*email*",
+    "*phone*",
+    "*password*",
+    "*passwd*",
+    "*secret*",
+    "*token*",
+    "*api_key*",
+    "*apikey*",
+    "*authorization*",
+    "*cookie*",
+    "*credit_card*",
+    "*card_number*",
+    "*iban*",
+    "session.id",
+    "session_id",
+];
+const ID_KINDS: [&str; 2] = ["user_id", "session_id"];
+const PATTERNS: [&str; 7] = ["email", "bearer", "jwt", "card", "iban", "password", "url_password"];
+/// Bytes of a file.
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// Rules of one sort in a file.
+const RULES_MAX: usize = 1_000;
+
+/// What is redacted.
+#[derive(Debug)]
+pub struct Rules {
+    attributes: Vec<String>,
+    id_kinds: Vec<String>,
+    pub(super) patterns: Vec<(String, Pattern)>,
+}
+
+/// Why a file of rules cannot be used. Displays as `LINE:COLUMN: MESSAGE`.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[error("{line}:{column}: {message}")]
+pub struct RulesError {
+    /// Line of the mistake, from 1.
+    pub line: u64,
+    /// Column of the mistake in characters, from 1.
+    pub column: u64,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileYaml {
+    defaults: Option<bool>,
+    #[serde(default)]
+    attributes: Vec<Spanned<String>>,
+    #[serde(default)]
+    id_kinds: Vec<Spanned<String>>,
+    #[serde(default)]
+    patterns: Vec<Spanned<PatternYaml>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PatternYaml {
+    Named(String),
+    Own(OwnYaml),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnYaml {
+    name: String,
+    re: String,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let pattern = |name: &&str| Some(((*name).to_owned(), Pattern::built_in(name)?));
+        Self {
+            attributes: owned(&ATTRIBUTES),
+            id_kinds: owned(&ID_KINDS),
+            patterns: PATTERNS.iter().filter_map(pattern).collect(),
+        }
+    }
+}
+
+impl Rules {
+    /// Reads a file of rules.
+    ///
+    /// # Errors
+    /// Unknown keys and patterns, and expressions that cannot be read: each with its place and what would be right.
+    pub fn parse(text: &str) -> Result<Self, RulesError> {
+        if text.len() > FILE_BYTES_MAX {
+            let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", text.len());
+            return Err(RulesError { line: 1, column: 1, message });
+        }
+        let file: FileYaml = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
+        let mut rules = match file.defaults {
+            Some(false) => Self { attributes: Vec::new(), id_kinds: Vec::new(), patterns: Vec::new() },
+            None | Some(true) => Self::default(),
+        };
+        let counts = [file.attributes.len(), file.id_kinds.len(), file.patterns.len()];
+        if let Some(count) = counts.iter().find(|count| **count > RULES_MAX) {
+            let message = format!("{count} rules of one sort, {RULES_MAX} at most");
+            return Err(RulesError { line: 1, column: 1, message });
+        }
+        for glob in &file.attributes {
+            if glob.value.chars().all(|c| c == '*') {
+                let message = format!("`{}` names every attribute: name a part of the key", glob.value);
+                return Err(mistake(glob.referenced, message));
+            }
+        }
+        rules.attributes.extend(file.attributes.into_iter().map(|glob| glob.value));
+        rules.id_kinds.extend(file.id_kinds.into_iter().map(|kind| kind.value));
+        for pattern in file.patterns {
+            rules.patterns.push(pattern_of(pattern)?);
+        }
+        Ok(rules)
+    }
+
+    /// The id kinds whose values are redacted.
+    pub fn id_kinds(&self) -> &[String] {
+        &self.id_kinds
+    }
+
+    /// The rule that names the key of an attribute or label, whatever its case. In labels `_` stands for `.`.
+    pub(super) fn attribute(&self, key: &str) -> Option<&str> {
+        let key = key.to_ascii_lowercase();
+        let label = key.replace('_', ".");
+        let names = |glob: &&String| {
+            let glob = glob.to_ascii_lowercase();
+            model::ids::is_glob_match(&glob, &key) || model::ids::is_glob_match(&glob, &label)
+        };
+        self.attributes.iter().find(names).map(String::as_str)
+    }
+
+    pub(super) fn is_redacted_kind(&self, kind: &str) -> bool {
+        self.id_kinds.iter().any(|known| known == kind)
+    }
+}
+
+fn pattern_of(yaml: Spanned<PatternYaml>) -> Result<(String, Pattern), RulesError> {
+    let place = yaml.referenced;
+    match yaml.value {
+        PatternYaml::Named(name) => match Pattern::built_in(&name) {
+            Some(pattern) => Ok((name, pattern)),
+            None => {
+                let names = BUILT_IN.map(|(name, _)| name);
+                let hint = match nearest(&name, names) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the patterns are {}; or write name and re", names.join(", ")),
+                };
+                Err(mistake(place, format!("there is no pattern `{name}`: {hint}")))
+            }
+        },
+        PatternYaml::Own(own) => match Pattern::new(&own.re) {
+            Ok(pattern) => Ok((own.name, pattern)),
+            Err(problem) => Err(mistake(place, format!("`{}`: {problem}", own.name))),
+        },
+    }
+}
+
+fn mistake(place: Location, message: impl Into<String>) -> RulesError {
+    RulesError { line: place.line(), column: place.column(), message: message.into() }
+}
+
+fn yaml_error(error: &Error) -> RulesError {
+    let inner = error.without_snippet();
+    let message = match inner {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            let hint = match nearest(field, expected.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("valid keys are {}", expected.join(", ")),
+            };
+            format!("unknown key `{field}`: {hint}")
+        }
+        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match inner.location() {
+        Some(place) => mistake(place, message),
+        None => RulesError { line: 1, column: 1, message },
+    }
+}
