@@ -17,7 +17,7 @@ use query_api::{Client, SqlRequest};
 use crate::support::eventually;
 
 /// Rounds of `make test`.
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 50;
 /// Lines before a rotation.
 const ROTATE_LINES: u64 = 700;
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -349,6 +349,12 @@ pub struct Status {
     pub file_lag_seconds: u64,
     /// Times a file was found truncated.
     pub truncations: u64,
+    /// How often the queue of file events was full, and folders were looked through instead.
+    #[serde(default)]
+    pub watch_overflows: u64,
+    /// Folders without file events; they are looked at every second.
+    #[serde(default)]
+    pub unwatched_folders: u64,
     /// Files with a saved position that could not be found again.
     pub files_missing: u64,
     /// The spool.
@@ -404,6 +410,8 @@ pub struct Shared {
     pub(crate) files: Flow,
     pub(crate) otlp: [Flow; 3],
     pub(crate) truncations: AtomicU64,
+    pub(crate) watch_overflows: AtomicU64,
+    pub(crate) unwatched_folders: AtomicU64,
     pub(crate) files_missing: AtomicU64,
     collector: Mutex<CollectorStatus>,
     file_list: Mutex<Vec<FileStatus>>,
@@ -447,6 +455,8 @@ impl Shared {
             files: Flow::default(),
             otlp: Default::default(),
             truncations: AtomicU64::new(0),
+            watch_overflows: AtomicU64::new(0),
+            unwatched_folders: AtomicU64::new(0),
             files_missing: AtomicU64::new(0),
             collector: Mutex::new(CollectorStatus {
                 endpoints,
@@ -685,6 +695,8 @@ impl Shared {
             files: lock(&self.file_list).clone(),
             file_lag_seconds: self.file_lag_seconds(),
             truncations: self.truncations.load(Relaxed),
+            watch_overflows: self.watch_overflows.load(Relaxed),
+            unwatched_folders: self.unwatched_folders.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
             spool: lock(&self.spool).as_ref().map(|spool| spool.status()).unwrap_or_default(),
             memory: self.memory_status(),

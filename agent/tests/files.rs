@@ -1,6 +1,9 @@
 //! Files in, records out: rotation, restarts, a collector that is away, and what each record carries.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::collector::{Answer, Collector};
 use crate::support::{Host, until};
@@ -183,4 +186,53 @@ async fn status_says_why_a_matching_file_is_not_read() {
     assert!(reason("z.log").expect("left out").starts_with("the same file as"));
     assert_eq!(reason("null.log").as_deref(), Some("no regular file"));
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_is_read_on_its_event_and_not_at_the_next_look() {
+    let (host, collector) = (Host::new(), Collector::start().await);
+    host.append("a.log", "1\n");
+    let agent = host.agent(&collector.url(), "").await;
+    until("the first file", || collector.texts() == ["1"]).await;
+    host.append("b.log", "2\n");
+    // The next look comes 10 s after the first one.
+    let on_its_event = until("the new file", || collector.texts() == ["1", "2"]);
+    tokio::time::timeout(Duration::from_secs(8), on_its_event).await.expect("before the look");
+    let status = agent.stop().await;
+    assert_eq!((status.unwatched_folders, status.watch_overflows), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_for_which_no_descriptor_is_left_is_listed_with_what_to_do() {
+    let (host, collector) = (Host::new(), Collector::start().await);
+    for number in 0..30 {
+        host.append(&format!("{number:02}.log"), &format!("{number}\n"));
+    }
+    let settings = host.settings(&collector.url(), "[admin]\nlisten = \"127.0.0.1:0\"");
+    fs::write(host.data.path().join("agent.toml"), settings).expect("written");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 80 && exec \"$0\" run -c \"$1\"", env!("CARGO_BIN_EXE_silmari-agent")])
+        .arg(host.data.path().join("agent.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
+    let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
+    let admin = ready["admin"].as_str().expect("an address").replace("http://", "");
+    until("the files there is room for", || collector.texts().len() == 16).await;
+    let files = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
+        .args(["files", "--json", "--admin", &admin])
+        .output()
+        .expect("asked");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let files: Vec<agent::status::FileStatus> = serde_json::from_slice(&files.stdout).expect("JSON");
+    let left_out: Vec<_> = files.iter().filter(|file| file.state == "not_read").collect();
+    assert_eq!(left_out.len(), 14, "{files:#?}");
+    for file in left_out {
+        let reason = file.reason.as_deref().expect("a reason");
+        assert!(reason.starts_with("too many open files") && reason.contains("LimitNOFILE"), "{reason}");
+    }
 }

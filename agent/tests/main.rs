@@ -5,6 +5,7 @@ mod disk_full;
 mod exactly_once;
 mod files;
 mod inputs;
+mod journald;
 mod process;
 mod pushed;
 mod spill;

@@ -37,13 +37,13 @@ fn check_shows_what_matches_relative_to_the_configuration() {
     let path = folder.path().join("agent.toml");
     std::fs::create_dir(folder.path().join("logs")).expect("folder");
     std::fs::write(folder.path().join("logs/a.log"), "1\n").expect("written");
-    std::fs::write(folder.path().join("logs/a.log.gz"), "1\n").expect("written");
+    std::fs::write(folder.path().join("logs/a.log.zst"), "1\n").expect("written");
     std::fs::write(&path, "[files.shop]\ninclude = [\"logs/*.log*\"]\n").expect("written");
     let output = silmari_agent(&["check", "-c", path.to_str().expect("text")]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     assert!(
-        shown.contains("logs/a.log\n") && shown.contains("logs/a.log.gz  not read: compressed"),
+        shown.contains("logs/a.log\n") && shown.contains("logs/a.log.zst  not read: compressed; only gzip"),
         "{shown}"
     );
 }

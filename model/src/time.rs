@@ -232,18 +232,24 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     now: AtomicI64,
-    start: i64,
+    start: AtomicI64,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn at(now: UnixNano) -> Arc<Self> {
-        Arc::new(Self { now: AtomicI64::new(now.0), start: now.0 })
+        Arc::new(Self { now: AtomicI64::new(now.0), start: AtomicI64::new(now.0) })
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, duration: Duration) {
         let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        self.now.fetch_add(nanos, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward or back by `nanos`, as an operator does; the monotonic clock goes on.
+    pub fn jump(&self, nanos: i64) {
+        self.start.fetch_add(nanos, Ordering::SeqCst);
         self.now.fetch_add(nanos, Ordering::SeqCst);
     }
 }
@@ -254,7 +260,7 @@ impl Clock for ManualClock {
     }
 
     fn monotonic(&self) -> Duration {
-        let nanos = self.now.load(Ordering::SeqCst).saturating_sub(self.start);
+        let nanos = self.now.load(Ordering::SeqCst).saturating_sub(self.start.load(Ordering::SeqCst));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 }

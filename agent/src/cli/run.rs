@@ -25,6 +25,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         .with_ansi(io::stderr().is_terminal())
         .init();
     let runner = Runner::new(&args.config.config)?;
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,6 +41,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     });
     runtime.shutdown_background();
     ended.map(|()| exit_code::OK)
+}
+
+/// Every file that is followed is held open, so the soft limit, often 1024, is raised to the hard one.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// One JSON line on standard output, for whatever started the agent.

@@ -1,7 +1,8 @@
 //! systemd's journal, read with `journalctl --output=json --follow`.
 //!
 //! The cursor of the last record that is in the spool stands in `journald.cursor`, so that a restart goes on
-//! behind it; what was spooled just before a crash may come twice. While the spool has no room nothing is read:
+//! behind it; what was spooled just before a crash may come twice. The very first start notes where the journal ends;
+//! an empty file means its beginning. While the spool has no room nothing is read:
 //! the journal is the buffer. Invariant: the cursor is written only after its record was spooled.
 
 use std::io;
@@ -39,6 +40,8 @@ struct Journal {
     /// Of the last record handed to `records`.
     cursor: Option<String>,
     shared: Arc<Shared>,
+    /// Of the last record of the run before; empty at the journal's beginning.
+    reached: String,
 }
 
 /// Reads until `stop`; `folder` holds the cursor.
@@ -52,8 +55,15 @@ pub(crate) async fn run(
     let shared = Arc::clone(&intake.shared);
     let records = Records::new(intake, Chain::new(&settings.process()), Dialect::Auto);
     let cursor_file = folder.join("journald.cursor");
-    let mut journal =
-        Journal { settings, cursor_file, records, flow, cursor: None, shared: Arc::clone(&shared) };
+    let mut journal = Journal {
+        settings,
+        cursor_file,
+        records,
+        flow,
+        cursor: None,
+        shared: Arc::clone(&shared),
+        reached: String::new(),
+    };
     while !stop.is_cancelled() {
         if let Err(error) = journal.follow(&stop).await {
             let program = journal.settings.command.display();
@@ -71,10 +81,11 @@ impl Journal {
     fn start(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.settings.command);
         command.args(["--output=json", "--follow", "--quiet", "--all"]);
-        match std::fs::read_to_string(&self.cursor_file) {
-            Ok(cursor) => command.args(["--lines=all", &format!("--after-cursor={}", cursor.trim())]),
-            Err(_) => command.arg("--lines=0"),
-        };
+        command.arg("--lines=all");
+        if !self.reached.is_empty() {
+            // Not `--after-cursor`: it passes over one entry too many when the filters leave out the entry of the cursor.
+            command.arg(format!("--cursor={}", self.reached));
+        }
         for unit in &self.settings.units {
             command.arg(format!("--unit={unit}"));
         }
@@ -84,7 +95,35 @@ impl Journal {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
     }
 
+    /// At the very first start: notes where the journal ends, so that what is written from now on is read,
+    /// also when no agent runs then.
+    async fn begin(&mut self) -> io::Result<()> {
+        if self.cursor_file.exists() {
+            self.reached = std::fs::read_to_string(&self.cursor_file)?.trim().to_owned();
+            return Ok(());
+        }
+        let mut command = Command::new(&self.settings.command);
+        command.args(["--output=json", "--quiet", "--lines=1"]).stdin(Stdio::null()).kill_on_drop(true);
+        let answer = command.output().await?;
+        if !answer.status.success() {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            return Err(io::Error::other(said.lines().next().unwrap_or("it failed").to_owned()));
+        }
+        let last = answer.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+        let fields = last.and_then(|line| serde_json::from_slice::<Map<String, Value>>(line).ok());
+        let cursor = fields.as_ref().and_then(|fields| fields.get("__CURSOR")?.as_str());
+        self.reached = cursor.unwrap_or_default().to_owned();
+        self.save_cursor(&self.reached)
+    }
+
+    fn save_cursor(&self, cursor: &str) -> io::Result<()> {
+        let new = self.cursor_file.with_extension("cursor.new");
+        std::fs::write(&new, cursor)?;
+        std::fs::rename(&new, &self.cursor_file)
+    }
+
     async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
+        self.begin().await?;
         let mut child = self.start()?;
         let output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let result = self.read(BufReader::new(output), stop).await;
@@ -135,6 +174,7 @@ impl Journal {
     fn take(&mut self, line: &[u8]) {
         let fields = serde_json::from_slice::<Map<String, Value>>(line);
         match fields {
+            Ok(fields) if fields.get("__CURSOR").is_some_and(|cursor| *cursor == self.reached) => {}
             Ok(fields) => {
                 self.records.push(&entry_of(&fields, line.len()), &self.flow);
                 if let Some(cursor) = fields.get("__CURSOR").and_then(Value::as_str) {
@@ -152,9 +192,7 @@ impl Journal {
     fn flush(&mut self) -> io::Result<()> {
         self.records.flush(&self.flow).map_err(io::Error::other)?;
         if let Some(cursor) = self.cursor.take() {
-            let new = self.cursor_file.with_extension("cursor.new");
-            std::fs::write(&new, cursor)?;
-            std::fs::rename(&new, &self.cursor_file)?;
+            self.save_cursor(&cursor)?;
         }
         Ok(())
     }

@@ -107,6 +107,10 @@ fn write_files(status: &Status, families: &mut Families) {
     families.gauge("agent_file_lag_seconds", help, status.file_lag_seconds as f64);
     let help = "Times a file was found truncated.";
     families.counter("agent_truncations_total", help, status.truncations as f64);
+    let help = "Times notices of changed files were lost; all folders are looked through then.";
+    families.counter("agent_watch_overflow_total", help, status.watch_overflows as f64);
+    let help = "Folders that cannot be watched and are looked through once a second.";
+    families.gauge("agent_unwatched_folders", help, status.unwatched_folders as f64);
     let help = "Files with a saved position that could not be found again.";
     families.counter("agent_files_missing_total", help, status.files_missing as f64);
 }

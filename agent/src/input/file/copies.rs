@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark, TAIL_BYTES, read_range};
+use super::packed::is_packed;
 use super::positions::SavedFile;
 use super::tracked::{CopyOf, FileId, Tracked};
 use super::{FileTail, REMEMBERED_MAX, stream_id};
@@ -87,6 +88,24 @@ impl Remembered {
         }
     }
 
+    /// A compressed file of which nothing is left to be read.
+    pub(super) fn packed(key: FileKey, path: &Path, input: String, end: Mark) -> Self {
+        Self {
+            id: None,
+            key,
+            generation: 0,
+            path: path.to_path_buf(),
+            stream_path: path.to_path_buf(),
+            input,
+            read: end,
+            acked: end,
+            resume: end.offset,
+            sent: end.offset,
+            continues: None,
+            is_closed: true,
+        }
+    }
+
     /// Of a file that was deleted and is held open, for the comparison with one restored in its place.
     fn restorable(file: &Tracked) -> Self {
         Self::of(file, String::new())
@@ -94,8 +113,12 @@ impl Remembered {
 
     /// Whether a new file at `path` is this one restored from a backup, if their bytes agree: with less
     /// evidence than a whole head, files that only begin alike would be taken for each other.
-    fn is_restored_as(&self, path: &Path) -> bool {
-        self.path == path && self.read.offset >= HEAD_BYTES as u64
+    /// A time of change before the birth is evidence as well: a restoring program set it.
+    fn is_restored_as(&self, path: &Path, stat: &FileStat) -> bool {
+        let is_named = self.path == path || is_kin(&self.stream_path, path);
+        is_named
+            && self.read.offset > 0
+            && (self.read.offset >= HEAD_BYTES as u64 || stat.modified < stat.born())
     }
 
     /// Whether this is that generation of that file.
@@ -158,11 +181,17 @@ impl FileTail {
     /// Keeps a generation of a file that is no longer read; beyond the limit the oldest is forgotten.
     pub(super) fn remember(&mut self, old: Remembered) {
         self.remembered.push_back(Remembered { is_closed: true, ..old });
-        while self.remembered.len() > REMEMBERED_MAX {
-            if let Some(oldest) = self.remembered.pop_front() {
-                self.forget.push(stream_id(&oldest.key, oldest.generation));
+        let mut excess = self.remembered.len().saturating_sub(REMEMBERED_MAX);
+        let (packed, forget) = (&self.packed, &mut self.forget);
+        self.remembered.retain(|old| {
+            // A compressed file that is still there would be taken for a new one.
+            let is_kept = excess == 0 || packed.contains_key(&old.key);
+            if !is_kept {
+                excess -= 1;
+                forget.push(stream_id(&old.key, old.generation));
             }
-        }
+            is_kept
+        });
     }
 
     /// Whether a new file has to wait, because it may be a copy.
@@ -190,13 +219,22 @@ impl FileTail {
 
     /// The verdict over all kin: going on beats waiting, waiting beats reading it all.
     fn judge(&self, file: &Tracked, copy: CopyOf, now: Duration) -> io::Result<Verdict> {
-        let size = FileStat::of(&file.file)?.size;
+        let stat = FileStat::of(&file.file)?;
+        let size = stat.size;
         let is_over = now.saturating_sub(copy.since) >= self.grace.copy;
         let mut waits = None;
         let held = self.files.values().filter(|known| known.gone_since.is_some() && known.path == file.path);
-        let held: Vec<_> = held.filter(|known| known.id != file.id).map(Remembered::restorable).collect();
+        let held = held.filter(|known| known.id != file.id && !known.is_packed());
+        for known in held.clone() {
+            // What is left of the deleted file is read there first.
+            let has_rest = size > 0 && known.read.offset < known.size_now();
+            if has_rest && same_at(file, known, 0, size.min(HEAD_BYTES as u64))? {
+                return Ok(Verdict::Wait(false));
+            }
+        }
+        let held: Vec<_> = held.map(Remembered::restorable).collect();
         let mut restored: Vec<_> =
-            held.iter().chain(&self.remembered).filter(|old| old.is_restored_as(&file.path)).collect();
+            held.iter().chain(&self.remembered).filter(|old| old.is_restored_as(&file.path, &stat)).collect();
         // Of several that agree, the one that was read furthest.
         restored.sort_by_key(|old| std::cmp::Reverse(old.read.offset));
         for old in restored {
@@ -204,16 +242,22 @@ impl FileTail {
                 return Ok(found);
             }
         }
-        for old in self.remembered.iter().filter(|old| is_kin(&old.path, &file.path) && old.read.offset > 0) {
+        for old in self
+            .remembered
+            .iter()
+            .filter(|old| old.read.offset > 0 && is_kin_of_one([&old.path, &old.stream_path], &file.path))
+        {
             match judge_gone(file, size, old, copy, is_over)? {
                 found @ Verdict::GoOn(..) => return Ok(found),
                 Verdict::Wait(is_same) => waits = Some(waits.unwrap_or(false) | is_same),
                 Verdict::Own => {}
             }
         }
-        for original in
-            self.files.values().filter(|known| known.id != file.id && is_kin(&known.path, &file.path))
-        {
+        for original in self.files.values().filter(|known| {
+            known.id != file.id
+                && !known.is_packed()
+                && is_kin_of_one([&known.path, Path::new(&known.stream.file_path)], &file.path)
+        }) {
             if let Verdict::Wait(is_same) = judge_live(file, size, original, copy, is_over)? {
                 waits = Some(waits.unwrap_or(false) | is_same);
             }
@@ -252,7 +296,7 @@ fn judge_live(
     is_over: bool,
 ) -> io::Result<Verdict> {
     let original_size = FileStat::of(&original.file)?.size;
-    if original_size < original.read.offset {
+    if original_size < original.read.offset || !original.read.holds_in(&original.file)? {
         // Truncated, and not yet noticed by reading: the next look knows.
         return Ok(Verdict::Wait(false));
     }
@@ -299,26 +343,74 @@ fn judge_gone(
 }
 
 /// Whether `new` is a name that a rotation gives to `original`: in the same folder,
-/// `app.log` → `app.log.1`, `app.log-20261121`, `app-20261121.log`, `app.1.log`.
+/// `app.log` → `app.log.1`, `app.log-20261121`, `app-20261121.log`, `app.1.log`; or that of `app.log.2.gz` unpacked.
 fn is_kin(original: &Path, new: &Path) -> bool {
-    if original == new || original.parent() != new.parent() {
-        return false;
+    if is_packed(original) {
+        let unpacked = original.with_extension("");
+        return unpacked == new || is_kin(&unpacked, new);
     }
-    let (Some(old), Some(new)) =
-        (original.file_name().and_then(|name| name.to_str()), new.file_name().and_then(|name| name.to_str()))
-    else {
-        return false;
+    added(original, new).is_some()
+}
+
+/// Whether `new` is kin of the name that a file has, or of the one it had at first: both may have moved on since.
+fn is_kin_of_one(names: [&Path; 2], new: &Path) -> bool {
+    names.iter().any(|name| is_kin(name, new) || *name != new && is_of_one_family(name, new))
+}
+
+/// Whether two files of a folder differ in number, date and compression only: `app.log.1` and `app.log.2.gz`.
+fn is_of_one_family(one: &Path, other: &Path) -> bool {
+    family(one).is_some_and(|one| family(other) == Some(one)) && one.parent() == other.parent()
+}
+
+/// A name without compression, number and date, as what stands before its ending, and the ending.
+fn family(path: &Path) -> Option<(&str, &str)> {
+    let name = path.file_name()?.to_str()?;
+    let name = without_count(name.strip_suffix(".gz").unwrap_or(name));
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    Some((without_count(stem), ending))
+}
+
+/// A text without `.1`, `-20261121` or the like at its end.
+fn without_count(text: &str) -> &str {
+    let mut kept = text;
+    loop {
+        let rest = kept.trim_end_matches(|letter: char| letter.is_ascii_digit() || "TZ:".contains(letter));
+        let shorter = rest.trim_end_matches(['.', '-', '_']);
+        if shorter.is_empty() || shorter.len() == rest.len() || rest.len() == kept.len() {
+            return kept;
+        }
+        kept = shorter;
+    }
+}
+
+/// Whether `new` is a name that a rotation gives to the compressed form of `original`.
+pub(super) fn may_be_packed_from(original: &Path, new: &Path) -> bool {
+    let unpacked = new.with_extension("");
+    original == unpacked || is_kin_of_one([original, original], &unpacked)
+}
+
+/// Whether `new` is `original` with a number or a date: the same stream, rotated.
+pub(super) fn is_rotation(original: &Path, new: &Path) -> bool {
+    let is_counted = |added: &str| {
+        let is_part = |byte: u8| byte.is_ascii_digit() || b".-_:TZ".contains(&byte);
+        added.bytes().all(is_part) && added.bytes().any(|byte| byte.is_ascii_digit())
     };
-    let extends = |rest: &str| rest.starts_with(['.', '-', '_']) && rest.len() > 1;
-    if new.strip_prefix(old).is_some_and(extends) {
-        return true;
+    added(original, new).is_some_and(is_counted)
+}
+
+/// What a name has more than another one of the same folder: behind it, or before its ending.
+fn added<'a>(original: &Path, new: &'a Path) -> Option<&'a str> {
+    if original == new || original.parent() != new.parent() {
+        return None;
     }
-    let Some((stem, ending)) = old.rsplit_once('.') else { return false };
-    let between = new
-        .strip_prefix(stem)
-        .and_then(|rest| rest.strip_suffix(ending))
-        .and_then(|rest| rest.strip_suffix('.'));
-    between.is_some_and(|between| extends(between) && between.bytes().any(|byte| byte.is_ascii_digit()))
+    let (old, new) = (original.file_name()?.to_str()?, new.file_name()?.to_str()?);
+    let extends = |rest: &&str| rest.starts_with(['.', '-', '_']) && rest.len() > 1;
+    if let Some(rest) = new.strip_prefix(old).filter(extends) {
+        return Some(rest);
+    }
+    let (stem, ending) = old.rsplit_once('.')?;
+    let between = new.strip_prefix(stem)?.strip_suffix(ending)?.strip_suffix('.')?;
+    Some(between).filter(extends).filter(|between| between.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -335,6 +427,15 @@ mod tests {
             assert!(!kin("app.log", new), "{new}");
         }
         assert!(!kin("app.log.1", "app.log"));
+        assert!(kin("app.log.2.gz", "app.log.2") && !kin("app.log.2.gz", "app.log"));
+        let rotated = |new: &str| is_rotation(Path::new("/l/app.log"), &Path::new("/l").join(new));
+        assert!(["app.log.1", "app.log-20261121", "app.log.20261124-100000"].into_iter().all(rotated));
+        assert!(!rotated("app.log.err2") && !rotated("app.log.1.old"));
+        for name in ["app.log", "app.log.1", "app.log.2.gz", "app-2026-11-21.log", "app.log-20261121T10.gz"] {
+            assert_eq!(family(Path::new(name)), Some(("app", "log")), "{name}");
+        }
+        assert_eq!(family(Path::new("app2.log")), Some(("app2", "log")));
+        assert_eq!(family(Path::new("2026.log")), Some(("2026", "log")));
         assert!(!is_kin(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
     }
 }

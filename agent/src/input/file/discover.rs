@@ -10,8 +10,8 @@ use crate::config::FileSettings;
 
 /// How deep `**` is followed.
 const DEPTH_MAX: usize = 32;
-/// Endings of files whose content is compressed, and so not lines.
-const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
+/// Endings of files whose content is compressed in a way that is not read.
+const COMPRESSED: [&str; 6] = ["zst", "bz2", "xz", "lz4", "zip", "Z"];
 
 /// The globs of one `[files.NAME]` table.
 #[derive(Debug)]
@@ -77,7 +77,12 @@ impl Globs {
                         self.walk(&child, depth - 1, found);
                     }
                 }
-                Ok(_) => self.offer(&child, found),
+                Ok(kind) => {
+                    if kind.is_symlink() && self.include.is_match(&child) {
+                        found.folders.extend(folder_behind(&child));
+                    }
+                    self.offer(&child, found);
+                }
                 Err(_) => {}
             }
         }
@@ -94,11 +99,17 @@ impl Globs {
         if is_excluded {
             found.left_out.push(leave_out("excluded by the configuration"));
         } else if COMPRESSED.contains(&ending) {
-            found.left_out.push(leave_out("compressed"));
+            found.left_out.push(leave_out("compressed; only gzip is read"));
         } else {
             found.files.insert(path.to_path_buf());
         }
     }
+}
+
+/// The folder of the file that a link points to: what is written there is seen there.
+fn folder_behind(link: &Path) -> Option<PathBuf> {
+    let target = std::fs::canonicalize(link).ok().filter(|target| target.is_file())?;
+    target.parent().map(Path::to_path_buf)
 }
 
 fn compile(globs: &[String]) -> Result<GlobSet, globset::Error> {
@@ -143,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let root = folder.path();
         std::fs::create_dir_all(root.join("a/b")).expect("folders");
-        for name in ["x.log", "x.tmp.log", "x.log.gz", "y.txt", "a/z.log", "a/b/deep.log"] {
+        for name in ["x.log", "x.tmp.log", "x.log.gz", "x.log.zst", "y.txt", "a/z.log", "a/b/deep.log"] {
             std::fs::write(root.join(name), "line\n").expect("file");
         }
         let settings = |include: &[&str]| -> FileSettings {
@@ -158,10 +169,10 @@ mod tests {
                 .collect()
         };
         let flat = Globs::new(&settings(&["*.log*"])).expect("globs").find();
-        assert_eq!(names(&flat), ["x.log"]);
+        assert_eq!(names(&flat), ["x.log", "x.log.gz"]);
         let mut reasons: Vec<_> = flat.left_out.iter().map(|(_, reason)| reason.as_str()).collect();
         reasons.sort_unstable();
-        assert_eq!(reasons, ["compressed", "excluded by the configuration"]);
+        assert_eq!(reasons, ["compressed; only gzip is read", "excluded by the configuration"]);
         let deep = Globs::new(&settings(&["**/*.log"])).expect("globs").find();
         assert_eq!(names(&deep), ["a/b/deep.log", "a/z.log", "x.log"]);
     }

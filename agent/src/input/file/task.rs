@@ -5,6 +5,7 @@
 //! [`BATCHES_MAX`](crate::input::BATCHES_MAX) batches are unacknowledged; then it waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::Signal;
@@ -18,8 +19,10 @@ use crate::export::session::{Committed, Told};
 use crate::input::BATCHES_MAX;
 use crate::status::Shared;
 
-/// How often folders are looked at without any event.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often folders are looked through without any event, where events are to be expected.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often they are where no events come; and how often open files are.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Shortest time between two saves of positions, so that many small batches share one fsync.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two updates of the file list in `/status`.
@@ -75,6 +78,8 @@ struct Loop {
     in_flight: usize,
     looked: Option<Duration>,
     spill_looked: Duration,
+    /// When open files were last looked at.
+    polled: Duration,
     saved: Duration,
     published: Duration,
     /// When the oldest line of the batch under way was read.
@@ -92,7 +97,7 @@ impl Loop {
             // Asked before looking: what was written before the shutdown is seen by a look after it.
             let is_closing = link.shutdown.is_cancelled();
             self.has_changed_names |= is_closing && !std::mem::replace(&mut self.was_closing, is_closing);
-            self.look(tail, &mut watcher, now);
+            self.look(tail, &mut watcher, shared, now);
             self.spill(tail, link, shared, now);
             let has_read = self.in_flight < BATCHES_MAX && tail.read();
             self.hand_out(tail, link, shared, now, has_read);
@@ -107,12 +112,18 @@ impl Loop {
         }
     }
 
-    fn look(&mut self, tail: &mut FileTail, watcher: &mut Watcher, now: Duration) {
-        let is_due = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY);
+    fn look(&mut self, tail: &mut FileTail, watcher: &mut Watcher, shared: &Shared, now: Duration) {
+        let every = if watcher.unwatched() == 0 { LOOK_EVERY } else { POLL_EVERY };
+        let is_due = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= every);
         if is_due || std::mem::take(&mut self.has_changed_names) {
-            self.looked = Some(now);
+            (self.looked, self.polled) = (Some(now), now);
             tail.reconcile();
             watcher.watch(tail.folders());
+            shared.unwatched_folders.store(watcher.unwatched() as u64, Relaxed);
+            shared.watch_overflows.store(watcher.overflows(), Relaxed);
+        } else if now.saturating_sub(self.polled) >= POLL_EVERY {
+            self.polled = now;
+            tail.settle_files();
         }
     }
 
@@ -166,7 +177,7 @@ impl Loop {
 
     /// How long nothing needs to be done when nothing happens.
     fn pause(&self, tail: &FileTail, link: &Link, now: Duration, has_read: bool) -> Duration {
-        let mut pause = if self.published == now { LOOK_EVERY } else { PUBLISH_EVERY };
+        let mut pause = if self.published == now { POLL_EVERY } else { PUBLISH_EVERY };
         if tail.has_unsaved() {
             pause = pause.min(SAVE_EVERY);
         }

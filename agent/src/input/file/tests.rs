@@ -1,17 +1,23 @@
 //! The reader alone, on real files and a clock that is driven: every line once, in any order of
 //! writes, rotations and restarts.
 
+mod failures;
+mod history;
 mod processed;
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
 
-use model::ManualClock;
 use model::otlp::{self, AnyValue, LogRecordView};
+use model::time::SECOND;
+use model::{ManualClock, UnixNano};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::batch::Range;
+use super::start::last_line_end;
 use super::tracked::LINE_BYTES_MAX;
 use super::*;
 
@@ -99,7 +105,14 @@ impl World {
     }
 }
 
-fn open((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
+fn open(folders: (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
+    let mut tail = start(folders, glob, keys, clock);
+    tail.place(Committed::new());
+    tail
+}
+
+/// A reader that does not know yet what the collector has.
+fn start((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
     let include = folder.path().join(glob).display().to_string();
     let text = format!(
         "[collector]\nbatch = \"1KiB\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
@@ -109,9 +122,7 @@ fn open((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Ar
     let shared = Shared::new("id".to_owned(), "test".to_owned(), Vec::new(), clock);
     let positions = Positions::in_folder(data.path());
     let saved = positions.load().expect("readable");
-    let mut tail = FileTail::new(&config, Vec::new(), positions, saved, shared).expect("globs");
-    tail.place(Committed::new());
-    tail
+    FileTail::new(&config, Vec::new(), positions, saved, shared).expect("globs")
 }
 
 fn records(request: &[u8]) -> Vec<Read> {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Stream;
+use super::binary;
+use super::gzip::GzipReader;
 use super::identity::{FileKey, FileStat, Fingerprint, HEAD_BYTES, Mark, TAIL_BYTES, read_into};
 
 /// Longest line that stays one record; longer ones are split here.
@@ -45,6 +47,8 @@ pub(crate) struct Tracked {
     /// Which logical stream of its input it belongs to.
     pub(crate) lane: u64,
     pub(crate) file: File,
+    /// For a compressed file: its lines. Its offsets count inflated bytes.
+    gzip: Option<GzipReader>,
     /// How far it was read, and how far acknowledged.
     pub(crate) read: Mark,
     pub(crate) acked: Mark,
@@ -73,6 +77,11 @@ pub(crate) struct Tracked {
     /// Pieces of the current line that were already taken.
     pieces: u32,
     pub(crate) problem: Option<String>,
+    /// Why nothing of it is read, although it matches.
+    pub(crate) refusal: Option<String>,
+    /// Whether its first bytes were found to be text, and its size when they were last looked at.
+    is_text: bool,
+    looked_at: Option<u64>,
 }
 
 /// One line, or a piece of one.
@@ -121,6 +130,7 @@ impl Tracked {
             lane: xxh3_64(stream.file_path.as_bytes()),
             stream,
             file,
+            gzip: None,
             read: Mark::default(),
             acked: Mark::default(),
             sent: 0,
@@ -138,17 +148,38 @@ impl Tracked {
             copy_of: None,
             pieces: 0,
             problem: None,
+            refusal: None,
+            is_text: false,
+            looked_at: None,
         }
     }
 
     /// Sets the position to `offset`, whose bytes before count as read and acknowledged.
     pub(crate) fn start_at(&mut self, offset: u64) -> io::Result<()> {
-        let (mark, head) = Mark::at(&self.file, offset)?;
+        let (mark, head) = self.mark_at(offset)?;
         (self.read, self.acked, self.head) = (mark, mark, head);
         self.sent = offset;
         self.pieces = 0;
         self.idle_at = None;
         Ok(())
+    }
+
+    /// Reads the file as a compressed one with `size` inflated bytes, which nobody writes to.
+    pub(crate) fn unpack(&mut self, gzip: GzipReader, size: u64) {
+        (self.gzip, self.size, self.is_finishing) = (Some(gzip), size, true);
+    }
+
+    /// Whether it is a compressed file.
+    pub(crate) const fn is_packed(&self) -> bool {
+        self.gzip.is_some()
+    }
+
+    /// The position `offset` as the file is now, and the raw head.
+    pub(crate) fn mark_at(&mut self, offset: u64) -> io::Result<(Mark, Vec<u8>)> {
+        match &mut self.gzip {
+            Some(gzip) => gzip.mark_at(offset),
+            None => Mark::at(&self.file, offset),
+        }
     }
 
     /// Lets the lines carry the name that the file had when it was first seen.
@@ -162,6 +193,7 @@ impl Tracked {
         self.generation += 1;
         (self.read, self.acked) = (Mark::default(), Mark::default());
         (self.sent, self.is_saved, self.continues) = (0, false, None);
+        (self.is_text, self.looked_at, self.refusal) = (false, None, None);
         self.head.clear();
         self.pieces = 0;
         self.idle_at = None;
@@ -169,6 +201,9 @@ impl Tracked {
 
     /// The file's size at this moment.
     pub(crate) fn size_now(&self) -> u64 {
+        if self.is_packed() {
+            return self.size;
+        }
         FileStat::of(&self.file).map_or(self.size, |stat| stat.size)
     }
 
@@ -184,7 +219,10 @@ impl Tracked {
         now: Duration,
         take: &mut dyn FnMut(&Stream, Line<'_>) -> ControlFlow<()>,
     ) -> io::Result<Outcome> {
-        let stat = FileStat::of(&self.file)?;
+        let mut stat = FileStat::of(&self.file)?;
+        if self.is_packed() {
+            stat.size = self.size;
+        }
         if stat.size != self.size {
             self.last_growth = now;
         }
@@ -196,9 +234,17 @@ impl Tracked {
         if self.idle_at == Some(seen) && !self.is_finishing {
             return Ok(Outcome::Idle);
         }
+        if !self.is_text && !self.is_packed() && !self.look_for_text()? {
+            self.idle_at = Some(seen);
+            return Ok(Outcome::Idle);
+        }
         let tail_len = self.read.tail.len as usize;
         block.resize(tail_len + BLOCK_BYTES, 0);
-        let read = read_into(&self.file, self.read.offset - tail_len as u64, block)?;
+        let from = self.read.offset - tail_len as u64;
+        let read = match &mut self.gzip {
+            Some(gzip) => gzip.read_into(from, block)?,
+            None => read_into(&self.file, from, block)?,
+        };
         if read < tail_len || !self.read.tail.begins(&block[..read]) {
             return Ok(Outcome::Truncated);
         }
@@ -214,6 +260,20 @@ impl Tracked {
             self.idle_at = Some(seen);
             if taken > 0 { Outcome::Progress } else { Outcome::Idle }
         })
+    }
+
+    /// Whether the first bytes are those of a text; what they look like otherwise is the refusal.
+    fn look_for_text(&mut self) -> io::Result<bool> {
+        if self.looked_at == Some(self.size.min(HEAD_BYTES as u64)) {
+            return Ok(self.refusal.is_none());
+        }
+        let mut head = [0; HEAD_BYTES];
+        let len = read_into(&self.file, 0, &mut head)?;
+        self.looked_at = Some(len as u64);
+        let looks_like = binary::kind_of(&head[..len]);
+        self.refusal = looks_like.map(|kind| format!("binary: its content looks like {kind}"));
+        self.is_text = looks_like.is_none() && len == HEAD_BYTES;
+        Ok(looks_like.is_none())
     }
 
     fn take_lines(

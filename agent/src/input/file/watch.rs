@@ -1,15 +1,18 @@
-//! Wakes the file input when something changes in its folders. Only a hint: every second it looks by
-//! itself, so a lost event, a full queue or a network filesystem costs latency, not lines.
+//! Wakes the file input when something changes in its folders. Only a hint: every 10 seconds it looks by
+//! itself, and every second where there are no events (no watches left, a network filesystem), so a lost event
+//! costs latency, not lines. A full event queue makes it look at once, and is counted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use tokio::io::unix::AsyncFd;
 
 /// Bytes for events read at a time.
 const EVENT_BYTES: usize = 16 * 1024;
+/// Filesystems whose files change without events: NFS, SMB, CIFS, SMB2, 9P, FUSE (`statfs(2)`).
+const SILENT_FILESYSTEMS: [u32; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x6573_5546];
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) enum Change {
 pub(crate) struct Watcher {
     inotify: Option<AsyncFd<Inotify>>,
     watched: HashMap<PathBuf, WatchDescriptor>,
+    unwatched: usize,
+    overflows: u64,
     buffer: Vec<u8>,
 }
 
@@ -39,12 +44,22 @@ impl Watcher {
         if let Err(error) = &inotify {
             tracing::warn!(%error, "no file events; files are looked at every second");
         }
-        Self { inotify: inotify.ok(), watched: HashMap::new(), buffer: vec![0; EVENT_BYTES] }
+        Self {
+            inotify: inotify.ok(),
+            watched: HashMap::new(),
+            unwatched: 0,
+            overflows: 0,
+            buffer: vec![0; EVENT_BYTES],
+        }
     }
 
     /// Watches exactly these folders.
     pub(crate) fn watch(&mut self, folders: &BTreeSet<PathBuf>) {
-        let Some(inotify) = &mut self.inotify else { return };
+        let Some(inotify) = &mut self.inotify else {
+            self.unwatched = folders.len();
+            return;
+        };
+        self.unwatched = folders.iter().filter(|folder| is_silent(folder)).count();
         let mut watches = inotify.get_ref().watches();
         self.watched.retain(|folder, watch| {
             let keep = folders.contains(folder);
@@ -53,8 +68,13 @@ impl Watcher {
             }
             keep
         });
-        let mask =
-            WatchMask::CREATE | WatchMask::MOVE | WatchMask::DELETE | WatchMask::MODIFY | WatchMask::ONLYDIR;
+        // Attributes, because a file may become readable.
+        let mask = WatchMask::CREATE
+            | WatchMask::MOVE
+            | WatchMask::DELETE
+            | WatchMask::MODIFY
+            | WatchMask::ATTRIB
+            | WatchMask::ONLYDIR;
         for folder in folders {
             // Adding a watched folder again keeps its watch, and renews that of one deleted and made anew.
             match watches.add(folder, mask) {
@@ -62,22 +82,35 @@ impl Watcher {
                     self.watched.insert(folder.clone(), watch);
                 }
                 Err(error) => {
-                    tracing::debug!(folder = %folder.display(), %error, "cannot watch; looking every second")
+                    self.unwatched += 1;
+                    tracing::debug!(folder = %folder.display(), %error, "cannot watch; looking every second");
                 }
             }
         }
     }
 
+    /// Folders without events.
+    pub(crate) const fn unwatched(&self) -> usize {
+        self.unwatched
+    }
+
+    /// How often events were lost because their queue was full.
+    pub(crate) const fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
     /// Waits for a change.
     pub(crate) async fn changed(&mut self) -> Change {
-        let Self { inotify: Some(inotify), buffer, .. } = self else {
+        let Self { inotify: Some(inotify), buffer, overflows, .. } = self else {
             return std::future::pending().await;
         };
         loop {
             let Ok(mut ready) = inotify.readable_mut().await else {
                 return std::future::pending().await;
             };
-            match ready.try_io(|inotify| inotify.get_mut().read_events(buffer).map(worst)) {
+            match ready.try_io(|inotify| {
+                inotify.get_mut().read_events(buffer).map(|events| worst(events, overflows))
+            }) {
                 Ok(Ok(Some(change))) => return change,
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -90,10 +123,57 @@ impl Watcher {
     }
 }
 
-fn worst(events: inotify::Events<'_>) -> Option<Change> {
-    events.map(|event| if event.mask == EventMask::MODIFY { Change::Content } else { Change::Names }).reduce(
-        |a, b| {
-            if a == Change::Names { a } else { b }
-        },
-    )
+/// The change that asks for most, among events.
+fn worst(events: inotify::Events<'_>, overflows: &mut u64) -> Option<Change> {
+    let mut worst = None;
+    for event in events {
+        *overflows += u64::from(event.mask.contains(EventMask::Q_OVERFLOW));
+        let change = if event.mask == EventMask::MODIFY { Change::Content } else { Change::Names };
+        worst = if worst == Some(Change::Names) { worst } else { Some(change) };
+    }
+    worst
+}
+
+/// Whether files of a folder change without events.
+fn is_silent(folder: &Path) -> bool {
+    rustix::fs::statfs(folder).is_ok_and(|found| SILENT_FILESYSTEMS.contains(&(found.f_type as u32)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_event_queue_asks_for_a_look_and_is_counted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("Linux");
+        let most: usize = most.trim().parse().expect("a number");
+        let mut watcher = Watcher::new();
+        watcher.watch(&BTreeSet::from([folder.path().to_path_buf()]));
+        let (one, two) = (folder.path().join("1"), folder.path().join("2"));
+        std::fs::write(&one, "").expect("written");
+        // Two events each.
+        for _ in 0..most / 4 + 2 {
+            std::fs::rename(&one, &two).expect("renamed");
+            std::fs::rename(&two, &one).expect("renamed");
+        }
+        while watcher.overflows() == 0 {
+            assert_eq!(watcher.changed().await, Change::Names);
+        }
+        assert_eq!(watcher.overflows(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_watched_is_counted() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let _inside = runtime.enter();
+        let mut watcher = Watcher::new();
+        let folder = tempfile::tempdir().expect("folder");
+        let folders = BTreeSet::from([folder.path().to_path_buf(), folder.path().join("gone")]);
+        watcher.watch(&folders);
+        assert_eq!(watcher.unwatched(), 1);
+        std::fs::create_dir(folder.path().join("gone")).expect("made");
+        watcher.watch(&folders);
+        assert_eq!(watcher.unwatched(), 0);
+    }
 }

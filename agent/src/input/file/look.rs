@@ -1,0 +1,283 @@
+//! Which files are open: what the globs find now, what was renamed or is gone, what is finished.
+//!
+//! Does not own: where a file is read from (`start`), whether it is a copy (`copies`).
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::FileTail;
+use super::batch::Stream;
+use super::copies::Remembered;
+use super::identity::{FileKey, FileStat};
+use super::packed::is_packed;
+use super::tracked::{FileId, Tracked};
+use crate::status::FileStatus;
+
+/// Descriptors that files leave to sockets, the spool and the rest.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// A file that is not open.
+#[derive(Debug)]
+struct Unknown {
+    input: usize,
+    path: PathBuf,
+    stat: FileStat,
+    /// The name of its stream, when it was found beside its old place.
+    was: Option<PathBuf>,
+}
+
+impl FileTail {
+    /// Looks which files match now: opens new ones, lets go of old ones.
+    pub(crate) fn reconcile(&mut self) {
+        let now = self.shared.clock.monotonic();
+        let mut present = BTreeSet::new();
+        let mut unknown = Vec::new();
+        self.left_out.clear();
+        self.folders.clear();
+        self.names.clear();
+        self.begin_packed_look();
+        for at in 0..self.inputs.len() {
+            let found = self.inputs[at].globs.find();
+            self.folders.extend(found.folders);
+            for (path, reason) in found.left_out {
+                self.leave_out(at, &path, reason);
+            }
+            self.names.extend(found.files.iter().cloned());
+            for path in found.files {
+                self.look_at(at, path, &mut present, &mut unknown);
+            }
+        }
+        self.end_packed_look();
+        self.mark_gone(&present, now);
+        if self.is_first_look {
+            self.find_missing(&mut unknown, now);
+        }
+        self.open_unknown(unknown, now);
+        if std::mem::take(&mut self.is_first_look) && self.committed.is_some() {
+            self.first_start_is_over();
+        }
+        self.settle_files();
+    }
+
+    /// What time alone decides of open files: which are no copies, which are finished.
+    pub(crate) fn settle_files(&mut self) {
+        let now = self.shared.clock.monotonic();
+        self.settle_copies(now);
+        self.close_finished(now);
+    }
+
+    fn look_at(
+        &mut self,
+        at: usize,
+        path: PathBuf,
+        present: &mut BTreeSet<FileId>,
+        unknown: &mut Vec<Unknown>,
+    ) {
+        let stat = match FileStat::at(&path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.leave_out(at, &path, format!("cannot look at it: {error}")),
+        };
+        if !stat.is_regular {
+            return self.leave_out(at, &path, "no regular file".to_owned());
+        }
+        let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id)) else {
+            if is_packed(&path) {
+                return self.look_at_packed(at, path, &stat);
+            }
+            return unknown.push(Unknown { input: at, path, stat, was: None });
+        };
+        if !present.insert(file.id) {
+            let reason = format!("the same file as {}", file.path.display());
+            return self.leave_out(at, &path, reason);
+        }
+        file.gone_since = None;
+        file.is_finishing = file.is_packed();
+        if file.path != path {
+            tracing::info!(from = %file.path.display(), to = %path.display(), "file was renamed");
+            file.path = path;
+            self.has_unsaved = true;
+        }
+    }
+
+    pub(super) fn leave_out(&mut self, at: usize, path: &Path, reason: String) {
+        self.left_out.push(FileStatus {
+            input: self.inputs[at].name.clone(),
+            path: path.display().to_string(),
+            inode: 0,
+            generation: 0,
+            size: 0,
+            offset: 0,
+            acked: 0,
+            lag_bytes: 0,
+            state: "not_read".to_owned(),
+            reason: Some(reason),
+        });
+    }
+
+    fn mark_gone(&mut self, present: &BTreeSet<FileId>, now: Duration) {
+        for file in self.files.values_mut().filter(|file| !present.contains(&file.id)) {
+            file.gone_since.get_or_insert(now);
+        }
+    }
+
+    fn open(&mut self, at: usize, path: &Path, now: Duration) -> io::Result<()> {
+        if self.files.len() >= self.open_max {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        let opened = File::open(path)?;
+        let stat = FileStat::of(&opened)?;
+        if self.by_key.contains_key(&stat.key) {
+            return Ok(());
+        }
+        let settings = &self.inputs[at].settings;
+        let stream =
+            Stream::new(path, settings.dialect, settings.service.clone(), self.fallback_service.as_deref());
+        self.next_id += 1;
+        let mut file = Tracked::new(self.next_id, &stat, at, path.to_path_buf(), stream, opened, now);
+        file.first_size = self.is_first_look.then_some(stat.size);
+        file.generation = self.first_generation(at);
+        let id = file.id;
+        self.by_key.insert(file.key, id);
+        self.files.insert(id, file);
+        self.has_unsaved = true;
+        if self.committed.is_some() {
+            self.place_file(id);
+        }
+        Ok(())
+    }
+
+    /// Opens files: those of an earlier run first, so that a new file is compared with where they went, and the
+    /// others in the order in which they were written. Known files have their new names by now.
+    fn open_unknown(&mut self, mut unknown: Vec<Unknown>, now: Duration) {
+        let known: HashSet<FileKey> = self.remembered.iter().map(|old| old.key).collect();
+        // Births are coarse: of two files born at once, the one with the higher number is the older one.
+        unknown.sort_by(|a, b| {
+            let order = |file: &Unknown| (!known.contains(&file.stat.key), file.stat.born());
+            order(a).cmp(&order(b)).then_with(|| b.path.cmp(&a.path))
+        });
+        for Unknown { input, path, stat, was } in unknown {
+            if self.by_key.contains_key(&stat.key) {
+                continue;
+            }
+            if let Err(error) = self.open(input, &path, now) {
+                self.leave_out(input, &path, why_not_opened(&error));
+            } else if let Some(was) = was
+                && let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id))
+            {
+                file.gone_since = Some(now);
+                file.rename_stream(&was);
+            }
+        }
+    }
+
+    /// Looks beside their old places for files that were renamed out of the globs while no agent ran.
+    fn find_missing(&mut self, unknown: &mut Vec<Unknown>, now: Duration) {
+        let here: HashSet<FileKey> = unknown.iter().map(|file| file.stat.key).collect();
+        let wanted: Vec<(FileKey, PathBuf, PathBuf, String)> = self
+            .remembered
+            .iter()
+            .filter(|file| !file.is_closed && !here.contains(&file.key))
+            .filter(|file| !self.by_key.contains_key(&file.key) && !self.packed.contains_key(&file.key))
+            .map(|file| (file.key, file.path.clone(), file.stream_path.clone(), file.input.clone()))
+            .collect();
+        for (key, path, was, input) in wanted {
+            let Some(input) = self.inputs.iter().position(|known| known.name == input) else { continue };
+            let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+            let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
+            let mut stats = siblings.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat)));
+            if let Some((path, stat)) = stats.find(|(_, stat)| stat.key == key) {
+                unknown.push(Unknown { input, path, stat, was: Some(was) });
+                continue;
+            }
+            if self.seek_packed(input, &path, now) {
+                continue;
+            }
+            self.shared.files_missing.fetch_add(1, Relaxed);
+            tracing::warn!(path = %path.display(), "file is gone since the last run; its unread rest, if any, is lost");
+            self.remembered.iter_mut().filter(|old| old.key == key).for_each(|old| old.is_closed = true);
+        }
+    }
+
+    /// The generation that files of an input begin with. Where files are read once more, it makes another stream than
+    /// any that the file had or will have.
+    pub(super) fn first_generation(&self, input: usize) -> u32 {
+        if self.inputs[input].settings.is_read_once {
+            1 << 31 | self.shared.clock.now().0 as u32 >> 1
+        } else {
+            0
+        }
+    }
+
+    /// Closes files that are gone, quiet, read and acknowledged.
+    fn close_finished(&mut self, now: Duration) {
+        let mut closing = Vec::new();
+        for file in self.files.values_mut() {
+            file.is_finishing = file.is_packed() || self.inputs[file.input].settings.is_read_once;
+            if file.is_packed() {
+                if file.is_read() && file.acked.offset == file.read.offset {
+                    closing.push(file.id);
+                }
+                continue;
+            }
+            let Some(gone_since) = file.gone_since else { continue };
+            let grace = if file.links == 0 { self.grace.deleted } else { self.grace.renamed };
+            let is_quiet = now.saturating_sub(gone_since.max(file.last_growth)) >= grace;
+            // A file without a name never grows under a new writer: its last line may be taken as it is.
+            file.is_finishing = is_quiet;
+            if is_quiet && file.is_read() && file.acked.offset == file.read.offset && file.copy_of.is_none() {
+                closing.push(file.id);
+            }
+        }
+        for id in closing {
+            if let Some(file) = self.files.remove(&id) {
+                tracing::info!(path = %file.path.display(), bytes = file.read.offset, "file is read and closed");
+                self.by_key.remove(&file.key);
+                if file.is_packed() {
+                    self.packed_is_read(&file);
+                }
+                let input = self.inputs[file.input].name.clone();
+                self.remember(Remembered::of(&file, input));
+                self.has_unsaved = true;
+            }
+        }
+    }
+}
+
+/// How many files may be open under the limit of this process.
+pub(super) fn open_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    limit.saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS / 4)
+}
+
+/// What a person can do about a file that cannot be opened.
+fn why_not_opened(error: &io::Error) -> String {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    let is = |errno: Errno| code == Some(errno.raw_os_error());
+    if is(Errno::MFILE) || is(Errno::NFILE) {
+        "too many open files: raise the agent's limit (LimitNOFILE=)".to_owned()
+    } else if is(Errno::ACCESS) || is(Errno::PERM) {
+        "no permission to read it: add the agent's user to the file's group".to_owned()
+    } else {
+        format!("cannot open: {error}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_opened_says_what_to_do() {
+        for (code, part) in [(13, "no permission"), (24, "LimitNOFILE="), (5, "cannot open: ")] {
+            let reason = why_not_opened(&io::Error::from_raw_os_error(code));
+            assert!(reason.contains(part), "{reason}");
+        }
+    }
+}

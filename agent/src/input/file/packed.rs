@@ -1,0 +1,394 @@
+//! Compressed rotated files: which of them were read before they were compressed, and reading the others.
+//!
+//! A rotation turns `app.log.1` into `app.log.2.gz`. By its inflated content it is recognised as a file that is
+//! read, or was: then nothing of it is read twice. What nobody read is read once, one compressed file at a time.
+//!
+//! ```text
+//! found ─► quiet for `Grace::copy` ─► looked through, 4 MiB a turn
+//!   │        ├─ not sound ─► left out, until it changes
+//!   │        ├─ content of a known file ─► wait until that one is done with ─► its rest, if there is one
+//!   │        └─ else ─► read from its beginning
+//!   └─ closed in an earlier run, or there before the very first start ─► left out
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::batch::Stream;
+use super::copies::{self, Remembered};
+use super::gzip::{GzipReader, Probe, Probed};
+use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark};
+use super::tracked::Tracked;
+use super::{FileTail, stream_id};
+use crate::status::FileStatus;
+
+/// Inflated bytes that are looked at in one turn.
+const PROBE_BYTES: usize = 4 << 20;
+/// Compressed files beside a missing one that are looked through, the newest first.
+const SOUGHT_MAX: usize = 3;
+
+/// A compressed file that is not read, or not yet.
+#[derive(Debug)]
+pub(super) struct Packed {
+    input: usize,
+    path: PathBuf,
+    key: FileKey,
+    /// Compressed.
+    size: u64,
+    modified: i64,
+    /// When it was last seen to change.
+    changed: Duration,
+    /// Matched at the last look.
+    is_present: bool,
+    /// Not matched, but perhaps the rest of a file that went missing.
+    is_sought: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// To be looked through.
+    Unknown,
+    Looking {
+        file: File,
+        probe: Box<Probe>,
+        originals: Vec<(Mark, Original)>,
+    },
+    /// It has the content of a file that is not done with.
+    CopyOf {
+        original: Original,
+        end: Mark,
+    },
+    /// To be read from a position.
+    Ready {
+        at: u64,
+        end: Mark,
+        original: Option<Original>,
+        /// See [`super::positions::SavedFile::continues`].
+        continues: Option<(FileKey, u32, u64)>,
+    },
+    /// Nothing of it is left to be read, and why.
+    Done(String),
+    /// It cannot be read as it is.
+    Bad(String),
+}
+
+/// A generation of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Original {
+    key: FileKey,
+    generation: u32,
+}
+
+/// Whether a file is compressed, by its name.
+pub(super) fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
+}
+
+impl FileTail {
+    /// Before a look: nothing is present.
+    pub(super) fn begin_packed_look(&mut self) {
+        self.packed.values_mut().for_each(|packed| packed.is_present = false);
+    }
+
+    /// After a look: those that are gone are forgotten.
+    pub(super) fn end_packed_look(&mut self) {
+        self.packed.retain(|_, packed| packed.is_present || packed.is_sought && packed.path.exists());
+    }
+
+    /// A compressed file was found that is not being read.
+    pub(super) fn look_at_packed(&mut self, input: usize, path: PathBuf, stat: &FileStat) {
+        let now = self.shared.clock.monotonic();
+        let Some(packed) = self.packed.get_mut(&stat.key) else {
+            return self.add_packed(input, path, stat, now, false);
+        };
+        if packed.is_present {
+            let reason = format!("the same file as {}", packed.path.display());
+            return self.leave_out(input, &path, reason);
+        }
+        (packed.is_present, packed.path) = (true, path);
+        if (packed.size, packed.modified) != (stat.size, stat.modified) {
+            (packed.size, packed.modified, packed.changed) = (stat.size, stat.modified, now);
+            packed.stage = Stage::Unknown;
+        }
+    }
+
+    fn add_packed(&mut self, input: usize, path: PathBuf, stat: &FileStat, now: Duration, is_sought: bool) {
+        let newest =
+            self.remembered.iter().filter(|old| old.key == stat.key).max_by_key(|old| old.generation);
+        let is_old = self.is_first_look && self.skips_old(input, stat) && newest.is_none() && !is_sought;
+        let stage = match newest {
+            Some(old) if old.is_closed => Stage::Done("read already".to_owned()),
+            None if is_old => Stage::Done("it was there before the first start".to_owned()),
+            _ => Stage::Unknown,
+        };
+        if is_old {
+            let end = Mark { offset: u64::MAX, ..Mark::default() };
+            self.remember_packed(input, &path, stat.key, end);
+        }
+        let (key, size, modified) = (stat.key, stat.size, stat.modified);
+        let packed =
+            Packed { input, path, key, size, modified, changed: now, is_present: true, is_sought, stage };
+        self.packed.insert(key, packed);
+    }
+
+    /// Looks beside a missing file for what may be its rest, compressed; whether there is something.
+    pub(super) fn seek_packed(&mut self, input: usize, missing: &Path, now: Duration) -> bool {
+        let siblings = missing.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+        let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
+        let kin = siblings.filter(|path| is_packed(path) && copies::may_be_packed_from(missing, path));
+        let mut found: Vec<_> =
+            kin.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat))).collect();
+        found.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.born()));
+        let is_matched = found.iter().any(|(_, stat)| self.packed.contains_key(&stat.key));
+        let mut is_sought = false;
+        for (path, stat) in found.into_iter().take(SOUGHT_MAX).filter(|(_, stat)| stat.is_regular) {
+            let is_done = self.remembered.iter().any(|old| old.key == stat.key && old.is_closed);
+            if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done {
+                self.add_packed(input, path, &stat, now, true);
+                is_sought = true;
+            }
+        }
+        is_matched || is_sought
+    }
+
+    /// Looks further through compressed files and begins to read them; whether there is more to do now.
+    pub(super) fn settle_packed(&mut self) -> bool {
+        if self.committed.is_none() || self.packed.is_empty() {
+            return false;
+        }
+        let keys: Vec<FileKey> = self.packed.keys().copied().collect();
+        let mut is_busy = self.files.values().any(|file| file.is_packed());
+        let mut is_looking = false;
+        for key in keys {
+            let Some(mut packed) = self.packed.remove(&key) else { continue };
+            let may_look = !is_looking;
+            let stage = std::mem::replace(&mut packed.stage, Stage::Unknown);
+            packed.stage = self.next_stage(&packed, stage, may_look);
+            is_looking |= matches!(packed.stage, Stage::Looking { .. });
+            if let Stage::Ready { at, end, original, continues } = packed.stage
+                && !is_busy
+            {
+                is_busy = true;
+                match self.read_packed(&packed, at, end, original, continues) {
+                    Ok(()) => continue,
+                    Err(error) => packed.stage = Stage::Bad(format!("cannot read: {error}")),
+                }
+            }
+            self.packed.insert(key, packed);
+        }
+        is_looking
+    }
+
+    fn next_stage(&mut self, packed: &Packed, stage: Stage, may_look: bool) -> Stage {
+        let now = self.shared.clock.monotonic();
+        match stage {
+            Stage::Unknown if may_look && now.saturating_sub(packed.changed) >= self.grace.copy => {
+                match self.begin_probe(packed) {
+                    Ok(stage) => stage,
+                    Err(error) => Stage::Bad(format!("cannot open: {error}")),
+                }
+            }
+            Stage::Looking { file, mut probe, originals } => match probe.step(PROBE_BYTES) {
+                Ok(None) => Stage::Looking { file, probe, originals },
+                Ok(Some(probed)) => self.judge_packed(packed, &probed, &originals),
+                Err(error) => Stage::Bad(format!("not a sound gzip file, perhaps still written: {error}")),
+            },
+            Stage::CopyOf { original, end } => self.judge_copy(packed, original, end),
+            stage => stage,
+        }
+    }
+
+    fn begin_probe(&self, packed: &Packed) -> io::Result<Stage> {
+        let file = File::open(&packed.path)?;
+        let originals = self.originals(&packed.path)?;
+        let probe = Probe::new(&file, originals.iter().map(|(mark, _)| *mark).collect())?;
+        Ok(Stage::Looking { file, probe: Box::new(probe), originals })
+    }
+
+    /// Positions of files that `path` may be the compressed form of.
+    fn originals(&self, path: &Path) -> io::Result<Vec<(Mark, Original)>> {
+        let mut found = Vec::new();
+        let related = |mark: &Mark, names: [&Path; 2]| {
+            let is_kin = names.iter().any(|name| copies::may_be_packed_from(name, path));
+            let is_beside = names.iter().any(|name| name.parent() == path.parent());
+            mark.offset > 0 && (is_kin || is_beside && mark.offset >= HEAD_BYTES as u64)
+        };
+        for live in self.files.values().filter(|live| !live.is_packed()) {
+            let names = [&*live.path, Path::new(&live.stream.file_path)];
+            let original = Original { key: live.key, generation: live.generation };
+            let whole = Mark::at(&live.file, live.size_now())?.0;
+            found.extend(
+                [live.read, whole]
+                    .into_iter()
+                    .filter(|mark| related(mark, names))
+                    .map(|mark| (mark, original)),
+            );
+        }
+        for old in &self.remembered {
+            let original = Original { key: old.key, generation: old.generation };
+            let names = [&*old.path, &*old.stream_path];
+            let marks = [old.read, old.acked].into_iter();
+            found.extend(marks.filter(|mark| related(mark, names)).map(|mark| (mark, original)));
+        }
+        Ok(found)
+    }
+
+    fn judge_packed(&mut self, packed: &Packed, probed: &Probed, originals: &[(Mark, Original)]) -> Stage {
+        let end = probed.end;
+        // Its own reading was under way when the last run ended.
+        if let Some(known) = self.recall(&packed.key) {
+            return Stage::Ready {
+                at: self.resume(&known).min(end.offset),
+                end,
+                original: None,
+                continues: known.continues,
+            };
+        }
+        if let Some(at) = self.committed_at(&packed.key, self.first_generation(packed.input)) {
+            return Stage::Ready { at: at.min(end.offset), end, original: None, continues: None };
+        }
+        // Of several with this content the one that is being read, else the one that went furthest.
+        let same = originals.iter().filter(|(mark, _)| probed.found.contains(mark));
+        match same.max_by_key(|(mark, original)| (mark.offset, self.reached(*original))) {
+            Some((_, original)) => self.judge_copy(packed, *original, end),
+            None if packed.is_sought => Stage::Done("other content than that of a missing file".to_owned()),
+            None => Stage::Ready { at: 0, end, original: None, continues: None },
+        }
+    }
+
+    /// How far a file was delivered; one that is being read will be to its end.
+    fn reached(&self, original: Original) -> u64 {
+        let is_it = |key: FileKey, generation: u32| (key, generation) == (original.key, original.generation);
+        if self.files.values().any(|live| is_it(live.key, live.generation)) {
+            return u64::MAX;
+        }
+        let old = self.remembered.iter().filter(|old| is_it(old.key, old.generation));
+        old.map(|old| old.resume).max().unwrap_or_default()
+    }
+
+    /// What is left of a file whose content is that of `original`.
+    fn judge_copy(&mut self, packed: &Packed, original: Original, end: Mark) -> Stage {
+        let is_it = |key: FileKey, generation: u32| (key, generation) == (original.key, original.generation);
+        if self.files.values().any(|live| is_it(live.key, live.generation)) {
+            return Stage::CopyOf { original, end };
+        }
+        let Some(old) = self.remembered.iter().find(|old| is_it(old.key, old.generation)) else {
+            return Stage::Unknown;
+        };
+        if old.is_unacknowledged() {
+            return Stage::CopyOf { original, end };
+        }
+        if old.resume >= end.offset {
+            let reason = format!("read already, as {}", old.path.display());
+            self.remember_packed(packed.input, &packed.path, packed.key, end);
+            return Stage::Done(reason);
+        }
+        let continues = Some((old.key, old.generation, old.resume));
+        Stage::Ready { at: old.resume, end, original: Some(original), continues }
+    }
+
+    fn remember_packed(&mut self, input: usize, path: &Path, key: FileKey, end: Mark) {
+        let input = self.inputs[input].name.clone();
+        self.remember(Remembered::packed(key, path, input, end));
+        self.has_unsaved = true;
+    }
+
+    fn read_packed(
+        &mut self,
+        packed: &Packed,
+        at: u64,
+        end: Mark,
+        original: Option<Original>,
+        continues: Option<(FileKey, u32, u64)>,
+    ) -> io::Result<()> {
+        let opened = File::open(&packed.path)?;
+        let stat = FileStat::of(&opened)?;
+        if stat.key != packed.key {
+            return Err(io::Error::other("it was exchanged meanwhile"));
+        }
+        let settings = &self.inputs[packed.input].settings;
+        let fallback = self.fallback_service.as_deref();
+        let stream = Stream::new(&packed.path, settings.dialect, settings.service.clone(), fallback);
+        let now = self.shared.clock.monotonic();
+        self.next_id += 1;
+        let mut file =
+            Tracked::new(self.next_id, &stat, packed.input, packed.path.clone(), stream, opened, now);
+        file.generation = self.first_generation(packed.input);
+        file.unpack(GzipReader::new(&file.file)?, end.offset);
+        file.continues = continues;
+        let known = original.and_then(|original| {
+            self.remembered
+                .iter()
+                .find(|old| (old.key, old.generation) == (original.key, original.generation))
+        });
+        if let Some(known) = known {
+            file.rename_stream(&known.stream_path.clone());
+        }
+        file.start_at(at)?;
+        file.is_placed = true;
+        tracing::info!(path = %file.path.display(), offset = at, bytes = end.offset, "reading compressed file");
+        self.by_key.insert(file.key, file.id);
+        self.files.insert(file.id, file);
+        self.has_unsaved = true;
+        Ok(())
+    }
+
+    /// A compressed file was read to its end and acknowledged.
+    pub(super) fn packed_is_read(&mut self, file: &Tracked) {
+        let Ok(stat) = FileStat::of(&file.file) else { return };
+        let packed = Packed {
+            input: file.input,
+            path: file.path.clone(),
+            key: file.key,
+            size: stat.size,
+            modified: stat.modified,
+            changed: self.shared.clock.monotonic(),
+            is_present: true,
+            is_sought: file.gone_since.is_some(),
+            stage: Stage::Done("read already".to_owned()),
+        };
+        self.packed.insert(file.key, packed);
+    }
+
+    /// What the collector has of a generation of a file.
+    pub(super) fn committed_at(&self, key: &FileKey, generation: u32) -> Option<u64> {
+        self.committed.as_ref()?.get(&stream_id(key, generation)).copied()
+    }
+
+    /// Why compressed files are not read.
+    pub(super) fn packed_status(&self) -> impl Iterator<Item = FileStatus> + '_ {
+        self.packed.values().map(|packed| {
+            let (state, reason) = match &packed.stage {
+                Stage::Unknown => {
+                    ("waiting", "compressed; to be looked through when it stops changing".to_owned())
+                }
+                Stage::Looking { .. } => ("waiting", "compressed; being looked through".to_owned()),
+                Stage::CopyOf { original, .. } => {
+                    let live = self.by_key.get(&original.key).and_then(|id| self.files.get(id));
+                    let path = live.map(|file| file.path.display().to_string()).unwrap_or_default();
+                    ("not_read", format!("compressed; the same lines as {path}, which is read"))
+                }
+                Stage::Ready { .. } => {
+                    ("waiting", "compressed; another compressed file is read first".to_owned())
+                }
+                Stage::Done(reason) => ("not_read", format!("compressed; {reason}")),
+                Stage::Bad(reason) => ("not_read", format!("compressed; {reason}")),
+            };
+            FileStatus {
+                input: self.inputs[packed.input].name.clone(),
+                path: packed.path.display().to_string(),
+                inode: packed.key.inode,
+                generation: 0,
+                size: packed.size,
+                offset: 0,
+                acked: 0,
+                lag_bytes: 0,
+                state: state.to_owned(),
+                reason: Some(reason),
+            }
+        })
+    }
+}
