@@ -78,6 +78,15 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, WireError> {
+        // Tags and most lengths have one byte.
+        if let Some(byte) = self.buf.get(self.pos).copied().filter(|byte| *byte < 0x80) {
+            self.pos += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0u64;
         for shift in 0..10 {
             let Some(byte) = self.buf.get(self.pos).copied() else {

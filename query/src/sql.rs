@@ -22,6 +22,7 @@ mod reader;
 mod render;
 mod session;
 mod source;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,9 @@
 //! What the numbers were: `docs/benchmarks.md`.
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
+#[path = "engine/process.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
+mod process;
 #[path = "engine/workload.rs"]
 mod workload;
 
@@ -18,6 +21,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use model::{Clock, IdRules, Signal, SystemClock, TimeRange, UnixNano};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use process::cpu_time;
 use storage::{Compression, Frame, ScanStats, Settings, Store};
 use workload::Request;
 
@@ -47,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
         decode(&store, signal, lot.requests.iter().chain(&points))?;
     }
     println!("\nappend and seal");
-    let requests: Vec<&Request> = lot.requests.iter().chain(&points).collect();
+    let requests = mixed(&lot.requests, &points);
     let parts = requests.len().div_ceil(4);
     for part in requests.chunks(parts) {
         seal(&store, part).await?;
@@ -61,6 +65,17 @@ async fn main() -> anyhow::Result<()> {
     println!("  {} segments", store.stats().segments);
     report_files(dir.path(), "level 1")?;
     lookups(&store, &lot.correlation_ids, &*clock)
+}
+
+/// Both in their order, spread over each other, so that every seal has rows of all signals.
+fn mixed<'a>(records: &'a [Request], points: &'a [Request]) -> Vec<&'a Request> {
+    let placed = |requests: &'a [Request]| {
+        let count = requests.len().max(1) as f64;
+        requests.iter().enumerate().map(move |(at, request)| (at as f64 / count, request))
+    };
+    let mut all: Vec<(f64, &Request)> = placed(records).chain(placed(points)).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.into_iter().map(|(_, request)| request).collect()
 }
 
 fn decode<'a>(
@@ -163,12 +178,4 @@ fn lookups(store: &Store, correlation_ids: &[String], clock: &dyn Clock) -> anyh
     println!("\nlook-up of a correlation id, spans and log records, warm");
     println!("  p50 {:?}  p99 {:?}  {} look-ups, {rows} rows", at(0.5), at(0.99), took.len());
     Ok(())
-}
-
-/// CPU time of this process, user and system, in hundredths of a second (`man 5 proc`).
-fn cpu_time() -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("reading /proc/self/stat")?;
-    let fields = stat.rsplit_once(')').context("a name in parentheses")?.1.split_whitespace();
-    let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(Duration::from_millis(ticks * 10))
 }

@@ -6,13 +6,13 @@
 //! Invariants: no object is built per record; a refused record leaves no partial row; the rows of a
 //! request depend on its bytes, the rules and the time it arrived, so that replay gives the same rows.
 
-mod columns;
+pub(crate) mod columns;
 mod logs;
 mod points;
 mod spans;
 
 use arrow::array::RecordBatch;
-use model::ids::IdTerms;
+use model::ids::{IdTerms, Place};
 use model::otlp::{self, ResourceGroup, ScopeGroup};
 use model::{IdRules, Signal, TimeRange, UnixNano};
 use thiserror::Error;
@@ -75,6 +75,39 @@ pub(crate) struct Context<'a> {
     pub(crate) scope: ScopeGroup<'a>,
     pub(crate) ids: &'a IdRules,
     pub(crate) received_at: UnixNano,
+    /// Whether the id rules find something in the attributes of resource or scope.
+    has_ids_around: bool,
+}
+
+impl<'a> Context<'a> {
+    fn new(
+        service: &'a str,
+        resource: ResourceGroup<'a>,
+        scope: ScopeGroup<'a>,
+        (ids, received_at): (&'a IdRules, UnixNano),
+        found: &mut IdTerms,
+    ) -> Self {
+        let mut context = Self { service, resource, scope, ids, received_at, has_ids_around: true };
+        found.begin(None);
+        context.find_ids_around(found);
+        context.has_ids_around = !found.is_untouched();
+        context
+    }
+
+    /// Finds the ids of what stands around a record, before those of the record itself. What most resources
+    /// say of ids is nothing, and that is found out once.
+    pub(crate) fn find_ids_around(&self, found: &mut IdTerms) {
+        if !self.has_ids_around {
+            return;
+        }
+        for (place, repeated) in
+            [(Place::Resource, self.resource.resource), (Place::Scope, self.scope.attributes)]
+        {
+            for attribute in otlp::attributes(repeated) {
+                self.ids.on_attribute(place, attribute.key, &attribute.value, found);
+            }
+        }
+    }
 }
 
 /// What became of one leaf of a request.
@@ -103,6 +136,8 @@ impl Outcome {
 
 /// Collects the rows of one signal. The three signals differ in their implementation of this.
 pub(crate) trait RowBuilder {
+    /// What follows is of this resource.
+    fn begin_resource(&mut self, service: &str, resource: ResourceGroup<'_>);
     /// Adds the rows of one leaf: a span, a log record, a metric with its data points.
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome;
     /// The rows.
@@ -137,8 +172,9 @@ pub(crate) fn decode(
         let service = otlp::value::find(resource.resource, "service.name");
         let service = service.and_then(|name| name.as_str()).filter(|name| !name.is_empty());
         let service = service.unwrap_or("unknown_service");
+        builder.begin_resource(service, resource);
         for scope in resource.scopes() {
-            let context = Context { service, resource, scope: scope?, ids, received_at };
+            let context = Context::new(service, resource, scope?, (ids, received_at), &mut terms);
             for leaf in context.scope.items() {
                 outcome.add(builder.push(&context, &mut terms, leaf));
             }

@@ -4,36 +4,59 @@
 //! bucket, or one record without a trace. Document fields:
 //!
 //! ```text
-//! id     text, raw, indexed, docs only   "order_id=ORD-4711", "trace_id=7f3a…", "link=91be…",
-//!                                        "link=91be…/00f0…"
-//! row    u64, fast                       first row of the group in data.parquet
-//! rows   u64, fast                       number of rows
+//! id      text, raw, indexed, docs only   "order_id=ORD-4711", "link=~k3TbX0Qz1A"
+//! row     u64, fast                       first row of the group in data.parquet
+//! rows    u64, fast                       number of rows
+//! bucket  u64, fast                       minute of the group times two, plus one without a trace
+//! trace   u64, fast                       first eight bytes of the trace id
+//! rest    u64, fast                       the other eight where neighbours begin alike, else the last four
 //! ```
+//!
+//! Documents are in the order of the rows, which are sorted by bucket and trace: a trace is found by binary
+//! search, and is no term. Values of more than [`VALUE_BYTES_MAX`] bytes stand as a hash ([`shortened`]).
+//! Indexes of format 1 have traces as terms, and all values in full.
 //!
 //! Invariant: the index says only where rows are; it is rebuilt from the rows, never the other way.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use arrow::array::{Array as _, RecordBatch};
-use model::Signal;
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampNanosecondType;
+use model::{IdTerm, TraceId};
+use tantivy::columnar::Column;
 use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
     DocId, DocSet as _, Index, IndexReader, IndexSettings, ReloadPolicy, TERMINATED, TantivyDocument, Term,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::{TermColumns, each_term};
+use crate::rows::RowTerms;
+use crate::schema::{TIME_BUCKET_NANO, time_column};
+use crate::segment::layout::Layout;
 
 const WRITER_BYTES: usize = 32 << 20;
+/// Bytes of a value that stands in the index as it is.
+const VALUE_BYTES_MAX: usize = 20;
+/// What stands for the second half of a trace id whose first half no neighbour has.
+const LAST_FOUR: u64 = 0xFFFF_FFFF;
+/// What the hash of a longer value begins with.
+const HASH_SIGN: char = '~';
 
 struct Fields {
     schema: Schema,
     id: Field,
     row: Field,
     rows: Field,
+    bucket: Field,
+    trace: Field,
+    rest: Field,
 }
 
 fn fields() -> Fields {
@@ -45,80 +68,164 @@ fn fields() -> Fields {
     let id = builder.add_text_field("id", TextOptions::default().set_indexing_options(raw));
     let row = builder.add_u64_field("row", FAST);
     let rows = builder.add_u64_field("rows", FAST);
-    Fields { schema: builder.build(), id, row, rows }
+    let bucket = builder.add_u64_field("bucket", FAST);
+    let trace = builder.add_u64_field("trace", FAST);
+    let rest = builder.add_u64_field("rest", FAST);
+    Fields { schema: builder.build(), id, row, rows, bucket, trace, rest }
+}
+
+/// A term as it stands in the index: `kind=value`, or `kind=~` and ten signs of six bits of the value's xxh3
+/// when the value is long or begins with the sign of a hash.
+fn shortened(term: &str) -> Cow<'_, str> {
+    const SIGNS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    match term.split_once('=') {
+        Some((kind, value)) if value.len() > VALUE_BYTES_MAX || value.starts_with(HASH_SIGN) => {
+            let hash = xxh3_64(value.as_bytes());
+            let mut short = String::with_capacity(kind.len() + 12);
+            short.push_str(kind);
+            short.push('=');
+            short.push(HASH_SIGN);
+            short.extend((0..10).map(|at| char::from(SIGNS[(hash >> (at * 6)) as usize & 63])));
+            Cow::Owned(short)
+        }
+        _ => Cow::Borrowed(term),
+    }
+}
+
+/// The two halves of a trace id, as numbers of the same order.
+fn halves(trace: TraceId) -> (u64, u64) {
+    let trace = u128::from_be_bytes(*trace.as_bytes());
+    ((trace >> 64) as u64, trace as u64)
+}
+
+/// A document that waits for the next: its neighbours may begin alike.
+struct Ended {
+    document: TantivyDocument,
+    bucket: u64,
+    halves: (u64, u64),
+    has_like: bool,
 }
 
 /// Writes the index of sorted rows, batch by batch.
 pub(crate) struct IdIndexWriter {
     dir: PathBuf,
-    signal: Signal,
+    layout: Layout,
     fields: Fields,
     tantivy: SingleSegmentIndexWriter,
     group: Group,
+    ended: Option<Ended>,
     /// Rows pushed so far.
     rows: u64,
-    scratch: String,
 }
 
 /// The group that the last row belongs to.
 #[derive(Default)]
 struct Group {
-    trace: Option<[u8; 16]>,
+    trace: Option<TraceId>,
+    bucket: u64,
     first: u64,
-    terms: BTreeSet<String>,
+    /// Its terms end to end, and where each ends.
+    text: String,
+    ends: Vec<usize>,
+    known: HashSet<u64>,
+}
+
+impl Group {
+    fn add(&mut self, term: &str) {
+        if self.known.insert(xxh3_64(term.as_bytes())) {
+            self.text.push_str(&shortened(term));
+            self.ends.push(self.text.len());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.trace.is_none() && self.ends.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.known.clear();
+    }
+
+    fn document(&self, fields: &Fields, rows: u64) -> TantivyDocument {
+        let mut document = TantivyDocument::default();
+        let mut start = 0;
+        for end in &self.ends {
+            document.add_text(fields.id, &self.text[start..*end]);
+            start = *end;
+        }
+        document.add_u64(fields.row, self.first);
+        document.add_u64(fields.rows, rows - self.first);
+        document.add_u64(fields.bucket, self.bucket);
+        document.add_u64(fields.trace, self.halves().0);
+        document
+    }
+
+    fn halves(&self) -> (u64, u64) {
+        self.trace.map_or((0, 0), halves)
+    }
 }
 
 impl IdIndexWriter {
-    /// Begins an index in the folder `dir`, which is made.
-    pub(crate) fn create(dir: &Path, signal: Signal) -> Result<Self, Error> {
+    /// Begins an index of rows of a layout in the folder `dir`, which is made.
+    pub(crate) fn create(dir: &Path, layout: Layout) -> Result<Self, Error> {
         let doing = || format!("writing the id index `{}`", dir.display());
         std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
         let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
         let fields = fields();
+        let settings =
+            IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() };
         let tantivy = Index::builder()
             .schema(fields.schema.clone())
-            .settings(IndexSettings::default())
+            .settings(settings)
             .single_segment_index_writer(directory, WRITER_BYTES)
             .context(ErrorKind::Retry, doing)?;
-        let group = Group::default();
-        Ok(Self { dir: dir.to_owned(), signal, fields, tantivy, group, rows: 0, scratch: String::new() })
+        let (dir, group) = (dir.to_owned(), Group::default());
+        Ok(Self { dir, layout, fields, tantivy, group, ended: None, rows: 0 })
     }
 
     /// Adds rows that follow the earlier ones.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let Some(columns) = TermColumns::new(self.signal, rows) else { return Ok(()) };
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let layout = self.layout.clone();
+        let Some(terms) = RowTerms::new(&layout, rows)? else { return Ok(()) };
+        let times = rows.column_by_name(time_column(layout.signal())).expect("a column of the table");
+        let times = times.as_primitive::<TimestampNanosecondType>().values();
+        let mut scratch = String::new();
         for row in 0..rows.num_rows() {
-            let trace = columns.trace_id.is_valid(row).then(|| columns.trace_id.value(row));
-            let trace: Option<[u8; 16]> = trace.and_then(|trace| trace.try_into().ok());
+            let trace = terms.trace(row);
             if trace.is_none() || trace != self.group.trace {
                 self.end_group()?;
                 self.group.trace = trace;
+                let minute = times[row].div_euclid(TIME_BUCKET_NANO).max(0) as u64;
+                self.group.bucket = minute * 2 + u64::from(trace.is_none());
             }
-            let terms = &mut self.group.terms;
-            let mut add = |term: &str| {
-                if !terms.contains(term) {
-                    terms.insert(term.to_owned());
-                }
-            };
-            each_term(&columns, row, &mut add, &mut scratch);
+            terms.each_found(row, &mut |term| self.group.add(term), &mut scratch);
             self.rows += 1;
         }
-        self.scratch = scratch;
         Ok(())
     }
 
     fn end_group(&mut self) -> Result<(), Error> {
-        let first = std::mem::replace(&mut self.group.first, self.rows);
-        if self.group.terms.is_empty() {
-            return Ok(());
+        if self.rows > self.group.first && !self.group.is_empty() {
+            let (bucket, halves) = (self.group.bucket, self.group.halves());
+            let is_like = |one: &Ended| one.bucket == bucket && one.halves.0 == halves.0;
+            let has_like = self.ended.as_ref().is_some_and(is_like);
+            if let Some(mut before) = self.ended.take() {
+                before.has_like |= has_like;
+                self.add(before)?;
+            }
+            let document = self.group.document(&self.fields, self.rows);
+            self.ended = Some(Ended { document, bucket, halves, has_like });
         }
-        let mut document = TantivyDocument::default();
-        for term in std::mem::take(&mut self.group.terms) {
-            document.add_text(self.fields.id, term);
-        }
-        document.add_u64(self.fields.row, first);
-        document.add_u64(self.fields.rows, self.rows - first);
+        self.group.first = self.rows;
+        self.group.clear();
+        Ok(())
+    }
+
+    fn add(&mut self, ended: Ended) -> Result<(), Error> {
+        let Ended { mut document, halves, has_like, .. } = ended;
+        document.add_u64(self.fields.rest, if has_like { halves.1 } else { halves.1 & LAST_FOUR });
         self.tantivy
             .add_document(document)
             .context(ErrorKind::Retry, || format!("writing the id index `{}`", self.dir.display()))
@@ -127,6 +234,9 @@ impl IdIndexWriter {
     /// Writes the index to disk; making it durable is the caller's.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.end_group()?;
+        if let Some(last) = self.ended.take() {
+            self.add(last)?;
+        }
         let doing = || format!("writing the id index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
         Ok(())
@@ -135,8 +245,35 @@ impl IdIndexWriter {
 
 /// An index that is open for reading.
 pub(crate) struct IdIndex {
+    dir: PathBuf,
     reader: IndexReader,
     id: Field,
+    /// Opened with the first look-up; what was wrong with them, if something was.
+    parts: OnceLock<Result<Vec<Part>, String>>,
+}
+
+/// The numbers of one tantivy segment's documents.
+struct Part {
+    row: Column,
+    rows: Column,
+    /// `None` in format 1.
+    traces: Option<Traces>,
+    documents: DocId,
+}
+
+struct Traces {
+    bucket: Column,
+    trace: Column,
+    rest: Column,
+}
+
+/// One value of an id kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Example {
+    /// As `kind=value`.
+    Term(String),
+    /// Hashed, on these rows.
+    On(Range<usize>, String),
 }
 
 impl std::fmt::Debug for IdIndex {
@@ -145,28 +282,110 @@ impl std::fmt::Debug for IdIndex {
     }
 }
 
+impl Part {
+    fn rows_of(&self, document: DocId) -> Range<usize> {
+        let start = number(&self.row, document) as usize;
+        start..start + number(&self.rows, document) as usize
+    }
+}
+
+/// Whether the numbers of an index are as they were written: what is damaged is not taken apart, because that
+/// can panic.
+fn check_numbers(index: &Index, dir: &Path) -> Result<(), String> {
+    for entry in std::fs::read_dir(dir).map_err(|error| error.to_string())? {
+        let path = PathBuf::from(entry.map_err(|error| error.to_string())?.file_name());
+        if path.extension().is_some_and(|extension| extension == "fast") {
+            match index.directory().validate_checksum(&path) {
+                Ok(true) => {}
+                Ok(false) => return Err(format!("the checksum of `{}` does not hold", path.display())),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(column: &Column, document: DocId) -> u64 {
+    column.first(document).unwrap_or(0)
+}
+
+impl Traces {
+    /// The documents of a trace: within every bucket documents are sorted by trace.
+    fn find(&self, trace: TraceId, documents: DocId, found: &mut Vec<DocId>) {
+        let (wanted, rest) = halves(trace);
+        let mut start = 0;
+        while start < documents {
+            let bucket = number(&self.bucket, start);
+            let end = partition(start..documents, |document| number(&self.bucket, document) <= bucket);
+            if bucket.is_multiple_of(2) {
+                let first = partition(start..end, |document| number(&self.trace, document) < wanted);
+                let last = partition(first..end, |document| number(&self.trace, document) <= wanted);
+                if last - first == 1 {
+                    found.extend((number(&self.rest, first) == rest & LAST_FOUR).then_some(first));
+                } else {
+                    let first = partition(first..last, |document| number(&self.rest, document) < rest);
+                    found.extend((first..last).take_while(|document| number(&self.rest, *document) == rest));
+                }
+            }
+            start = end;
+        }
+    }
+}
+
+/// The first of sorted documents for which `is_before` does not hold.
+fn partition(range: Range<DocId>, is_before: impl Fn(DocId) -> bool) -> DocId {
+    let (mut from, mut to) = (range.start, range.end);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if is_before(middle) { from = middle + 1 } else { to = middle }
+    }
+    from
+}
+
 impl IdIndex {
     /// Opens the index in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        // tantivy does not check lengths in its footers before it believes them.
-        std::panic::catch_unwind(|| Self::open_unguarded(dir)).unwrap_or_else(|_| {
-            Err(Error::damaged(format!(
-                "opening the id index `{}`: tantivy cannot read its files",
-                dir.display()
-            )))
-        })
+        caught(&format!("opening the id index `{}`", dir.display()), || Self::open_files(dir))
     }
 
-    fn open_unguarded(dir: &Path) -> Result<Self, Error> {
+    fn open_files(dir: &Path) -> Result<Self, Error> {
         let doing = || format!("opening the id index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
         let id = index.schema().get_field("id").context(ErrorKind::Damaged, doing)?;
-        let reader = index
+        let reader: IndexReader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .context(ErrorKind::Damaged, doing)?;
-        Ok(Self { reader, id })
+        Ok(Self { dir: dir.to_owned(), reader, id, parts: OnceLock::new() })
+    }
+
+    fn parts(&self) -> Result<&[Part], Error> {
+        match self.parts.get_or_init(|| self.open_parts()) {
+            Ok(parts) => Ok(parts),
+            Err(problem) => {
+                Err(Error::damaged(format!("opening the id index `{}`: {problem}", self.dir.display())))
+            }
+        }
+    }
+
+    fn open_parts(&self) -> Result<Vec<Part>, String> {
+        let searcher = self.reader.searcher();
+        let has_traces = searcher.index().schema().get_field("trace").is_ok();
+        check_numbers(searcher.index(), &self.dir)?;
+        let mut parts = Vec::new();
+        for segment in searcher.segment_readers() {
+            let column = |name| segment.fast_fields().u64(name).map_err(|error| error.to_string());
+            let traces = match has_traces {
+                true => {
+                    Some(Traces { bucket: column("bucket")?, trace: column("trace")?, rest: column("rest")? })
+                }
+                false => None,
+            };
+            let documents = segment.max_doc();
+            parts.push(Part { row: column("row")?, rows: column("rows")?, traces, documents });
+        }
+        Ok(parts)
     }
 
     /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
@@ -176,53 +395,77 @@ impl IdIndex {
         terms: &[String],
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        let doing = || "reading the id index".to_owned();
-        let searcher = self.reader.searcher();
+        caught("reading the id index", || self.groups(terms, groups_max))
+    }
+
+    fn groups(&self, terms: &[String], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
         let (mut ranges, mut left_out) = (Vec::new(), 0);
-        for segment in searcher.segment_readers() {
-            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
+        for (at, part) in self.parts()?.iter().enumerate() {
             let mut documents: Vec<DocId> = Vec::new();
             for term in terms {
-                let term = Term::from_field_text(self.id, term);
-                let postings = inverted.read_postings(&term, IndexRecordOption::Basic);
-                let Some(mut postings) = postings.context(ErrorKind::Damaged, doing)? else { continue };
-                while postings.doc() != TERMINATED {
-                    documents.push(postings.doc());
-                    postings.advance();
-                }
+                self.documents((at, part), term, &mut documents)?;
             }
             // Documents are numbered in the order of the rows.
             documents.sort_unstable();
             documents.dedup();
             let from = documents.len().saturating_sub(groups_max);
             left_out += from;
-            let column = |name| segment.fast_fields().u64(name).context(ErrorKind::Damaged, doing);
-            let (first, count) = (column("row")?, column("rows")?);
-            for document in &documents[from..] {
-                let start = first.first(*document).unwrap_or(0) as usize;
-                ranges.push(start..start + count.first(*document).unwrap_or(0) as usize);
-            }
+            ranges.extend(documents[from..].iter().map(|document| part.rows_of(*document)));
         }
         Ok((ranges, left_out))
+    }
+
+    /// The documents of a part that carry the term, added to `found`.
+    fn documents(&self, (at, part): (usize, &Part), term: &str, found: &mut Vec<DocId>) -> Result<(), Error> {
+        if let Some((traces, trace)) = part.traces.as_ref().zip(trace_of(term)) {
+            // Other records may name it too: those have its term.
+            traces.find(trace, part.documents, found);
+        }
+        let doing = || "reading the id index".to_owned();
+        let term = self.term(part, term);
+        let searcher = self.reader.searcher();
+        let inverted =
+            searcher.segment_reader(at as u32).inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
+        let postings = inverted.read_postings(&term, IndexRecordOption::Basic);
+        let Some(mut postings) = postings.context(ErrorKind::Damaged, doing)? else { return Ok(()) };
+        while postings.doc() != TERMINATED {
+            found.push(postings.doc());
+            postings.advance();
+        }
+        Ok(())
+    }
+
+    fn term(&self, part: &Part, term: &str) -> Term {
+        match part.traces {
+            Some(_) => Term::from_field_text(self.id, &shortened(term)),
+            None => Term::from_field_text(self.id, term),
+        }
     }
 
     /// How many groups carry the term. Reads no postings.
     pub(crate) fn count(&self, term: &str) -> Result<usize, Error> {
         let doing = || "reading the id index".to_owned();
         let mut groups = 0;
-        for segment in self.reader.searcher().segment_readers() {
+        for (segment, part) in self.reader.searcher().segment_readers().iter().zip(self.parts()?) {
+            if let Some((traces, trace)) = part.traces.as_ref().zip(trace_of(term)) {
+                let mut found = Vec::new();
+                traces.find(trace, part.documents, &mut found);
+                groups += found.len();
+            }
             let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
-            let count = inverted.doc_freq(&Term::from_field_text(self.id, term));
+            let count = inverted.doc_freq(&self.term(part, term));
             groups += count.context(ErrorKind::Damaged, doing)? as usize;
         }
         Ok(groups)
     }
 
     /// How many terms begin with `kind=`, and the last of them. Reads two places of the dictionary.
-    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
+    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<Example>), Error> {
         let doing = || "reading the id index".to_owned();
         let (mut values, mut example) = (0, None);
-        for segment in self.reader.searcher().segment_readers() {
+        for (at, (segment, part)) in
+            self.reader.searcher().segment_readers().iter().zip(self.parts()?).enumerate()
+        {
             let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
             let terms = inverted.terms();
             // `>` is the sign after `=`.
@@ -236,9 +479,61 @@ impl IdIndex {
             if end > first {
                 let mut bytes = Vec::new();
                 terms.ord_to_term(end - 1, &mut bytes).context(ErrorKind::Damaged, doing)?;
-                example = String::from_utf8(bytes).ok();
+                example = String::from_utf8(bytes).ok().and_then(|term| self.example((at, part), term));
             }
         }
         Ok((values, example))
+    }
+
+    fn example(&self, (at, part): (usize, &Part), term: String) -> Option<Example> {
+        let is_hash = term.split_once('=').is_some_and(|(_, value)| value.starts_with(HASH_SIGN));
+        if !is_hash || part.traces.is_none() {
+            return Some(Example::Term(term));
+        }
+        let searcher = self.reader.searcher();
+        let inverted = searcher.segment_reader(at as u32).inverted_index(self.id).ok()?;
+        let wanted = Term::from_field_text(self.id, &term);
+        let postings = inverted.read_postings(&wanted, IndexRecordOption::Basic).ok()??;
+        Some(Example::On(part.rows_of(postings.doc()), term))
+    }
+}
+
+/// What `work` gives, or that a file is damaged: tantivy takes files apart as if they could not be, and panics.
+pub(crate) fn caught<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::damaged(format!("{doing}: its files are damaged"))))
+}
+
+/// The trace that a term names.
+fn trace_of(term: &str) -> Option<TraceId> {
+    term.parse::<IdTerm>().ok()?.trace_id()
+}
+
+/// Whether a term stands in the index as `short`.
+pub(crate) fn is_shortened_to(term: &str, short: &str) -> bool {
+    shortened(term) == short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_stand_as_hashes_of_their_kind_and_short_ones_as_they_are() {
+        assert_eq!(shortened("order_id=ORD-4711"), "order_id=ORD-4711");
+        let id = "correlation_id=0af76519-16cd-43dd-8448-eb211c80319c";
+        let short = shortened(id);
+        assert!(short.starts_with("correlation_id=~") && short.len() == 26, "{short}");
+        assert_ne!(short, shortened("correlation_id=0af76519-16cd-43dd-8448-eb211c80319d"));
+        assert!(shortened("order_id=~0000000000").len() == 20, "a value that looks like a hash is hashed");
+        assert!(is_shortened_to(id, &short));
+    }
+
+    #[test]
+    fn partition_finds_the_first_that_is_not_before() {
+        for wanted in 0..6 {
+            assert_eq!(partition(0..5, |at| at < wanted), wanted.min(5));
+        }
+        assert_eq!(partition(3..3, |_| true), 3);
     }
 }

@@ -58,6 +58,7 @@ pub use positions::{AgentOrigin, Hello, KafkaRange, Mismatch, Origin, PositionRe
 pub use retention::{Keep, Retention};
 pub use segment::checksums::{CheckedFile, CheckedRead};
 pub use segment::file::{SegmentDescription, SegmentFile};
+pub use segment::layout::Layout;
 pub use snapshot::{Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot};
 pub use store::{Durable, Placed, ReplayProgress, Settings, Store, StoreStats};
 pub use text::TextHint;

@@ -14,7 +14,7 @@ use crate::schema::time_column;
 
 mod terms;
 
-pub(crate) use terms::{TermColumns, Wanted, carrying, each_term, term_hash, term_hashes};
+pub(crate) use terms::{RowTerms, TermColumns, Wanted, carrying, term_hash, term_hashes};
 
 pub use model::ids::LINK;
 
@@ -42,7 +42,8 @@ fn span_at(ids: &FixedSizeBinaryArray, row: usize) -> Option<SpanId> {
     ids.is_valid(row).then(|| SpanId::from_bytes(ids.value(row))).flatten()
 }
 
-fn range_of(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+/// Where the items of one row of a list or map stand.
+pub(crate) fn range_of(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
     offsets[row] as usize..offsets[row + 1] as usize
 }
 

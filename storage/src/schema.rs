@@ -9,8 +9,9 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use model::Signal;
 
-/// Version of the segment format: the columns below, their order on disk and the index beside them.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the segment format: the columns of a file ([`crate::Layout`]), their order on disk and the indexes
+/// beside them. Version 1 has the columns below as they are.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Rows of one minute stay together, so that a trace's rows are neighbours within it.
 pub(crate) const TIME_BUCKET_NANO: i64 = 60_000_000_000;
@@ -136,6 +137,14 @@ pub(crate) const fn text_column(signal: Signal) -> Option<&'static str> {
         Signal::Traces => Some("name"),
         Signal::Logs => Some("body"),
         Signal::Metrics => None,
+    }
+}
+
+/// Rows that one document of the text index is for: names of spans are few, bodies are not.
+pub(crate) const fn text_rows_per_document(signal: Signal) -> usize {
+    match signal {
+        Signal::Traces => crate::text::ROWS_PER_DOCUMENT,
+        Signal::Logs | Signal::Metrics => 1,
     }
 }
 

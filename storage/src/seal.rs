@@ -28,6 +28,7 @@ use crate::head::HeadBatch;
 use crate::plant::Plant;
 use crate::positions::{Entry, Key};
 use crate::segment::SegmentMeta;
+use crate::segment::layout::{KeyCounts, Layout};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
 use crate::store::{Arrived, Shared, Store};
@@ -226,12 +227,25 @@ fn write_one(
     // A request with huge records makes small batches of all: offsets within a batch have 32 bits.
     let row_bytes = rows.iter().map(|rows| rows.get_array_memory_size() / rows.num_rows().max(1)).max();
     let batch_rows = (WRITE_BYTES / row_bytes.unwrap_or(0).max(1)).clamp(1, WRITE_ROWS);
-    let mut writer = SegmentWriter::create(folder, meta)?;
+    let layout = layout_for(meta.signal, rows, part);
+    let mut writer = SegmentWriter::create(folder, meta, &layout)?;
     for placed in part.chunks(batch_rows) {
         let places: Vec<(usize, usize)> =
             placed.iter().map(|placed| (placed.batch as usize, placed.row as usize)).collect();
         let sorted = interleave_record_batch(rows, &places);
-        writer.push(&sorted.context(ErrorKind::Internal, || "sorting the head".to_owned())?)?;
+        let sorted = sorted.context(ErrorKind::Internal, || "sorting the head".to_owned())?;
+        writer.push(&layout.store(&sorted)?)?;
     }
     writer.finish()
+}
+
+/// The columns for a segment of these rows.
+fn layout_for(signal: Signal, rows: &[&RecordBatch], part: &[Placed]) -> Layout {
+    let mut held = vec![0; rows.len()];
+    part.iter().for_each(|placed| held[placed.batch as usize] += 1);
+    let mut counts = KeyCounts::default();
+    for (rows, held) in rows.iter().zip(held).filter(|(_, held)| *held > 0) {
+        counts.add_sample(rows, held);
+    }
+    counts.layout(signal)
 }

@@ -15,6 +15,7 @@ pub(crate) mod file;
 mod form;
 #[cfg(test)]
 mod golden;
+pub(crate) mod layout;
 mod ranges;
 pub(crate) mod reader;
 pub(crate) mod writer;

@@ -1,4 +1,5 @@
-//! The text index of a segment: which rows may contain a piece of text. Tantivy, document number = row number.
+//! The text index of a segment: which rows may contain a piece of text. Tantivy, a document a row, or for every
+//! [`ROWS_PER_DOCUMENT`] rows where texts repeat.
 //!
 //! Owns: what a token is, the index, [`TextHint`]. Does not own: whether a row matches a search. The index
 //! only says which rows need not be read.
@@ -19,7 +20,7 @@
 mod index;
 mod tokens;
 
-pub(crate) use index::{TextIndex, TextIndexWriter};
+pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter};
 pub(crate) use tokens::TOKEN_BYTES_MAX;
 
 /// Bytes from which on a piece that is not a whole token is looked for.

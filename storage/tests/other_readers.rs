@@ -13,23 +13,23 @@ use storage::{Compression, Frame, Settings, Store};
 
 const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
 
-/// Prints number of rows, their bodies, their ids, and one attribute of each.
+/// Prints number of rows, their bodies, which attributes are ids, and one attribute of each.
 const PYARROW: &str = r#"
 import sys, pyarrow.parquet as parquet
 table = parquet.read_table(sys.argv[1])
 rows = table.to_pylist()
-print(len(rows), sorted(row["body"] for row in rows), sorted(sum((row["ids"] for row in rows), [])),
+print(len(rows), sorted(row["body"] for row in rows), sorted(row["id_attributes"] for row in rows),
       sorted(dict(row["attributes"])["order_id"] for row in rows))
 "#;
 
 const DUCKDB: &str = r#"
 import sys, duckdb
-rows = duckdb.sql(f"select body, ids, attributes['order_id'] from read_parquet('{sys.argv[1]}')").fetchall()
-print(len(rows), sorted(row[0] for row in rows), sorted(sum((row[1] for row in rows), [])),
+rows = duckdb.sql(f"select body, id_attributes, attributes['order_id'] from read_parquet('{sys.argv[1]}')").fetchall()
+print(len(rows), sorted(row[0] for row in rows), sorted(row[1] for row in rows),
       sorted(row[2] if isinstance(row[2], str) else row[2][0] for row in rows))
 "#;
 
-const EXPECTED: &str = "2 ['one', 'two'] ['order_id=ORD-1', 'order_id=ORD-2'] ['ORD-1', 'ORD-2']";
+const EXPECTED: &str = "2 ['one', 'two'] ['order_id=order_id', 'order_id=order_id'] ['ORD-1', 'ORD-2']";
 
 #[tokio::test]
 async fn another_reader_reads_our_parquet_without_us() {

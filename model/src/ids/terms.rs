@@ -33,6 +33,14 @@ impl IdTerms {
         self.kafka_topic.clear();
     }
 
+    /// Whether nothing was found since [`IdTerms::begin`], no term and no part of one.
+    pub fn is_untouched(&self) -> bool {
+        self.ends.is_empty()
+            && self.slots.iter().flatten().all(String::is_empty)
+            && self.kafka_key.is_empty()
+            && self.kafka_topic.is_empty()
+    }
+
     /// Whether no further term is taken.
     pub(super) fn is_full(&self) -> bool {
         self.ends.len() >= TERMS_MAX

@@ -270,16 +270,22 @@ pub fn prometheus_name(metric: &MetricView<'_>) -> String {
 /// A label name Prometheus accepts: everything but ASCII letters, digits and `_` becomes `_`.
 pub fn sanitise(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 1);
+    push_sanitised(name, &mut out);
+    out
+}
+
+/// Appends what [`sanitise`] makes of a name.
+pub fn push_sanitised(name: &str, out: &mut String) {
+    let start = out.len();
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         out.push('_');
     }
     for c in name.chars() {
         let c = if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' };
-        if c != '_' || !out.ends_with('_') {
+        if c != '_' || !out[start..].ends_with('_') {
             out.push(c);
         }
     }
-    out
 }
 
 fn push_unit(name: &mut String, unit: &str, kind: MetricKind) {

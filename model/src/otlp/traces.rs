@@ -32,7 +32,9 @@ pub struct SpanView<'a> {
     pub status: &'static str,
     /// Message of the status, empty when there is none.
     pub status_message: &'a str,
-    body: &'a [u8],
+    /// The message if it has events, and if it has links: most spans have neither and are not walked for them.
+    events_in: &'a [u8],
+    links_in: &'a [u8],
 }
 
 /// Something that happened during a span.
@@ -74,7 +76,8 @@ impl<'a> SpanView<'a> {
             attributes: Repeated::new(body, 9),
             status: STATUSES[0],
             status_message: "",
-            body,
+            events_in: &[],
+            links_in: &[],
         };
         for field in Fields::new(body) {
             let (number, value) = field?;
@@ -86,7 +89,15 @@ impl<'a> SpanView<'a> {
                 6 => span.kind = name_of(&KINDS, value.integer()),
                 7 => span.start_time = UnixNano::from_u64(value.integer()),
                 8 => span.end_time = UnixNano::from_u64(value.integer()),
-                9 | 11 | 13 => check(value.bytes())?,
+                9 => check(value.bytes())?,
+                11 => {
+                    check(value.bytes())?;
+                    span.events_in = body;
+                }
+                13 => {
+                    check(value.bytes())?;
+                    span.links_in = body;
+                }
                 15 => span.read_status(value.bytes())?,
                 _ => {}
             }
@@ -107,12 +118,12 @@ impl<'a> SpanView<'a> {
 
     /// The events in order of the message. Malformed ones are passed over.
     pub fn events(&self) -> impl Iterator<Item = EventView<'a>> + use<'a> {
-        Repeated::new(self.body, 11).iter().filter_map(|bytes| EventView::parse(bytes).ok())
+        Repeated::new(self.events_in, 11).iter().filter_map(|bytes| EventView::parse(bytes).ok())
     }
 
     /// The links in order of the message. Those with an invalid id are passed over.
     pub fn links(&self) -> impl Iterator<Item = LinkView<'a>> + use<'a> {
-        Repeated::new(self.body, 13).iter().filter_map(|bytes| LinkView::parse(bytes).ok().flatten())
+        Repeated::new(self.links_in, 13).iter().filter_map(|bytes| LinkView::parse(bytes).ok().flatten())
     }
 }
 

@@ -33,6 +33,7 @@ use storage::SegmentFile;
 use super::prune::Wanted;
 use super::reader::SegmentReaders;
 use super::source::{HeadWanted, Tables};
+use super::stored::StoredColumns;
 
 /// The URL under which DataFusion believes segment files to be. The store behind it is empty.
 pub(super) const STORE_URL: &str = "silmari://segments/";
@@ -66,7 +67,7 @@ impl SegmentTable {
     fn files(
         &self,
         wanted: &Wanted,
-        has_filters: bool,
+        filters: &[Expr],
         projection: Option<&Vec<usize>>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let mut files = Vec::new();
@@ -91,17 +92,25 @@ impl SegmentTable {
         let readers = SegmentReaders { cost: Arc::clone(&self.tables.cost) };
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_parquet_file_reader_factory(Arc::new(readers))
-            .with_pushdown_filters(true)
+            .with_pushdown_filters(!filters.iter().any(reads_ids))
             .with_reorder_filters(true);
         let mut statistics = Statistics::new_unknown(&self.schema);
-        statistics.num_rows = if has_filters { Precision::Inexact(rows) } else { Precision::Exact(rows) };
+        statistics.num_rows =
+            if filters.is_empty() { Precision::Exact(rows) } else { Precision::Inexact(rows) };
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
             .with_file_groups(vec![FileGroup::new(files)])
             .with_statistics(statistics)
+            .with_expr_adapter(Some(Arc::new(StoredColumns(self.signal))))
             .with_projection_indices(projection.cloned())?
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
     }
+}
+
+/// Whether a filter is on `ids`. DataFusion hands such a filter to the scan, because it can apply it to a list, and
+/// the scan drops it, because it cannot apply it to the map that ids are partly made of.
+fn reads_ids(filter: &Expr) -> bool {
+    filter.column_refs().iter().any(|column| column.name == "ids")
 }
 
 /// What `EXPLAIN` calls a segment's file: table, segment, file, and not where the data folder is.
@@ -145,7 +154,7 @@ impl TableProvider for SegmentTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted = Wanted::of(self.signal, filters);
         let head = self.head(&wanted, projection)?;
-        match self.files(&wanted, !filters.is_empty(), projection)? {
+        match self.files(&wanted, filters, projection)? {
             Some(files) => UnionExec::try_new(vec![files, head]),
             None => Ok(head),
         }

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod pruning;
+mod stored;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;

@@ -22,7 +22,9 @@ use rand::{Rng as _, SeedableRng as _};
 const SERVICES: usize = 40;
 const BATCH: usize = 512;
 const BODY_BYTES: usize = 200;
-const TRACE_NANOS: i64 = 2_000_000;
+/// Log statements of a service.
+const TEMPLATES: usize = 12;
+pub(crate) const TRACE_NANOS: i64 = 2_000_000;
 const ROUTES: [&str; 6] = [
     "/api/cart/{id}",
     "/api/checkout",
@@ -31,23 +33,14 @@ const ROUTES: [&str; 6] = [
     "/api/catalog/items/{sku}",
     "/api/stock/reserve",
 ];
-const WORDS: [&str; 16] = [
-    "accepted",
-    "after",
-    "amount",
-    "available",
-    "batch",
-    "cache",
-    "customer",
-    "delivery",
-    "inventory",
-    "lookup",
-    "pending",
-    "quantity",
-    "reserved",
-    "retry",
-    "updated",
-    "warehouse",
+/// What log lines begin with.
+const PHRASES: [&str; 5] =
+    ["request accepted", "cache lookup", "stock reserved for customer", "retry pending", "delivery updated"];
+/// What the other words of log lines are made of.
+const SYLLABLES: [&str; 32] = [
+    "ac", "al", "ber", "ble", "car", "con", "der", "dis", "en", "er", "fac", "gen", "ing", "ity", "lo",
+    "man", "mer", "nal", "or", "pay", "per", "pro", "ren", "sal", "ser", "sta", "ter", "ti", "tor", "un",
+    "ven", "work",
 ];
 
 /// One request, encoded.
@@ -78,14 +71,19 @@ pub(crate) fn records(spans: usize, start: UnixNano) -> Lot {
         let order_id = format!("ORD-{:08}", order - skewed(&mut rng, order.clamp(1, 256), 2.0).min(order));
         let correlation_id = uuid(&mut rng);
         let trace: [u8; 16] = rng.random();
-        let mut parent = Vec::new();
+        let mut ids: Vec<[u8; 8]> = Vec::new();
         for at in 0..rng.random_range(8..=12) {
+            let parent = match ids.len() {
+                0 => Vec::new(),
+                // One of the last three: most spans that call call more than once.
+                made => ids[made - 1 - rng.random_range(0..made.min(3))].to_vec(),
+            };
             let service = skewed(&mut rng, SERVICES, 1.7);
             let id: [u8; 8] = rng.random();
             let begin = time.plus(rng.random_range(0..200_000_000));
             let span = span(&mut rng, (trace, id, &parent), (service, at), begin, &order_id, &correlation_id);
             let log = log(&mut rng, (trace, id), (service, at), begin, &order_id, &correlation_id);
-            parent = id.to_vec();
+            ids.push(id);
             waiting[service].0.push(span);
             waiting[service].1.push(log);
             made += 1;
@@ -204,16 +202,8 @@ fn log(
     order_id: &str,
     correlation_id: &str,
 ) -> LogRecord {
-    let took = rng.random_range(10..90_000);
-    let mut body = match at % 3 {
-        0 => format!("step {at} order_id={order_id} took {took} us:"),
-        _ => format!("step {at} item SKU-{} took {took} us:", rng.random_range(1_000..9_999)),
-    };
-    while body.len() < BODY_BYTES {
-        body.push(' ');
-        body.push_str(WORDS[rng.random_range(0..WORDS.len())]);
-    }
-    body.truncate(BODY_BYTES);
+    let template = skewed(rng, TEMPLATES, 2.0);
+    let body = body(rng, service * TEMPLATES + template, order_id);
     let (severity_number, word) = match rng.random_range(0..100) {
         0 => (17, "ERROR"),
         1..=5 => (13, "WARN"),
@@ -236,6 +226,30 @@ fn log(
         span_id: id.to_vec(),
         ..LogRecord::default()
     }
+}
+
+/// A log line as programs write them: one of the service's templates, always the same words, with what changes in
+/// between.
+fn body(rng: &mut StdRng, template: usize, order_id: &str) -> String {
+    let mut words = StdRng::seed_from_u64(template as u64);
+    let mut body = String::with_capacity(BODY_BYTES + 32);
+    body.push_str(PHRASES[template % PHRASES.len()]);
+    match template % 3 {
+        0 => body.push_str(&format!(" order_id={order_id}")),
+        1 => body.push_str(&format!(" item SKU-{}", rng.random_range(1_000..9_999))),
+        _ => {}
+    }
+    while body.len() < BODY_BYTES - 24 {
+        body.push(' ');
+        for _ in 0..words.random_range(2..=4) {
+            body.push_str(SYLLABLES[words.random_range(0..SYLLABLES.len())]);
+        }
+        if words.random_bool(0.06) {
+            body.push_str(&format!(" {} of {}", skewed(rng, 100, 2.0), words.random_range(100..200)));
+        }
+    }
+    body.push_str(&format!(" took {} us", rng.random_range(10..90_000)));
+    body
 }
 
 /// A number below `count`; the larger `power`, the more often a small one.

@@ -25,6 +25,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::order::{self, OrderKey};
 use crate::plant::{Plant, Planted};
+use crate::segment::layout::Layout;
 
 /// Rows of a batch that is read.
 pub(crate) const READ_ROWS: usize = 4_096;
@@ -40,7 +41,10 @@ pub(crate) type Filter = dyn Fn(&RecordBatch) -> BooleanArray + Send + Sync;
 
 /// One sorted stream.
 pub(crate) struct Stream {
+    /// Rows in the columns of their file.
     pub(crate) reader: ParquetRecordBatchReader,
+    /// The layout of the rows and the one to bring them into, when those are two.
+    pub(crate) relaid: Option<(Layout, Layout)>,
     /// What to say when it cannot be read.
     pub(crate) doing: String,
 }
@@ -142,6 +146,10 @@ impl<'a> Merger<'a> {
         let cursor = self.cursors[at].as_mut().expect("an ended stream is not loaded again");
         for batch in cursor.stream.reader.by_ref() {
             let batch = batch.context(ErrorKind::Damaged, || cursor.stream.doing.clone())?;
+            let batch = match &cursor.stream.relaid {
+                Some((from, to)) => to.store(&from.restore(&batch, &[])?)?,
+                None => batch,
+            };
             self.tally.rows += batch.num_rows() as u64;
             let read = batch.num_rows();
             let batch = match self.filter {

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use model::TimeRange;
+use model::{Signal, TimeRange};
 
 use super::merge::{Filter, Merger, READ_ROWS, Stream};
 use crate::error::{Error, ErrorKind};
 use crate::folder::Folder;
+use crate::segment::layout::{KeyCounts, Layout};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
 use crate::segment::{Kept, SegmentMeta};
@@ -39,14 +40,17 @@ pub(crate) fn write(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Arc<Segment>>, Error> {
     rewrite.inputs.sort_by_key(|input| (input.meta().sequences.1, input.meta().name.clone()));
+    let layout = output_layout(&rewrite)?;
     let mut streams = Vec::with_capacity(rewrite.inputs.len());
     for input in &rewrite.inputs {
-        let reader = input.reader(&TimeRange::ALL, &[], READ_ROWS)?;
-        streams.push(Stream { reader, doing: input.doing() });
+        let reader = input.stored_reader(&TimeRange::ALL, &[], READ_ROWS)?;
+        let relaid =
+            Some((input.layout().clone(), layout.clone())).filter(|(from, to)| !from.has_columns_of(to));
+        streams.push(Stream { reader, relaid, doing: input.doing() });
     }
     let meta = output_meta(&rewrite);
     let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref(), folder.planted)?;
-    let mut writer = SegmentWriter::create(folder, meta)?;
+    let mut writer = SegmentWriter::create(folder, meta, &layout)?;
     while let Some(rows) = merger.next_batch()? {
         if is_stopped() {
             return Err(Error::retry("compaction gives way and begins again later"));
@@ -66,6 +70,31 @@ pub(crate) fn write(
             Err(error)
         }
     }
+}
+
+/// The columns of the output: attributes that have one in an input are counted there, those of inputs without
+/// are counted in their first rows.
+fn output_layout(rewrite: &Rewrite) -> Result<Layout, Error> {
+    let mut counts = KeyCounts::default();
+    for input in &rewrite.inputs {
+        let rows = input.meta().rows;
+        if input.layout().promoted().is_empty() {
+            let first = match input.signal() {
+                Signal::Metrics => None,
+                _ => input.reader(&TimeRange::ALL, &["attributes"], READ_ROWS)?.next().transpose()?,
+            };
+            match first {
+                Some(first) => counts.add_sample(&first, rows),
+                None => counts.add_rows(rows),
+            }
+        } else {
+            counts.add_rows(rows);
+            for (key, rows, is_varied) in input.count_promoted() {
+                counts.add(&key, rows, is_varied);
+            }
+        }
+    }
+    Ok(counts.layout(rewrite.inputs[0].signal()))
 }
 
 fn output_meta(rewrite: &Rewrite) -> SegmentMeta {

@@ -1,76 +1,294 @@
-//! Builders for the column shapes that the tables share: text maps, id lists, lists of structs.
+//! Columns under construction: the shapes that the tables share, as plain buffers.
+//!
+//! ```text
+//! Texts   text     GETPOST/api/cart…        offsets  0 3 7 16 …
+//! Pairs   keys     Texts                    values   Texts          offsets  rows ─► pairs
+//! Ids     bytes    16 or 8 a row            which rows have none
+//! ```
+//!
+//! Values are written where they stay: nothing is built for a row, and what many rows share (a resource, the
+//! labels of a series) is copied as one piece ([`Block`]).
+//!
+//! Invariant: offsets fit 32 bits. A value that would not fit is left empty; the limits on requests are far
+//! below that.
+
+use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryBuilder, ListBuilder, MapBuilder, MapFieldNames,
-    RecordBatch, StringBuilder, StructBuilder, TimestampNanosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, ListArray, ListBuilder,
+    MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder,
+    TimestampNanosecondArray, TimestampNanosecondBuilder,
 };
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use model::Signal;
 use model::ids::IdTerms;
-use model::otlp::{EventView, LinkView, attributes};
+use model::otlp::{AnyValue, EventView, LinkView, attributes};
 use model::wire::Repeated;
 
 use super::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
 use crate::schema;
 
-/// The finished columns as a batch that holds no more memory than its rows need: builders begin with room
-/// for a thousand values.
+/// Bytes kept of an attribute's key.
+pub(super) const KEY_BYTES_MAX: usize = 256;
+
+/// The finished columns as a batch that holds no more memory than its rows need.
 pub(crate) fn batch(signal: Signal, mut columns: Vec<ArrayRef>) -> RecordBatch {
     columns.iter_mut().for_each(Array::shrink_to_fit);
     RecordBatch::try_new(schema::schema(signal), columns).expect("the columns are built to the schema")
 }
 
-pub(crate) type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
-
-pub(crate) fn text_map() -> TextMapBuilder {
-    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
-    MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())
+/// A text column.
+pub(crate) struct Texts {
+    text: String,
+    offsets: Vec<i32>,
 }
 
-pub(crate) fn timestamps() -> TimestampNanosecondBuilder {
-    TimestampNanosecondBuilder::new().with_timezone("UTC")
+impl Default for Texts {
+    fn default() -> Self {
+        Self { text: String::new(), offsets: vec![0] }
+    }
 }
 
-/// Appends one map of attributes as text. Returns how many were left out by the limit.
-pub(crate) fn append_attributes(
-    map: &mut TextMapBuilder,
-    repeated: Repeated<'_>,
-    extra: &[(&str, &str)],
-    scratch: &mut String,
-) {
-    for attribute in attributes(repeated).take(ATTRIBUTES_MAX) {
-        scratch.clear();
-        attribute.value.push_text(scratch);
-        map.keys().append_value(cut(attribute.key, 256));
-        map.values().append_value(cut(scratch, VALUE_BYTES_MAX));
+impl Texts {
+    /// Adds a value.
+    #[inline]
+    pub(crate) fn push(&mut self, value: &str) {
+        self.text.push_str(value);
+        self.end();
     }
-    for (key, value) in extra {
-        map.keys().append_value(key);
-        map.values().append_value(value);
+
+    /// Adds a value of `bytes_max` at most that `write` appends to the text of all values before it.
+    #[inline]
+    pub(crate) fn push_with(&mut self, bytes_max: usize, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        if self.text.len() - start > bytes_max {
+            let kept = cut(&self.text[start..], bytes_max).len();
+            self.text.truncate(start + kept);
+        }
+        self.end();
     }
-    map.append(true).expect("keys and values are appended in pairs");
+
+    #[inline]
+    fn end(&mut self) {
+        match i32::try_from(self.text.len()) {
+            Ok(end) => self.offsets.push(end),
+            Err(_) => {
+                let end = self.offsets[self.offsets.len() - 1];
+                self.text.truncate(end as usize);
+                self.offsets.push(end);
+            }
+        }
+    }
+
+    /// The last value.
+    pub(crate) fn last(&self) -> &str {
+        match *self.offsets.as_slice() {
+            [.., start, end] => &self.text[start as usize..end as usize],
+            _ => "",
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Adds the values of another column, all of them or, if they do not fit, as many empty ones.
+    fn extend(&mut self, other: &Self) {
+        let base = self.text.len();
+        match i32::try_from(base + other.text.len()) {
+            Ok(_) => {
+                self.text.push_str(&other.text);
+                self.offsets.extend(other.offsets[1..].iter().map(|end| base as i32 + end));
+            }
+            Err(_) => self.offsets.extend(other.offsets[1..].iter().map(|_| base as i32)),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.offsets.truncate(1);
+    }
+
+    pub(crate) fn array(self) -> StringArray {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        StringArray::try_new(offsets, Buffer::from_vec(self.text.into_bytes()), None)
+            .expect("text that was cut at ends of values")
+    }
+
+    pub(crate) fn finish(self) -> ArrayRef {
+        Arc::new(self.array())
+    }
+}
+
+/// A column of maps from text to text.
+pub(crate) struct Pairs {
+    keys: Texts,
+    values: Texts,
+    offsets: Vec<i32>,
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self { keys: Texts::default(), values: Texts::default(), offsets: vec![0] }
+    }
+}
+
+/// Pairs that many rows share.
+#[derive(Default)]
+pub(crate) struct Block {
+    keys: Texts,
+    values: Texts,
+}
+
+impl Block {
+    /// The attributes of a resource.
+    pub(crate) fn of(repeated: Repeated<'_>) -> Self {
+        let mut block = Self::default();
+        for attribute in attributes(repeated).take(ATTRIBUTES_MAX) {
+            block.push(cut(attribute.key, KEY_BYTES_MAX), &attribute.value);
+        }
+        block
+    }
+
+    fn push(&mut self, key: &str, value: &AnyValue<'_>) {
+        self.keys.push(key);
+        self.values.push_with(VALUE_BYTES_MAX, |out| value.push_text(out));
+    }
+
+    /// Adds a pair of texts.
+    pub(crate) fn push_text(&mut self, key: &str, value: &str) {
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    /// Forgets the pairs.
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+    }
+}
+
+impl Pairs {
+    /// Adds an attribute to the row under way.
+    #[inline]
+    pub(crate) fn push(&mut self, key: &str, value: &AnyValue<'_>) {
+        self.keys.push(cut(key, KEY_BYTES_MAX));
+        self.values.push_with(VALUE_BYTES_MAX, |out| value.push_text(out));
+    }
+
+    /// Adds a pair of texts to the row under way.
+    #[inline]
+    pub(crate) fn push_text(&mut self, key: &str, value: &str) {
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    /// Adds all pairs of a block to the row under way.
+    #[inline]
+    pub(crate) fn push_block(&mut self, block: &Block) {
+        self.keys.extend(&block.keys);
+        self.values.extend(&block.values);
+    }
+
+    /// Ends a row.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.offsets.push(i32::try_from(self.keys.len()).unwrap_or(i32::MAX));
+    }
+
+    pub(crate) fn finish(self) -> ArrayRef {
+        let DataType::Map(entries, _) = schema::text_map() else { unreachable!("a map is a map") };
+        let DataType::Struct(fields) = entries.data_type().clone() else {
+            unreachable!("the entries of a map are structs")
+        };
+        let pairs = StructArray::new(fields, vec![self.keys.finish(), self.values.finish()], None);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        Arc::new(MapArray::new(entries, offsets, pairs, None, false))
+    }
+}
+
+/// A column of lists of texts.
+pub(crate) struct TextLists {
+    items: Texts,
+    offsets: Vec<i32>,
+}
+
+impl Default for TextLists {
+    fn default() -> Self {
+        Self { items: Texts::default(), offsets: vec![0] }
+    }
+}
+
+impl TextLists {
+    /// Adds an item to the row under way.
+    #[inline]
+    pub(crate) fn push(&mut self, item: &str) {
+        self.items.push(item);
+    }
+
+    /// Ends a row.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.offsets.push(i32::try_from(self.items.len()).unwrap_or(i32::MAX));
+    }
+
+    /// Adds a row of the terms found in a record.
+    #[inline]
+    pub(crate) fn push_ids(&mut self, found: &IdTerms) {
+        found.iter().for_each(|term| self.push(term));
+        self.end();
+    }
+
+    pub(crate) fn finish(self) -> ArrayRef {
+        let item = Arc::new(Field::new("item", DataType::Utf8, false));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        Arc::new(ListArray::new(item, offsets, self.items.finish(), None))
+    }
+}
+
+/// A column of ids of `N` bytes.
+#[derive(Default)]
+pub(crate) struct Ids<const N: usize> {
+    bytes: Vec<u8>,
+    is_there: Vec<bool>,
+}
+
+impl<const N: usize> Ids<N> {
+    #[inline]
+    pub(crate) fn push(&mut self, id: Option<&[u8; N]>) {
+        self.bytes.extend_from_slice(id.unwrap_or(&[0; N]));
+        self.is_there.push(id.is_some());
+    }
+
+    pub(crate) fn finish(self) -> ArrayRef {
+        let nulls = Some(NullBuffer::from(self.is_there)).filter(|nulls| nulls.null_count() > 0);
+        let bytes = Buffer::from_vec(self.bytes);
+        Arc::new(FixedSizeBinaryArray::try_new(N as i32, bytes, nulls).expect("N bytes a row"))
+    }
+}
+
+/// A column of times.
+pub(crate) fn times(nanos: Vec<i64>) -> ArrayRef {
+    Arc::new(TimestampNanosecondArray::from(nanos).with_timezone("UTC"))
 }
 
 /// The longest beginning of `text` within `bytes` that ends at a character.
+#[inline]
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes { text } else { &text[..text.floor_char_boundary(bytes)] }
 }
 
-pub(crate) fn id_list() -> ListBuilder<StringBuilder> {
-    ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false))
-}
-
-pub(crate) fn append_ids(list: &mut ListBuilder<StringBuilder>, found: &IdTerms) {
-    for term in found.iter() {
-        list.values().append_value(term);
-    }
-    list.append(true);
-}
+type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
 
 /// List of `{time, name, attributes}`.
 pub(crate) fn event_list() -> ListBuilder<StructBuilder> {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let map = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    let times = TimestampNanosecondBuilder::new().with_timezone("UTC");
     let builders: Vec<Box<dyn ArrayBuilder>> =
-        vec![Box::new(timestamps()), Box::new(StringBuilder::new()), Box::new(text_map())];
+        vec![Box::new(times), Box::new(StringBuilder::new()), Box::new(map)];
     struct_list(schema::event_fields(), builders)
 }
 
@@ -82,7 +300,14 @@ pub(crate) fn append_event(
     let row = list.values();
     field::<TimestampNanosecondBuilder>(row, 0).append_value(event.time.0);
     field::<StringBuilder>(row, 1).append_value(event.name);
-    append_attributes(field::<TextMapBuilder>(row, 2), event.attributes, &[], scratch);
+    let map = field::<TextMapBuilder>(row, 2);
+    for attribute in attributes(event.attributes).take(ATTRIBUTES_MAX) {
+        scratch.clear();
+        attribute.value.push_text(scratch);
+        map.keys().append_value(cut(attribute.key, KEY_BYTES_MAX));
+        map.values().append_value(cut(scratch, VALUE_BYTES_MAX));
+    }
+    map.append(true).expect("keys and values are appended in pairs");
     row.append(true);
 }
 
@@ -95,16 +320,10 @@ pub(crate) fn link_list() -> ListBuilder<StructBuilder> {
 
 pub(crate) fn append_link(list: &mut ListBuilder<StructBuilder>, link: &LinkView<'_>) {
     let row = list.values();
-    append_id(field::<FixedSizeBinaryBuilder>(row, 0), Some(link.trace_id.as_bytes()));
-    append_id(field::<FixedSizeBinaryBuilder>(row, 1), Some(link.span_id.as_bytes()));
+    let width = "the builder has the width of the id";
+    field::<FixedSizeBinaryBuilder>(row, 0).append_value(link.trace_id.as_bytes()).expect(width);
+    field::<FixedSizeBinaryBuilder>(row, 1).append_value(link.span_id.as_bytes()).expect(width);
     row.append(true);
-}
-
-pub(crate) fn append_id<const N: usize>(builder: &mut FixedSizeBinaryBuilder, id: Option<&[u8; N]>) {
-    match id {
-        Some(id) => builder.append_value(id).expect("the builder has the width of the id"),
-        None => builder.append_null(),
-    }
 }
 
 fn struct_list(fields: Fields, builders: Vec<Box<dyn ArrayBuilder>>) -> ListBuilder<StructBuilder> {

@@ -5,63 +5,99 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder, UInt64Builder,
-};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
 use model::Signal;
 use model::ids::IdTerms;
-use model::otlp::metrics::{DataPointView, PointValue, packed, prometheus_name, quantile, sanitise};
-use model::otlp::{MetricView, attributes, value};
-use xxhash_rust::xxh3::Xxh3;
+use model::otlp::metrics::{DataPointView, PointValue, packed, prometheus_name, push_sanitised, quantile};
+use model::otlp::{MetricView, ResourceGroup, attributes, value};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::columns::{self, TextMapBuilder};
+use super::columns::{self, Block, Pairs, Texts};
 use super::{ATTRIBUTES_MAX, Context, FUTURE_NANO_MAX, Outcome, RowBuilder};
 
+#[derive(Default)]
 pub(super) struct PointBuilder {
-    time: TimestampNanosecondBuilder,
-    service: StringBuilder,
-    metric: StringBuilder,
-    name: StringBuilder,
-    kind: StringBuilder,
-    unit: StringBuilder,
-    labels: TextMapBuilder,
-    series_id: UInt64Builder,
-    value: Float64Builder,
-}
-
-impl Default for PointBuilder {
-    fn default() -> Self {
-        Self {
-            time: columns::timestamps(),
-            service: StringBuilder::new(),
-            metric: StringBuilder::new(),
-            name: StringBuilder::new(),
-            kind: StringBuilder::new(),
-            unit: StringBuilder::new(),
-            labels: columns::text_map(),
-            series_id: UInt64Builder::new(),
-            value: Float64Builder::new(),
-        }
-    }
+    time: Vec<i64>,
+    service: Texts,
+    metric: Texts,
+    name: Texts,
+    kind: Texts,
+    unit: Texts,
+    labels: Pairs,
+    series_id: Vec<u64>,
+    value: Vec<f64>,
+    /// Labels that all points of the resource have.
+    resource: Labels,
+    /// Labels of the point under way, and the same as they are appended.
+    own: Labels,
+    block: Block,
+    hashed: Vec<u8>,
 }
 
 /// What the samples of one data point share.
 struct Series<'a> {
     service: &'a str,
     metric: &'a MetricView<'a>,
-    name: String,
+    name: &'a str,
     time: i64,
-    labels: Vec<(String, String)>,
+}
+
+/// Labels in buffers that are kept from point to point.
+#[derive(Default)]
+struct Labels {
+    text: String,
+    /// Where in the text keys and values begin, and values end.
+    places: Vec<(usize, usize, usize)>,
+}
+
+impl Labels {
+    /// Adds a label unless it is empty or its key is there already.
+    fn push(&mut self, write_key: impl FnOnce(&mut String), write_value: impl FnOnce(&mut String)) {
+        let key = self.text.len();
+        write_key(&mut self.text);
+        let value = self.text.len();
+        write_value(&mut self.text);
+        let end = self.text.len();
+        if value == end || self.iter().any(|(known, _)| known == &self.text[key..value]) {
+            self.text.truncate(key);
+        } else {
+            self.places.push((key, value, end));
+        }
+    }
+
+    fn push_text(&mut self, key: &str, value: &str) {
+        self.push(|out| out.push_str(key), |out| out.push_str(value));
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        self.text.clear();
+        self.text.push_str(&other.text);
+        self.places.clear();
+        self.places.extend_from_slice(&other.places);
+    }
+
+    fn sort(&mut self) {
+        let Self { text, places } = self;
+        places.sort_unstable_by(|a, b| text[a.0..a.1].cmp(&text[b.0..b.1]));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places.iter().map(|(key, value, end)| (&self.text[*key..*value], &self.text[*value..*end]))
+    }
 }
 
 impl RowBuilder for PointBuilder {
+    fn begin_resource(&mut self, service: &str, resource: ResourceGroup<'_>) {
+        self.resource = resource_labels(service, resource);
+    }
+
     fn push(&mut self, context: &Context<'_>, _: &mut IdTerms, leaf: &[u8]) -> Outcome {
         let metric = match MetricView::parse(leaf) {
             Ok(Some(metric)) => metric,
             Ok(None) => return Outcome::rejected("a metric has no data of a kind that is known"),
             Err(error) => return Outcome::rejected(format!("a metric is malformed: {error}")),
         };
-        let resource = resource_labels(context);
+        let name = prometheus_name(&metric);
         let mut outcome = Outcome::default();
         for point in metric.points() {
             outcome.add(match point {
@@ -73,7 +109,9 @@ impl RowBuilder for PointBuilder {
                     Outcome::rejected(format!("a data point of metric `{}` lies in the future", metric.name))
                 }
                 Ok(Some(point)) => {
-                    self.append_point(context, &metric, &resource, &point);
+                    let time = if point.time.0 > 0 { point.time.0 } else { context.received_at.0 };
+                    let series = Series { service: context.service, metric: &metric, name: &name, time };
+                    self.append_point(&series, &point);
                     Outcome::ACCEPTED
                 }
                 Ok(None) => Outcome::ACCEPTED,
@@ -83,59 +121,43 @@ impl RowBuilder for PointBuilder {
         outcome
     }
 
-    fn finish(mut self: Box<Self>) -> RecordBatch {
+    fn finish(self: Box<Self>) -> RecordBatch {
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.time.finish()),
-            Arc::new(self.service.finish()),
-            Arc::new(self.metric.finish()),
-            Arc::new(self.name.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.unit.finish()),
-            Arc::new(self.labels.finish()),
-            Arc::new(self.series_id.finish()),
-            Arc::new(self.value.finish()),
+            columns::times(self.time),
+            self.service.finish(),
+            self.metric.finish(),
+            self.name.finish(),
+            self.kind.finish(),
+            self.unit.finish(),
+            self.labels.finish(),
+            Arc::new(UInt64Array::from(self.series_id)),
+            Arc::new(Float64Array::from(self.value)),
         ];
         columns::batch(Signal::Metrics, columns)
     }
 }
 
 impl PointBuilder {
-    fn append_point(
-        &mut self,
-        context: &Context<'_>,
-        metric: &MetricView<'_>,
-        resource: &[(String, String)],
-        point: &DataPointView<'_>,
-    ) {
-        let mut labels = resource.to_vec();
+    fn append_point(&mut self, series: &Series<'_>, point: &DataPointView<'_>) {
+        self.own.copy_from(&self.resource);
         for attribute in attributes(point.attributes).take(ATTRIBUTES_MAX) {
-            let mut text = String::new();
-            attribute.value.push_text(&mut text);
-            let key = sanitise(attribute.key);
-            if !text.is_empty() && !labels.iter().any(|(known, _)| *known == key) {
-                labels.push((key, text));
-            }
+            self.own.push(|out| push_sanitised(attribute.key, out), |out| attribute.value.push_text(out));
         }
-        labels.sort();
-        let series = Series {
-            service: context.service,
-            metric,
-            name: prometheus_name(metric),
-            time: if point.time.0 > 0 { point.time.0 } else { context.received_at.0 },
-            labels,
-        };
+        self.own.sort();
+        self.block.clear();
+        self.own.iter().for_each(|(key, value)| self.block.push_text(key, value));
         match point.value {
-            PointValue::Number(number) => self.append(&series, "", None, number),
+            PointValue::Number(number) => self.append(series, "", None, number),
             PointValue::Histogram { count, sum, counts, bounds } => {
-                self.append_buckets(&series, counts, bounds, count);
-                self.append_totals(&series, count, sum);
+                self.append_buckets(series, counts, bounds, count);
+                self.append_totals(series, count, sum);
             }
-            PointValue::ExponentialHistogram { count, sum } => self.append_totals(&series, count, sum),
+            PointValue::ExponentialHistogram { count, sum } => self.append_totals(series, count, sum),
             PointValue::Summary { count, sum, quantiles } => {
                 for (at, number) in quantiles.iter().map(quantile) {
-                    self.append(&series, "", Some(("quantile", &at.to_string())), number);
+                    self.append(series, "", Some(("quantile", &at.to_string())), number);
                 }
-                self.append_totals(&series, count, Some(sum));
+                self.append_totals(series, count, Some(sum));
             }
         }
     }
@@ -158,52 +180,59 @@ impl PointBuilder {
     }
 
     fn append(&mut self, series: &Series<'_>, suffix: &str, label: Option<(&str, &str)>, number: f64) {
-        let mut hash = Xxh3::new();
-        hash.update(series.name.as_bytes());
-        hash.update(suffix.as_bytes());
-        let own = series.labels.iter().map(|(key, text)| (key.as_str(), text.as_str()));
-        for (key, text) in own.chain(label) {
-            hash.update(&[0]);
-            hash.update(key.as_bytes());
-            hash.update(&[1]);
-            hash.update(text.as_bytes());
-            self.labels.keys().append_value(key);
-            self.labels.values().append_value(text);
+        let series_id = self.series_id(series.name, suffix, label);
+        self.labels.push_block(&self.block);
+        if let Some((key, text)) = label {
+            self.labels.push_text(key, text);
         }
-        self.labels.append(true).expect("keys and values are appended in pairs");
-        self.time.append_value(series.time);
-        self.service.append_value(series.service);
-        self.metric.append_value(series.metric.name);
-        self.name.append_value(format!("{}{suffix}", series.name));
-        self.kind.append_value(series.metric.kind.name());
-        self.unit.append_value(series.metric.unit);
-        self.series_id.append_value(hash.digest());
-        self.value.append_value(number);
+        self.labels.end();
+        self.time.push(series.time);
+        self.service.push(series.service);
+        self.metric.push(series.metric.name);
+        self.name.push_with(usize::MAX, |out| {
+            out.push_str(series.name);
+            out.push_str(suffix);
+        });
+        self.kind.push(series.metric.kind.name());
+        self.unit.push(series.metric.unit);
+        self.series_id.push(series_id);
+        self.value.push(number);
+    }
+
+    /// Hash of name and labels.
+    fn series_id(&mut self, name: &str, suffix: &str, label: Option<(&str, &str)>) -> u64 {
+        let hashed = &mut self.hashed;
+        hashed.clear();
+        hashed.extend_from_slice(name.as_bytes());
+        hashed.extend_from_slice(suffix.as_bytes());
+        for (key, text) in self.own.iter().chain(label) {
+            hashed.push(0);
+            hashed.extend_from_slice(key.as_bytes());
+            hashed.push(1);
+            hashed.extend_from_slice(text.as_bytes());
+        }
+        xxh3_64(hashed)
     }
 }
 
 /// `job`, `instance` and `service_name`, as Prometheus' OTLP receiver and users' habits have them; `instance` is the host's
 /// name where there is no `service.instance.id`.
-fn resource_labels(context: &Context<'_>) -> Vec<(String, String)> {
+fn resource_labels(service: &str, resource: ResourceGroup<'_>) -> Labels {
     let text = |key: &str| {
         let mut text = String::new();
-        if let Some(found) = value::find(context.resource.resource, key) {
+        if let Some(found) = value::find(resource.resource, key) {
             found.push_text(&mut text);
         }
         text
     };
-    let namespace = text("service.namespace");
-    let job = if namespace.is_empty() {
-        context.service.to_owned()
-    } else {
-        format!("{namespace}/{}", context.service)
-    };
-    let mut labels = vec![("job".to_owned(), job), ("service_name".to_owned(), context.service.to_owned())];
+    let mut labels = Labels::default();
+    match text("service.namespace") {
+        namespace if namespace.is_empty() => labels.push_text("job", service),
+        namespace => labels.push_text("job", &format!("{namespace}/{service}")),
+    }
+    labels.push_text("service_name", service);
     // Without an id of its own a service is told apart by its host: the same series of two hosts is none.
     let instance = Some(text("service.instance.id")).filter(|id| !id.is_empty());
-    let instance = instance.unwrap_or_else(|| text("host.name"));
-    if !instance.is_empty() {
-        labels.push(("instance".to_owned(), instance));
-    }
+    labels.push_text("instance", &instance.unwrap_or_else(|| text("host.name")));
     labels
 }

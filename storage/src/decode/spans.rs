@@ -2,65 +2,68 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, RecordBatch, StringBuilder, StructBuilder,
-    TimestampNanosecondBuilder,
-};
+use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StructBuilder};
 use model::Signal;
 use model::ids::{IdTerms, Place};
-use model::otlp::{SpanView, attributes};
+use model::otlp::{ResourceGroup, SpanView, attributes};
 
-use super::columns::{self, TextMapBuilder, append_attributes, append_id, append_ids};
-use super::{Context, Outcome, RowBuilder, believable};
+use super::columns::{self, Block, Ids, Pairs, TextLists, Texts};
+use super::{ATTRIBUTES_MAX, Context, Outcome, RowBuilder, believable};
 
 /// Events and links kept per span.
 const CHILDREN_MAX: usize = 128;
 
 pub(super) struct SpanBuilder {
-    trace_id: FixedSizeBinaryBuilder,
-    span_id: FixedSizeBinaryBuilder,
-    parent_span_id: FixedSizeBinaryBuilder,
-    service: StringBuilder,
-    name: StringBuilder,
-    kind: StringBuilder,
-    start_time: TimestampNanosecondBuilder,
-    duration_nano: Int64Builder,
-    status: StringBuilder,
-    status_message: StringBuilder,
-    ids: ListBuilder<StringBuilder>,
-    attributes: TextMapBuilder,
-    resource_attributes: TextMapBuilder,
-    scope: StringBuilder,
+    trace_id: Ids<16>,
+    span_id: Ids<8>,
+    parent_span_id: Ids<8>,
+    service: Texts,
+    name: Texts,
+    kind: Texts,
+    start_time: Vec<i64>,
+    duration_nano: Vec<i64>,
+    status: Texts,
+    status_message: Texts,
+    ids: TextLists,
+    attributes: Pairs,
+    resource_attributes: Pairs,
+    scope: Texts,
     events: ListBuilder<StructBuilder>,
     links: ListBuilder<StructBuilder>,
+    resource: Block,
     scratch: String,
 }
 
 impl Default for SpanBuilder {
     fn default() -> Self {
         Self {
-            trace_id: FixedSizeBinaryBuilder::new(16),
-            span_id: FixedSizeBinaryBuilder::new(8),
-            parent_span_id: FixedSizeBinaryBuilder::new(8),
-            service: StringBuilder::new(),
-            name: StringBuilder::new(),
-            kind: StringBuilder::new(),
-            start_time: columns::timestamps(),
-            duration_nano: Int64Builder::new(),
-            status: StringBuilder::new(),
-            status_message: StringBuilder::new(),
-            ids: columns::id_list(),
-            attributes: columns::text_map(),
-            resource_attributes: columns::text_map(),
-            scope: StringBuilder::new(),
+            trace_id: Ids::default(),
+            span_id: Ids::default(),
+            parent_span_id: Ids::default(),
+            service: Texts::default(),
+            name: Texts::default(),
+            kind: Texts::default(),
+            start_time: Vec::new(),
+            duration_nano: Vec::new(),
+            status: Texts::default(),
+            status_message: Texts::default(),
+            ids: TextLists::default(),
+            attributes: Pairs::default(),
+            resource_attributes: Pairs::default(),
+            scope: Texts::default(),
             events: columns::event_list(),
             links: columns::link_list(),
+            resource: Block::default(),
             scratch: String::new(),
         }
     }
 }
 
 impl RowBuilder for SpanBuilder {
+    fn begin_resource(&mut self, _: &str, resource: ResourceGroup<'_>) {
+        self.resource = Block::of(resource.resource);
+    }
+
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome {
         let span = match SpanView::parse(leaf) {
             Ok(span) => span,
@@ -73,50 +76,48 @@ impl RowBuilder for SpanBuilder {
             ));
         };
         let (start_time, clamped) = believable(span.start_time, context.received_at);
-        find_ids(context, found, &span);
-        append_id(&mut self.trace_id, Some(trace_id.as_bytes()));
-        append_id(&mut self.span_id, Some(span_id.as_bytes()));
-        append_id(&mut self.parent_span_id, span.parent_span_id.as_ref().map(|id| id.as_bytes()));
-        self.service.append_value(context.service);
-        self.name.append_value(span.name);
-        self.kind.append_value(span.kind);
-        self.start_time.append_value(start_time.0);
-        self.duration_nano.append_value(span.end_time.since(span.start_time).max(0));
-        self.status.append_value(span.status);
-        self.status_message.append_value(span.status_message);
-        append_ids(&mut self.ids, found);
-        let clamped = clamped.map(|time| time.to_string());
-        let extra = clamped.as_deref().map(|time| ("silmari.time_clamped", time));
-        append_attributes(&mut self.attributes, span.attributes, extra.as_slice(), &mut self.scratch);
-        append_attributes(&mut self.resource_attributes, context.resource.resource, &[], &mut self.scratch);
-        self.scope.append_value(context.scope.name);
-        for event in span.events().take(CHILDREN_MAX) {
-            columns::append_event(&mut self.events, &event, &mut self.scratch);
+        self.trace_id.push(Some(trace_id.as_bytes()));
+        self.span_id.push(Some(span_id.as_bytes()));
+        self.parent_span_id.push(span.parent_span_id.as_ref().map(|id| id.as_bytes()));
+        self.service.push(context.service);
+        self.name.push(span.name);
+        self.kind.push(span.kind);
+        self.start_time.push(start_time.0);
+        self.duration_nano.push(span.end_time.since(span.start_time).max(0));
+        self.status.push(span.status);
+        self.status_message.push(span.status_message);
+        self.scope.push(context.scope.name);
+        found.begin(span.trace_id);
+        context.find_ids_around(found);
+        self.push_attributes(context, found, &span);
+        if let Some(time) = clamped {
+            self.attributes.push_text("silmari.time_clamped", &time.to_string());
         }
-        self.events.append(true);
-        for link in span.links().take(CHILDREN_MAX) {
-            columns::append_link(&mut self.links, &link);
-        }
-        self.links.append(true);
+        self.attributes.end();
+        self.push_children(context, found, &span);
+        context.ids.finish(found);
+        self.ids.push_ids(found);
+        self.resource_attributes.push_block(&self.resource);
+        self.resource_attributes.end();
         Outcome::ACCEPTED
     }
 
     fn finish(mut self: Box<Self>) -> RecordBatch {
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.trace_id.finish()),
-            Arc::new(self.span_id.finish()),
-            Arc::new(self.parent_span_id.finish()),
-            Arc::new(self.service.finish()),
-            Arc::new(self.name.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.start_time.finish()),
-            Arc::new(self.duration_nano.finish()),
-            Arc::new(self.status.finish()),
-            Arc::new(self.status_message.finish()),
-            Arc::new(self.ids.finish()),
-            Arc::new(self.attributes.finish()),
-            Arc::new(self.resource_attributes.finish()),
-            Arc::new(self.scope.finish()),
+            self.trace_id.finish(),
+            self.span_id.finish(),
+            self.parent_span_id.finish(),
+            self.service.finish(),
+            self.name.finish(),
+            self.kind.finish(),
+            columns::times(self.start_time),
+            Arc::new(Int64Array::from(self.duration_nano)),
+            self.status.finish(),
+            self.status_message.finish(),
+            self.ids.finish(),
+            self.attributes.finish(),
+            self.resource_attributes.finish(),
+            self.scope.finish(),
             Arc::new(self.events.finish()),
             Arc::new(self.links.finish()),
         ];
@@ -124,17 +125,35 @@ impl RowBuilder for SpanBuilder {
     }
 }
 
-fn find_ids(context: &Context<'_>, found: &mut IdTerms, span: &SpanView<'_>) {
-    found.begin(span.trace_id);
-    let mut look = |place, repeated| {
-        for attribute in attributes(repeated) {
-            context.ids.on_attribute(place, attribute.key, &attribute.value, found);
+impl SpanBuilder {
+    /// Keeps the attributes and looks for ids in them, in one walk.
+    fn push_attributes(&mut self, context: &Context<'_>, found: &mut IdTerms, span: &SpanView<'_>) {
+        for (at, attribute) in attributes(span.attributes).enumerate() {
+            if at < ATTRIBUTES_MAX {
+                self.attributes.push(attribute.key, &attribute.value);
+            }
+            context.ids.on_attribute(Place::Span, attribute.key, &attribute.value, found);
         }
-    };
-    look(Place::Resource, context.resource.resource);
-    look(Place::Scope, context.scope.attributes);
-    look(Place::Span, span.attributes);
-    span.events().for_each(|event| look(Place::Event, event.attributes));
-    span.links().for_each(|link| look(Place::Link, link.attributes));
-    context.ids.finish(found);
+    }
+
+    fn push_children(&mut self, context: &Context<'_>, found: &mut IdTerms, span: &SpanView<'_>) {
+        for (at, event) in span.events().enumerate() {
+            if at < CHILDREN_MAX {
+                columns::append_event(&mut self.events, &event, &mut self.scratch);
+            }
+            for attribute in attributes(event.attributes) {
+                context.ids.on_attribute(Place::Event, attribute.key, &attribute.value, found);
+            }
+        }
+        self.events.append(true);
+        for (at, link) in span.links().enumerate() {
+            if at < CHILDREN_MAX {
+                columns::append_link(&mut self.links, &link);
+            }
+            for attribute in attributes(link.attributes) {
+                context.ids.on_attribute(Place::Link, attribute.key, &attribute.value, found);
+            }
+        }
+        self.links.append(true);
+    }
 }

@@ -24,6 +24,7 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::sync_tree;
 use crate::index::IdIndexWriter;
 use crate::segment::SegmentMeta;
+use crate::segment::layout::Layout;
 use disk::RealFs;
 
 /// What can be done about a finding.
@@ -123,7 +124,8 @@ impl Inspector {
         if new.exists() {
             fs::remove_dir_all(&new).context(ErrorKind::Retry, doing)?;
         }
-        let mut index = IdIndexWriter::create(&new, meta.signal)?;
+        let layout = Layout::of_file(meta.signal, reader.schema());
+        let mut index = IdIndexWriter::create(&new, layout)?;
         for rows in reader.build().context(ErrorKind::Damaged, doing)? {
             index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
         }

@@ -17,10 +17,11 @@ use super::ids::{self, Sample};
 use super::repair::Repair;
 use super::verify::Verification;
 use super::{Finding, Inspector, Severity, bytes_below};
-use crate::rows::{TermColumns, each_term, time_range};
+use crate::rows::{RowTerms, time_range};
 use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
 use crate::segment::checksums::{CheckedFile, Checksums};
+use crate::segment::layout::Layout;
 
 /// Rows of a segment whose ids are looked up in its index.
 const SAMPLES_MAX: u64 = 512;
@@ -28,6 +29,7 @@ const SAMPLES_MAX: u64 = 512;
 /// The rows of one segment as they are found.
 struct Walk<'a> {
     meta: &'a SegmentMeta,
+    layout: Layout,
     rows: u64,
     time: Option<TimeRange>,
     samples: Vec<Sample>,
@@ -44,16 +46,11 @@ impl Walk<'_> {
             self.time
                 .map_or(time, |all| TimeRange { from: all.from.min(time.from), to: all.to.max(time.to) }),
         );
-        if let Some(columns) = TermColumns::new(self.meta.signal, rows) {
+        if let Ok(Some(terms_of)) = RowTerms::new(&self.layout, rows) {
             let first = (self.step - self.rows % self.step) % self.step;
             for row in (first..rows.num_rows() as u64).step_by(self.step as usize) {
                 let mut terms = Vec::new();
-                each_term(
-                    &columns,
-                    row as usize,
-                    &mut |term| terms.push(term.to_owned()),
-                    &mut String::new(),
-                );
+                terms_of.each(row as usize, &mut |term| terms.push(term.to_owned()), &mut String::new());
                 self.samples.push(Sample { row: self.rows + row, terms });
             }
         }
@@ -80,8 +77,14 @@ impl Inspector {
             report.push(Severity::Defect, None, problem, remedy, Repair::None);
         }
         let Some(parquet) = open(&data, &mut report) else { return };
-        let mut walk =
-            Walk { meta, rows: 0, time: None, samples: Vec::new(), step: (meta.rows / SAMPLES_MAX).max(1) };
+        let mut walk = Walk {
+            meta,
+            layout: Layout::of_file(meta.signal, parquet.schema()),
+            rows: 0,
+            time: None,
+            samples: Vec::new(),
+            step: (meta.rows / SAMPLES_MAX).max(1),
+        };
         if !decode(&data, &parquet, &mut walk, &mut report) {
             return;
         }
@@ -164,7 +167,7 @@ fn open(data: &Path, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
         );
         return None;
     }
-    let expected = schema::schema(report.meta.signal);
+    let expected = Layout::of_file(report.meta.signal, parquet.schema()).schema();
     let names = |schema: &arrow::datatypes::Schema| {
         schema
             .fields()

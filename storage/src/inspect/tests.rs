@@ -7,6 +7,7 @@ use model::otlp::logs::{LogRecordParts, LogsWriter};
 use model::{IdRules, ManualClock, Signal, TimeRange, TraceId, UnixNano};
 
 use super::*;
+use crate::segment::layout::Layout;
 use crate::snapshot::ScanStats;
 use crate::{Compression, Frame, Settings, Store};
 
@@ -158,7 +159,8 @@ async fn the_costs_of_columns_and_id_kinds_add_up_to_the_files() {
     let stats = inspector.stats().into_iter().find(|stats| stats.signal == Signal::Logs).expect("logs");
     let columns: u64 = stats.columns.iter().map(|column| column.bytes).sum();
     assert_eq!(columns + stats.parquet_metadata_bytes + stats.id_index_bytes, stats.bytes);
-    assert_eq!(stats.columns.len(), crate::schema::schema(Signal::Logs).fields().len());
+    let layout = Layout::new(Signal::Logs, Vec::new(), Vec::new());
+    assert_eq!(stats.columns.len(), layout.schema().fields().len());
     let kind = |name: &str| stats.id_kinds.iter().find(|kind| kind.kind == name).expect("a kind").clone();
     assert_eq!((kind("trace_id").terms, kind("trace_id").groups), (20, 20));
     assert_eq!((kind("order_id").terms, kind("order_id").groups), (1, 20));
@@ -339,7 +341,7 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
                 in_catalog(dir.path(), "UPDATE position SET value = 2 WHERE name = 'catalog_version'").await;
                 in_catalog(dir.path(), "PRAGMA user_version = 2").await;
             }
-            "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 2").await,
+            "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 3").await,
             _ => newer_wal(dir.path()),
         }
         let before = contents(dir.path());
@@ -348,7 +350,7 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
         let tool = Inspector::open(dir.path(), Access::Exclusive, clock()).await.expect_err(what).to_string();
         for text in [&server, &tool] {
             assert!(text.contains(what) || text.contains("write-ahead log"), "{what}: {text}");
-            assert!(text.contains("version 2") || text.contains("format 2"), "{what}: {text}");
+            assert!(text.contains("version 2") || text.contains("format 3"), "{what}: {text}");
             assert!(!text.contains('\n'), "one sentence: {text}");
         }
         assert!(contents(dir.path()) == before, "{what}: files were changed");

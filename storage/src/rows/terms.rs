@@ -15,40 +15,105 @@ use model::{IdTerm, Signal, SpanId, TraceId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{binary, column, items, range_of, span_at, trace_at};
+use crate::error::Error;
+use crate::segment::layout::{Layout, StoredIds};
 
 /// The hash under which the head finds a term.
 pub(crate) fn term_hash(term: &str) -> u64 {
-    xxh3_64(term.as_bytes())
+    let trace = term.split_once('=').filter(|(kind, _)| *kind == TRACE_ID);
+    match trace.and_then(|(_, trace)| TraceId::from_hex(trace)) {
+        Some(trace) => trace_hash(trace.as_bytes()),
+        None => xxh3_64(term.as_bytes()),
+    }
 }
 
-/// Calls `each` with every term of a row.
-pub(crate) fn each_term(
-    rows: &TermColumns<'_>,
-    row: usize,
+/// The same of the trace a row belongs to, without writing its term out.
+fn trace_hash(trace: &[u8]) -> u64 {
+    xxh3_64(trace)
+}
+
+/// The terms of rows, those of the table or those of a file.
+pub(crate) struct RowTerms<'a> {
+    trace_id: &'a FixedSizeBinaryArray,
+    links: Option<&'a ListArray>,
+    ids: RowIds<'a>,
+}
+
+enum RowIds<'a> {
+    Listed(&'a ListArray),
+    Stored(StoredIds<'a>),
+}
+
+impl<'a> RowTerms<'a> {
+    /// `None` for signals whose rows carry no ids.
+    pub(crate) fn new(layout: &'a Layout, rows: &'a RecordBatch) -> Result<Option<Self>, Error> {
+        let Some(TermColumns { trace_id, ids, links }) = TermColumns::new(layout.signal(), rows) else {
+            return Ok(None);
+        };
+        let ids = match layout.is_plain() {
+            true => RowIds::Listed(ids),
+            false => RowIds::Stored(StoredIds::new(layout, rows)?),
+        };
+        Ok(Some(Self { trace_id, links, ids }))
+    }
+
+    /// The trace of a row.
+    pub(crate) fn trace(&self, row: usize) -> Option<TraceId> {
+        trace_at(self.trace_id, row)
+    }
+
+    /// Calls `each` with every term of a row but that of its trace.
+    pub(crate) fn each_found(&self, row: usize, each: &mut dyn FnMut(&str), scratch: &mut String) {
+        each_link_term(links(self.links, row), each, scratch);
+        match &self.ids {
+            RowIds::Listed(list) => items(list, row).for_each(each),
+            RowIds::Stored(ids) => ids.each(row, each, scratch),
+        }
+    }
+
+    /// Calls `each` with every term of a row.
+    pub(crate) fn each(&self, row: usize, each: &mut dyn FnMut(&str), scratch: &mut String) {
+        if let Some(id) = self.trace(row) {
+            write_term(scratch, TRACE_ID, id, None);
+            each(scratch);
+        }
+        self.each_found(row, each, scratch);
+    }
+}
+
+fn each_link_term(
+    links: impl Iterator<Item = (TraceId, Option<SpanId>)>,
     each: &mut dyn FnMut(&str),
     scratch: &mut String,
 ) {
-    let mut push = |kind: &str, trace: TraceId, span: Option<SpanId>, scratch: &mut String| {
-        scratch.clear();
-        scratch.push_str(kind);
-        scratch.push('=');
-        trace.push_hex(scratch);
-        if let Some(span) = span {
-            scratch.push('/');
-            span.push_hex(scratch);
-        }
+    for (trace, span) in links {
+        write_term(scratch, LINK, trace, None);
         each(scratch);
-    };
-    if let Some(id) = trace_at(rows.trace_id, row) {
-        push(TRACE_ID, id, None, scratch);
-    }
-    for (trace, span) in rows.links(row) {
-        push(LINK, trace, None, scratch);
         if span.is_some() {
-            push(LINK, trace, span, scratch);
+            write_term(scratch, LINK, trace, span);
+            each(scratch);
         }
     }
-    items(rows.ids, row).for_each(each);
+}
+
+fn links(list: Option<&ListArray>, row: usize) -> impl Iterator<Item = (TraceId, Option<SpanId>)> + use<'_> {
+    list.into_iter().flat_map(move |list| {
+        let links = list.values().as_struct();
+        let traces = links.column(0).as_fixed_size_binary();
+        let spans = links.column(1).as_fixed_size_binary();
+        range_of(list.offsets(), row).filter_map(|at| Some((trace_at(traces, at)?, span_at(spans, at))))
+    })
+}
+
+fn write_term(out: &mut String, kind: &str, trace: TraceId, span: Option<SpanId>) {
+    out.clear();
+    out.push_str(kind);
+    out.push('=');
+    trace.push_hex(out);
+    if let Some(span) = span {
+        out.push('/');
+        span.push_hex(out);
+    }
 }
 
 /// For each row, whether it carries `term` itself: its trace, or one of its ids.
@@ -81,12 +146,7 @@ impl<'a> TermColumns<'a> {
     }
 
     fn links(&self, row: usize) -> impl Iterator<Item = (TraceId, Option<SpanId>)> + use<'a> {
-        self.links.into_iter().flat_map(move |list| {
-            let links = list.values().as_struct();
-            let traces = links.column(0).as_fixed_size_binary();
-            let spans = links.column(1).as_fixed_size_binary();
-            range_of(list.offsets(), row).filter_map(|at| Some((trace_at(traces, at)?, span_at(spans, at))))
-        })
+        links(self.links, row)
     }
 
     /// The ids of a row, as `kind=value`.
@@ -146,10 +206,16 @@ impl<'a> Wanted<'a> {
 /// Hashes of all terms in the rows, sorted, each once.
 pub(crate) fn term_hashes(signal: Signal, rows: &RecordBatch) -> Vec<u64> {
     let mut hashes = Vec::new();
-    let mut scratch = String::new();
     if let Some(columns) = TermColumns::new(signal, rows) {
+        hashes.reserve(rows.num_rows() * 3);
+        let mut scratch = String::new();
         for row in 0..rows.num_rows() {
-            each_term(&columns, row, &mut |term| hashes.push(term_hash(term)), &mut scratch);
+            if let Some(trace) = trace_at(columns.trace_id, row) {
+                hashes.push(trace_hash(trace.as_bytes()));
+            }
+            let mut push = |term: &str| hashes.push(term_hash(term));
+            each_link_term(columns.links(row), &mut push, &mut scratch);
+            columns.ids(row).for_each(push);
         }
     }
     hashes.sort_unstable();

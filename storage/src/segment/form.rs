@@ -10,31 +10,44 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-use crate::schema::{self, FORMAT_VERSION};
+use super::layout::Layout;
+use crate::schema::FORMAT_VERSION;
 
 const ROWS_PER_GROUP: usize = 65_536;
 const GROUP_BYTES_MAX: usize = 256 << 20;
 const ROWS_PER_PAGE: usize = 8_192;
+/// Bytes of a page before compression, or a few more: a look-up decompresses all of a page for one row.
+const PAGE_BYTES: usize = 1 << 20;
+/// Rows after which the size of a page is looked at.
+const ROWS_PER_WRITE: usize = 1_024;
 /// A column with a larger dictionary in a row group goes on without one: look-ups would have to read it all.
 const DICTIONARY_BYTES_MAX: usize = 256 << 10;
 /// The key under which a file names its format.
 pub(super) const VERSION_KEY: &str = "silmari.format_version";
+/// The key under which a file names the attributes that hold ids, as a JSON array.
+pub(super) const ID_KEYS_KEY: &str = "silmari.id_attributes";
 
 /// The writer's properties for a segment of `level`.
-pub(super) fn properties(signal: Signal, level: u32) -> WriterProperties {
+pub(super) fn properties(layout: &Layout, level: u32) -> WriterProperties {
     let version = KeyValue::new(VERSION_KEY.to_owned(), FORMAT_VERSION.to_string());
     let zstd = ZstdLevel::try_new(if level == 0 { 1 } else { 3 }).expect("zstd has these levels");
+    let (page_rows, page_bytes) = match layout.signal() {
+        Signal::Traces | Signal::Logs => (ROWS_PER_PAGE, PAGE_BYTES),
+        // Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
+        Signal::Metrics => (ROWS_PER_GROUP, 1 << 20),
+    };
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(zstd))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
-        .set_data_page_row_count_limit(ROWS_PER_PAGE)
-        .set_write_batch_size(ROWS_PER_PAGE)
+        .set_data_page_row_count_limit(page_rows)
+        .set_data_page_size_limit(page_bytes)
+        .set_write_batch_size(ROWS_PER_WRITE)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_key_value_metadata(Some(vec![version]));
-    for field in schema::schema(signal).fields() {
-        builder = column(builder, field.name(), field.data_type());
+    for field in layout.schema().fields() {
+        builder = column(builder, layout, field.name(), field.data_type());
     }
     for path in UNORDERED {
         let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
@@ -45,26 +58,40 @@ pub(super) fn properties(signal: Signal, level: u32) -> WriterProperties {
 }
 
 /// Columns whose smallest and largest value on a page rule nothing out.
-const UNORDERED: [&[&str]; 10] = [
+const UNORDERED: [&[&str]; 9] = [
     &["body"],
     &["status_message"],
     &["ids", "list", "item"],
     &["attributes", "entries", "key"],
     &["attributes", "entries", "value"],
-    &["resource_attributes", "entries", "key"],
-    &["resource_attributes", "entries", "value"],
-    &["labels", "entries", "key"],
-    &["labels", "entries", "value"],
+    &["resource_attributes"],
+    &["id_attributes"],
+    &["labels"],
     &["value"],
 ];
 
-fn column(builder: WriterPropertiesBuilder, name: &str, data_type: &DataType) -> WriterPropertiesBuilder {
+fn column(
+    builder: WriterPropertiesBuilder,
+    layout: &Layout,
+    name: &str,
+    data_type: &DataType,
+) -> WriterPropertiesBuilder {
     let path = ColumnPath::from(name);
+    let plain = |builder: WriterPropertiesBuilder, path: &ColumnPath, encoding| {
+        builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding)
+    };
     match data_type {
-        DataType::Timestamp(..) | DataType::Int64 => builder
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-        DataType::FixedSizeBinary(_) => builder.set_column_dictionary_enabled(path, false),
+        DataType::Timestamp(..) => match layout.signal() {
+            // Neighbours of other traces are seconds away, which would make all deltas wide.
+            Signal::Traces | Signal::Logs => plain(builder, &path, Encoding::BYTE_STREAM_SPLIT),
+            Signal::Metrics => plain(builder, &path, Encoding::PLAIN),
+        },
+        DataType::Int64 => plain(builder, &path, Encoding::DELTA_BINARY_PACKED),
+        DataType::FixedSizeBinary(_) | DataType::Float64 => plain(builder, &path, Encoding::PLAIN),
+        _ if layout.promoted_key(name).is_some() => builder
+            // Enough to tell how many rows have it.
+            .set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk)
+            .set_column_dictionary_enabled(path, layout.repeats(name)),
         _ => builder,
     }
 }

@@ -1,5 +1,5 @@
-//! Segments of the present format, kept in `storage/tests/golden/`: whoever changes the format without a way to
-//! read what there is, learns it here.
+//! Segments of every format that is read, kept in `storage/tests/golden/`: whoever changes the format without a way
+//! to read what there is, learns it here.
 //!
 //! They are written anew, on purpose only, by
 //! `cargo test --package storage --lib write_the_golden_segments -- --ignored`.
@@ -13,8 +13,8 @@ use super::{Kept, SegmentMeta};
 use crate::schema::FORMAT_VERSION;
 use crate::testing::*;
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+fn golden(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}"))
 }
 
 async fn fill(dir: &Path) -> std::sync::Arc<crate::Store> {
@@ -38,7 +38,7 @@ async fn write_the_golden_segments() {
     for signal in Signal::ALL {
         let name = folders(dir.path(), signal).remove(0);
         let from = dir.path().join("segments").join(signal.table()).join(name);
-        let to = golden().join("segments").join(signal.table()).join("golden");
+        let to = golden(FORMAT_VERSION).join("segments").join(signal.table()).join("golden");
         copy(&from, &to);
     }
 }
@@ -57,28 +57,35 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn open_golden(signal: Signal) -> std::sync::Arc<Segment> {
+fn open_golden(version: u32, signal: Signal) -> std::sync::Arc<Segment> {
     let mut meta = SegmentMeta::named(signal, 1, (1, 6), 1);
     meta.name = "golden".to_owned();
     meta.rows = 4;
     meta.time = TimeRange { from: NOW, to: NOW.plus(SECOND) };
     meta.kept = Kept::All;
-    let segment = Segment::open(&golden(), meta).expect("opens");
+    let segment = Segment::open(&golden(version), meta).expect("opens");
     segment.verify().expect("as it was written");
     segment
 }
 
 #[test]
-fn segments_of_format_1_open_and_are_found_by_id_text_and_time() {
+fn segments_of_every_format_open_and_are_found_by_id_text_and_time() {
+    (1..=FORMAT_VERSION).for_each(check_golden);
+}
+
+fn check_golden(version: u32) {
     for signal in Signal::ALL {
-        open_golden(signal);
+        open_golden(version, signal);
     }
     let rows =
         |batches: Vec<arrow::array::RecordBatch>| batches.iter().map(|rows| rows.num_rows()).sum::<usize>();
-    let logs = open_golden(Signal::Logs);
+    let logs = open_golden(version, Signal::Logs);
     assert_eq!(rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100, 100, &[]).expect("readable").0), 2);
     let trace = [format!("trace_id={}", "02".repeat(16))];
-    assert_eq!(rows(open_golden(Signal::Traces).lookup(&trace, 100, 100, &[]).expect("readable").0), 2);
+    assert_eq!(
+        rows(open_golden(version, Signal::Traces).lookup(&trace, 100, 100, &[]).expect("readable").0),
+        2
+    );
     let mut seen = 0;
     let mut visit = |rows: arrow::array::RecordBatch| {
         seen += rows.num_rows();
@@ -102,6 +109,7 @@ async fn a_segment_of_a_newer_format_is_refused_and_both_versions_are_named() {
     let clock = model::ManualClock::at(UnixNano(NOW.0));
     let opened = crate::Store::open(settings(dir.path()), std::sync::Arc::default(), clock).await;
     let error = opened.expect_err("newer").to_string();
-    assert!(error.contains("format 2") && error.contains("up to 1"), "{error}");
+    let (newer, known) = (format!("format {}", FORMAT_VERSION + 1), format!("up to {FORMAT_VERSION}"));
+    assert!(error.contains(&newer) && error.contains(&known), "{error}");
     assert_eq!(folders(dir.path(), Signal::Logs).len(), 1, "nothing is removed");
 }

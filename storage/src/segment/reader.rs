@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -20,9 +20,10 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
 use super::checksums::{CheckedFile, Checksums};
+use super::layout::Layout;
 use super::{RowRanges, SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::IdIndex;
+use crate::index::{Example, IdIndex, is_shortened_to};
 use crate::rows;
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::{TextHint, TextIndex};
@@ -51,6 +52,7 @@ struct Files {
     data: PathBuf,
     checksums: Option<Arc<Checksums>>,
     parquet: ArrowReaderMetadata,
+    layout: Layout,
     ids: Option<IdIndex>,
     text: Option<TextIndex>,
     batch_rows: usize,
@@ -81,10 +83,11 @@ impl Segment {
         check_version(&parquet, &data)?;
         let has_index = schema::group_column(meta.signal).is_some();
         let ids = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
-        let text = text_index(&dir.join("text"));
+        let text = text_index(&dir.join("text"), meta.rows as usize);
         let batch_rows = batch_rows(&parquet);
-        let files =
-            Files { meta, dir, data, checksums, parquet, ids, text, batch_rows, dead: OnceLock::new() };
+        let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
+        let dead = OnceLock::new();
+        let files = Files { meta, dir, data, checksums, parquet, layout, ids, text, batch_rows, dead };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
 
@@ -113,6 +116,32 @@ impl Segment {
     /// Footer and page index, parsed when the segment was opened.
     pub(crate) fn parquet(&self) -> &ArrowReaderMetadata {
         &self.files.parquet
+    }
+
+    /// How its rows are laid out in the columns of its file.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.files.layout
+    }
+
+    /// The attributes that have a column of their own, in how many rows each stands, and whether its values vary.
+    pub(crate) fn count_promoted(&self) -> Vec<(String, u64, bool)> {
+        let metadata = self.files.parquet.metadata();
+        let leaves = metadata.file_metadata().schema_descr().columns();
+        let rows_with = |leaf: usize| -> u64 {
+            let chunks = metadata.row_groups().iter().map(|group| (group.num_rows(), group.column(leaf)));
+            let there = chunks.map(|(rows, chunk)| {
+                let missing = chunk.statistics().and_then(Statistics::null_count_opt).unwrap_or(0);
+                (rows.max(0) as u64).saturating_sub(missing)
+            });
+            there.sum()
+        };
+        let promoted = leaves.iter().enumerate().filter_map(|(leaf, column)| {
+            let key = self.files.layout.promoted_key(column.name())?;
+            let mut chunks = metadata.row_groups().iter().map(|group| group.column(leaf));
+            let is_varied = chunks.any(|chunk| chunk.dictionary_page_offset().is_none());
+            Some((key.to_owned(), rows_with(leaf), is_varied))
+        });
+        promoted.collect()
     }
 
     /// Rows that reads leave out.
@@ -168,7 +197,7 @@ impl Segment {
         }
         let (mut found, mut rows) = (Vec::new(), 0);
         for batch in self.read_ranges(ranges, columns)? {
-            let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
+            let batch = batch?;
             rows += batch.num_rows();
             found.push(batch);
             if rows > rows_max {
@@ -185,7 +214,27 @@ impl Segment {
 
     /// How many values of an id kind there are, and one of them as `kind=value`.
     pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
-        self.files.ids.as_ref().map_or(Ok((0, None)), |ids| ids.values(kind))
+        let Some(ids) = &self.files.ids else { return Ok((0, None)) };
+        let (values, example) = ids.values(kind)?;
+        let example = match example {
+            None => None,
+            Some(Example::Term(term)) => Some(term),
+            Some(Example::On(rows, short)) => self.term_on(rows, &short)?,
+        };
+        Ok((values, example))
+    }
+
+    /// The term on some rows that the index has in a shorter form.
+    fn term_on(&self, rows: Range<usize>, short: &str) -> Result<Option<String>, Error> {
+        for batch in self.read_ranges(vec![rows], &["ids"])? {
+            let batch = batch?;
+            let ids = batch.column(0).as_list::<i32>().values();
+            let found = ids.as_string::<i32>().iter().flatten().find(|term| is_shortened_to(term, short));
+            if found.is_some() {
+                return Ok(found.map(str::to_owned));
+            }
+        }
+        Ok(None)
     }
 
     /// The rows that carry `term` themselves, hidden ones too.
@@ -197,7 +246,7 @@ impl Segment {
         let mut positions = groups.clone().into_iter().flatten();
         let mut found = Vec::new();
         for batch in self.read_ranges(groups, &["trace_id", "ids"])? {
-            let batch = batch.context(ErrorKind::Damaged, || self.doing())?;
+            let batch = batch?;
             for is_found in rows::carrying(&batch, term) {
                 let at = positions.next().expect("as many positions as rows are read");
                 if is_found {
@@ -228,19 +277,35 @@ impl Segment {
 
     /// Rows of the file, hidden ones too, with the columns named (all when empty).
     pub(crate) fn read(&self, rows: Vec<Range<usize>>, columns: &[&str]) -> Result<Vec<RecordBatch>, Error> {
-        let batches = self.read_ranges(rows, columns)?;
-        batches.map(|batch| batch.context(ErrorKind::Damaged, || self.doing())).collect()
+        self.read_ranges(rows, columns)?.collect()
     }
 
-    fn read_ranges(
-        &self,
-        ranges: Vec<Range<usize>>,
-        columns: &[&str],
-    ) -> Result<ParquetRecordBatchReader, Error> {
-        let rows = self.files.meta.rows as usize;
-        let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), rows);
-        let builder = self.builder(columns)?.with_row_selection(selection);
-        builder.build().context(ErrorKind::Damaged, || self.doing())
+    fn read_ranges(&self, ranges: Vec<Range<usize>>, columns: &[&str]) -> Result<RowReader<'_>, Error> {
+        // A reader decodes the dictionaries of row groups that it passes over, so it gets none to pass over.
+        let (mut groups, mut within, mut rows) = (Vec::new(), Vec::new(), 0);
+        let all = 0..self.files.parquet.metadata().num_row_groups();
+        for (group, span) in self.group_rows(all).into_iter().enumerate() {
+            let first = ranges.partition_point(|range| range.end <= span.start);
+            let here = ranges[first..].iter().take_while(|range| range.start < span.end);
+            let before = within.len();
+            within.extend(here.map(|range| {
+                let (from, to) = (range.start.max(span.start), range.end.min(span.end));
+                rows + from - span.start..rows + to - span.start
+            }));
+            if within.len() > before {
+                groups.push(group);
+                rows += span.len();
+            }
+        }
+        let selection = RowSelection::from_consecutive_ranges(within.into_iter(), rows);
+        let builder = self.builder(columns)?.with_row_groups(groups).with_row_selection(selection);
+        let stored = builder.build().context(ErrorKind::Damaged, || self.doing())?;
+        Ok(self.restoring(stored, columns))
+    }
+
+    fn restoring(&self, stored: ParquetRecordBatchReader, columns: &[&str]) -> RowReader<'_> {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        RowReader { segment: self, stored, columns }
     }
 
     /// All visible rows of the row groups that overlap `range` and that the hint does not rule out, with the
@@ -260,7 +325,7 @@ impl Segment {
             _ => self.reader(range, columns, BATCH_ROWS)?,
         };
         for batch in reader {
-            if visit(batch.context(ErrorKind::Damaged, || self.doing())?)?.is_break() {
+            if visit(batch?)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -268,12 +333,7 @@ impl Segment {
     }
 
     /// The visible ones of some rows, and rows that stand close to them.
-    fn read_rows(
-        &self,
-        rows: &[usize],
-        range: &TimeRange,
-        columns: &[&str],
-    ) -> Result<ParquetRecordBatchReader, Error> {
+    fn read_rows(&self, rows: &[usize], range: &TimeRange, columns: &[&str]) -> Result<RowReader<'_>, Error> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         for row in rows {
             match ranges.last_mut() {
@@ -289,6 +349,16 @@ impl Segment {
 
     /// The batches that [`Segment::scan`] would visit without a hint, in the order of the file, of `batch_rows` at most.
     pub(crate) fn reader(
+        &self,
+        range: &TimeRange,
+        columns: &[&str],
+        batch_rows: usize,
+    ) -> Result<RowReader<'_>, Error> {
+        Ok(self.restoring(self.stored_reader(range, columns, batch_rows)?, columns))
+    }
+
+    /// The same in the columns of the file.
+    pub(crate) fn stored_reader(
         &self,
         range: &TimeRange,
         columns: &[&str],
@@ -321,7 +391,11 @@ impl Segment {
         if columns.is_empty() {
             return Ok(builder);
         }
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        let stored: Vec<String> =
+            columns.iter().flat_map(|name| self.files.layout.columns_of(name)).collect();
+        let fields = self.files.parquet.schema().fields().iter().enumerate();
+        let roots = fields.filter(|(_, field)| stored.contains(field.name())).map(|(root, _)| root);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         Ok(builder.with_projection(mask))
     }
 
@@ -363,6 +437,25 @@ impl Segment {
     }
 }
 
+/// Rows of a segment as rows of the table, batch by batch.
+pub(crate) struct RowReader<'a> {
+    segment: &'a Segment,
+    stored: ParquetRecordBatchReader,
+    /// Columns of the table to make; all when there are none.
+    columns: Vec<String>,
+}
+
+impl Iterator for RowReader<'_> {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let stored = self.stored.next()?;
+        let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        let stored = stored.context(ErrorKind::Damaged, || self.segment.doing());
+        Some(stored.and_then(|stored| self.segment.layout().restore(&stored, &columns)))
+    }
+}
+
 /// Refuses files that a newer program has written.
 fn check_version(parquet: &ArrowReaderMetadata, data: &Path) -> Result<(), Error> {
     let pairs = parquet.metadata().file_metadata().key_value_metadata();
@@ -377,12 +470,19 @@ fn check_version(parquet: &ArrowReaderMetadata, data: &Path) -> Result<(), Error
     }
 }
 
+/// The attributes that are ids, as the file names them.
+fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
+    let pairs = parquet.metadata().file_metadata().key_value_metadata()?;
+    let pair = pairs.iter().find(|pair| pair.key == form::ID_KEYS_KEY)?;
+    serde_json::from_str(pair.value.as_deref()?).ok()
+}
+
 /// The text index, where there is one; without it, or with a damaged one, scans read all rows.
-fn text_index(dir: &Path) -> Option<TextIndex> {
+fn text_index(dir: &Path, rows: usize) -> Option<TextIndex> {
     if !dir.is_dir() {
         return None;
     }
-    TextIndex::open(dir).inspect_err(|error| tracing::warn!("{error}: searches read every row")).ok()
+    TextIndex::open(dir, rows).inspect_err(|error| tracing::warn!("{error}: searches read every row")).ok()
 }
 
 /// Rows of a batch that is likely below [`BATCH_BYTES`].

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use model::TimeRange;
 use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
 
 use super::checksums::{self, Summing};
+use super::layout::{IdKeys, Layout};
 use super::{SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::{Appender, Folder, bytes_below};
@@ -34,14 +36,15 @@ struct Parts {
     parquet: ArrowWriter<Summing>,
     ids: Option<IdIndexWriter>,
     text: Option<TextIndexWriter>,
+    id_keys: IdKeys,
 }
 
 /// The level from which on segments have a text index: sealing has no time for it.
 const TEXT_LEVEL_MIN: u32 = 1;
 
 impl SegmentWriter {
-    /// Begins the segment that `meta` names.
-    pub(crate) fn create(folder: &Folder, meta: SegmentMeta) -> Result<Self, Error> {
+    /// Begins the segment that `meta` names, with the columns of the layout.
+    pub(crate) fn create(folder: &Folder, meta: SegmentMeta, layout: &Layout) -> Result<Self, Error> {
         let dir = folder.path.join(meta.path());
         let tmp = dir.with_extension("tmp");
         let doing = || format!("writing segment `{}`", dir.display());
@@ -50,31 +53,33 @@ impl SegmentWriter {
         let mut writer = Self { folder: folder.clone(), meta, dir: dir.clone(), tmp, parts: None };
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
-        let properties = form::properties(signal, writer.meta.level);
+        let properties = form::properties(layout, writer.meta.level);
         let parquet =
-            ArrowWriter::try_new(Summing::new(Appender::new(file)), schema::schema(signal), Some(properties))
+            ArrowWriter::try_new(Summing::new(Appender::new(file)), layout.schema(), Some(properties))
                 .context(ErrorKind::Retry, doing)?;
         let ids = match schema::group_column(signal) {
-            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), signal)?),
+            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), layout.clone())?),
             None => None,
         };
         let text = match schema::text_column(signal) {
             Some(column) if writer.meta.level >= TEXT_LEVEL_MIN => {
-                Some(TextIndexWriter::create(&writer.tmp.join("text"), column)?)
+                let rows_per_document = schema::text_rows_per_document(signal);
+                Some(TextIndexWriter::create(&writer.tmp.join("text"), column, rows_per_document)?)
             }
             _ => None,
         };
-        writer.parts = Some(Parts { parquet, ids, text });
+        writer.parts = Some(Parts { parquet, ids, text, id_keys: IdKeys::default() });
         Ok(writer)
     }
 
-    /// Appends rows that stand after all earlier ones in the order of the format.
+    /// Appends rows in the columns of the layout that stand after all earlier ones in the order of the format.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
         let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
         parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
+        parts.id_keys.add(rows);
         if let Some(ids) = &mut parts.ids {
             let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
             ids.push(&if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() })?;
@@ -99,7 +104,9 @@ impl SegmentWriter {
     /// Makes the segment durable under its name.
     pub(crate) fn finish(mut self) -> Result<SegmentMeta, Error> {
         let doing = || format!("writing segment `{}`", self.dir.display());
-        let parts = self.parts.take().expect("taken here only");
+        let mut parts = self.parts.take().expect("taken here only");
+        let id_keys = KeyValue::new(form::ID_KEYS_KEY.to_owned(), parts.id_keys.to_json());
+        parts.parquet.append_key_value_metadata(id_keys);
         let checksums = parts.parquet.into_inner().context(ErrorKind::Retry, doing)?.finish();
         let file = self.folder.fs.create(&self.tmp.join(checksums::FILE)).context(ErrorKind::Retry, doing)?;
         file.write_all_at(&checksums.encode(), 0).context(ErrorKind::Retry, doing)?;

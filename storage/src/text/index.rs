@@ -1,5 +1,6 @@
 //! The tantivy side of the text index: one field, documents only, no store, no norms.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -15,9 +16,12 @@ use tantivy::{
 use super::tokens::TextTokenizer;
 use super::{Piece, TextHint};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::index::caught;
 
 const WRITER_BYTES: usize = 64 << 20;
 const TOKENIZER: &str = "silmari";
+/// Rows of one document where many rows have the same text.
+pub(crate) const ROWS_PER_DOCUMENT: usize = 128;
 /// Tokens one piece may be part of; with more it rules out too little to be worth it.
 const TOKENS_MAX: usize = 20_000;
 
@@ -27,11 +31,16 @@ pub(crate) struct TextIndexWriter {
     column: &'static str,
     field: Field,
     tantivy: SingleSegmentIndexWriter,
+    /// Rows of one document.
+    rows_per_document: usize,
+    /// Rows of the document under way, and their texts, each once.
+    rows: usize,
+    texts: HashSet<String>,
 }
 
 impl TextIndexWriter {
-    /// Begins an index of `column` in the folder `dir`, which is made.
-    pub(crate) fn create(dir: &Path, column: &'static str) -> Result<Self, Error> {
+    /// Begins an index of `column` in the folder `dir`, which is made, with a document for so many rows each.
+    pub(crate) fn create(dir: &Path, column: &'static str, rows_per_document: usize) -> Result<Self, Error> {
         let doing = || format!("writing the text index `{}`", dir.display());
         std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
         let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
@@ -45,28 +54,54 @@ impl TextIndexWriter {
         tokenizers.register(TOKENIZER, TextTokenizer::default());
         let tantivy = Index::builder()
             .schema(schema.build())
-            .settings(IndexSettings::default())
+            .settings(IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() })
             .tokenizers(tokenizers)
             .single_segment_index_writer(directory, WRITER_BYTES)
             .context(ErrorKind::Retry, doing)?;
-        Ok(Self { dir: dir.to_owned(), column, field, tantivy })
+        let (dir, texts) = (dir.to_owned(), HashSet::new());
+        Ok(Self { dir, column, field, tantivy, rows_per_document, rows: 0, texts })
     }
 
     /// Adds rows that follow the earlier ones.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let texts = rows.column_by_name(self.column).expect("a column of the schema").as_string::<i32>();
         for text in texts {
-            let mut document = TantivyDocument::default();
-            document.add_text(self.field, text.unwrap_or_default());
-            self.tantivy
-                .add_document(document)
-                .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))?;
+            let text = text.unwrap_or_default();
+            if self.rows_per_document == 1 {
+                let mut document = TantivyDocument::default();
+                document.add_text(self.field, text);
+                self.add(document)?;
+                continue;
+            }
+            if !self.texts.contains(text) {
+                self.texts.insert(text.to_owned());
+            }
+            self.rows += 1;
+            if self.rows == self.rows_per_document {
+                self.end_document()?;
+            }
         }
         Ok(())
     }
 
+    fn add(&mut self, document: TantivyDocument) -> Result<(), Error> {
+        self.tantivy
+            .add_document(document)
+            .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))
+    }
+
+    fn end_document(&mut self) -> Result<(), Error> {
+        self.rows = 0;
+        let mut document = TantivyDocument::default();
+        self.texts.drain().for_each(|text| document.add_text(self.field, text));
+        self.add(document)
+    }
+
     /// Writes the index to disk; making it durable is the caller's.
-    pub(crate) fn finish(self) -> Result<(), Error> {
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        if self.rows > 0 {
+            self.end_document()?;
+        }
         let doing = || format!("writing the text index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
         Ok(())
@@ -77,6 +112,9 @@ impl TextIndexWriter {
 pub(crate) struct TextIndex {
     reader: IndexReader,
     field: Field,
+    /// Rows of the segment, and of one document.
+    rows: usize,
+    rows_per_document: usize,
 }
 
 impl std::fmt::Debug for TextIndex {
@@ -114,17 +152,23 @@ impl Rows {
 }
 
 impl TextIndex {
-    /// Opens the index in `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+    /// Opens the index in `dir`, of a segment with so many rows.
+    pub(crate) fn open(dir: &Path, rows: usize) -> Result<Self, Error> {
+        caught(&format!("opening the text index `{}`", dir.display()), || Self::open_files(dir, rows))
+    }
+
+    fn open_files(dir: &Path, rows: usize) -> Result<Self, Error> {
         let doing = || format!("opening the text index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
         let field = index.schema().get_field("text").context(ErrorKind::Damaged, doing)?;
-        let reader = index
+        let reader: IndexReader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .context(ErrorKind::Damaged, doing)?;
-        Ok(Self { reader, field })
+        let documents = reader.searcher().num_docs() as usize;
+        let rows_per_document = if documents == rows { 1 } else { ROWS_PER_DOCUMENT };
+        Ok(Self { reader, field, rows, rows_per_document })
     }
 
     /// The rows, in order, that may contain all of the hint; `None` when the hint rules out too little.
@@ -151,7 +195,11 @@ impl TextIndex {
                 None => found = Some(rows),
             }
         }
-        Ok(found.map(|rows| rows.iter().collect()))
+        let rows_of = |document: usize| {
+            let first = document * self.rows_per_document;
+            first..(first + self.rows_per_document).min(self.rows)
+        };
+        Ok(found.map(|documents| documents.iter().flat_map(rows_of).collect()))
     }
 }
 

@@ -49,10 +49,10 @@ fn index_of(texts: &[String]) -> (tempfile::TempDir, TextIndex) {
     let dir = tempfile::tempdir().expect("a folder");
     let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
     let rows = RecordBatch::try_from_iter([("body", column)]).expect("one column");
-    let mut writer = TextIndexWriter::create(dir.path(), "body").expect("created");
+    let mut writer = TextIndexWriter::create(dir.path(), "body", 1).expect("created");
     writer.push(&rows).expect("indexed");
     writer.finish().expect("written");
-    let index = TextIndex::open(dir.path()).expect("opens");
+    let index = TextIndex::open(dir.path(), texts.len()).expect("opens");
     (dir, index)
 }
 

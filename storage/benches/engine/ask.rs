@@ -1,0 +1,147 @@
+//! Look-ups and searches in a store that is there, warm and cold.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arrow::array::{AsArray as _, RecordBatch};
+use memchr::memmem::Finder;
+use model::{Clock, Signal, TimeRange};
+use storage::{ScanOrder, ScanStats, Snapshot, Store, TextHint};
+
+use super::process::resident_megabytes;
+use super::replay::correlation_id;
+use super::workload::Lot;
+
+const LOOKUPS: usize = 300;
+const LOOKUPS_COLD: usize = 40;
+const SEARCHES: usize = 5;
+const BOTH: [Signal; 2] = [Signal::Traces, Signal::Logs];
+
+/// Everything, on standard output.
+pub(crate) async fn all(store: &Store, lot: &Lot, clock: &dyn Clock) -> anyhow::Result<()> {
+    let snapshot = store.snapshot();
+    let rows: Vec<u64> = BOTH.map(|signal| snapshot.row_counts(signal).1).to_vec();
+    let stats = store.stats();
+    println!(
+        "{} spans, {} log records, {} segments, {:.2} GB, {} MB resident after opening",
+        rows[0],
+        rows[1],
+        stats.segments,
+        stats.segment_bytes as f64 / 1e9,
+        resident_megabytes()?
+    );
+    let passes = (rows[0] / super::LOT_SPANS as u64).max(1) as u32;
+    let ids = |count: usize| -> Vec<String> {
+        let step = (lot.correlation_ids.len() / count).max(1);
+        let id = |at: usize| correlation_id(&lot.correlation_ids[at * step], at as u32 % passes);
+        (0..count).map(|at| format!("correlation_id={}", id(at))).collect()
+    };
+    lookups("correlation id, spans and logs, warm", &snapshot, &ids(LOOKUPS), clock, false)?;
+    let traces = traces_of(&snapshot, &ids(LOOKUPS))?;
+    lookups("trace id, spans and logs, warm", &snapshot, &traces, clock, false)?;
+    let none: Vec<String> = (0..LOOKUPS).map(|at| format!("order_id=NONE-{at}")).collect();
+    lookups("an id that is not there, warm", &snapshot, &none, clock, false)?;
+    if drop_page_cache().is_ok() {
+        lookups(
+            "correlation id, page cache dropped before each",
+            &snapshot,
+            &ids(LOOKUPS_COLD),
+            clock,
+            true,
+        )?;
+        lookups("trace id, page cache dropped before each", &snapshot, &traces[..LOOKUPS_COLD], clock, true)?;
+    }
+    for (what, text) in [("a rare word", "ORD-00014711"), ("a common phrase", "stock reserved")] {
+        search(what, text, &snapshot, clock, false)?;
+        if drop_page_cache().is_ok() {
+            search(what, text, &snapshot, clock, true)?;
+        }
+    }
+    println!("{} MB resident at the end", resident_megabytes()?);
+    Ok(())
+}
+
+fn lookups(
+    what: &str,
+    snapshot: &Snapshot,
+    terms: &[String],
+    clock: &dyn Clock,
+    is_cold: bool,
+) -> anyhow::Result<()> {
+    let (mut took, mut rows) = (Vec::new(), 0);
+    for term in terms {
+        if is_cold {
+            drop_page_cache()?;
+        }
+        let begin = clock.monotonic();
+        rows += rows_with(snapshot, term)?.iter().map(RecordBatch::num_rows).sum::<usize>();
+        took.push(clock.monotonic().saturating_sub(begin));
+    }
+    report(what, took, &format!("{} look-ups, {rows} rows", terms.len()));
+    Ok(())
+}
+
+fn rows_with(snapshot: &Snapshot, term: &str) -> anyhow::Result<Vec<RecordBatch>> {
+    let mut found = Vec::new();
+    for signal in BOTH {
+        let mut stats = ScanStats::default();
+        found.extend(snapshot.lookup(signal, &TimeRange::ALL, &[term.to_owned()], &mut stats)?);
+    }
+    Ok(found)
+}
+
+/// The traces of spans with these ids.
+fn traces_of(snapshot: &Snapshot, terms: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut traces = Vec::new();
+    for term in terms {
+        let found = rows_with(snapshot, term)?;
+        let first = found.iter().find(|rows| rows.num_rows() > 0).context("an id of the data set")?;
+        let trace = first.column_by_name("trace_id").context("a column")?.as_fixed_size_binary().value(0);
+        let mut term = "trace_id=".to_owned();
+        model::id::push_hex(trace, &mut term);
+        traces.push(term);
+    }
+    Ok(traces)
+}
+
+fn search(
+    what: &str,
+    text: &str,
+    snapshot: &Snapshot,
+    clock: &dyn Clock,
+    is_cold: bool,
+) -> anyhow::Result<()> {
+    let (finder, hint) = (Finder::new(text), TextHint::default().and(text));
+    let (mut took, mut found) = (Vec::new(), 0);
+    for _ in 0..SEARCHES {
+        if is_cold {
+            drop_page_cache()?;
+        }
+        found = 0;
+        let begin = clock.monotonic();
+        let mut visit = |rows: &RecordBatch| {
+            let bodies = rows.column_by_name("body").expect("asked for").as_string::<i32>();
+            found += bodies.iter().flatten().filter(|body| finder.find(body.as_bytes()).is_some()).count();
+            ControlFlow::Continue(())
+        };
+        let mut stats = ScanStats::default();
+        let (range, order) = (TimeRange::ALL, ScanOrder::Any);
+        snapshot.scan_with(Signal::Logs, &range, &["body"], &hint, order, &mut stats, &mut visit)?;
+        took.push(clock.monotonic().saturating_sub(begin));
+    }
+    let temperature = if is_cold { "cold" } else { "warm" };
+    report(&format!("{what}, counted, {temperature}"), took, &format!("{found} log records with `{text}`"));
+    Ok(())
+}
+
+fn report(what: &str, mut took: Vec<Duration>, rest: &str) {
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!("{what:<50} p50 {:>9.2} ms  p99 {:>9.2} ms  {rest}", at(0.5), at(0.99));
+}
+
+/// Makes the kernel forget what it has read of files.
+fn drop_page_cache() -> anyhow::Result<()> {
+    std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache")
+}

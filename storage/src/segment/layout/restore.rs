@@ -1,0 +1,241 @@
+//! From rows of a file to rows of the table.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, ListArray, MapArray, RecordBatch, StringArray};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{ID_ATTRIBUTES, Layout, OBSERVED_DELAY, PREFIX};
+use crate::decode::columns::{self, Block, Pairs, TextLists};
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::rows::range_of;
+use crate::schema;
+
+impl Layout {
+    /// Rows of the file as rows of the table, with the columns named, all when none is, in the order of the
+    /// table. `stored` has [`Layout::columns_of`] each.
+    pub(crate) fn restore(&self, stored: &RecordBatch, names: &[&str]) -> Result<RecordBatch, Error> {
+        if self.is_plain {
+            return Ok(stored.clone());
+        }
+        let table = schema::schema(self.signal);
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for field in table.fields() {
+            if names.is_empty() || names.contains(&field.name().as_str()) {
+                columns.push(self.restore_column(stored, field.name())?);
+                fields.push(Arc::clone(field));
+            }
+        }
+        RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)
+            .context(ErrorKind::Damaged, || "rows of a segment".to_owned())
+    }
+
+    /// One column of the table. `stored` has [`Layout::columns_of`] it.
+    ///
+    /// # Errors
+    /// `Damaged` when a column is not there or holds what was never written.
+    pub fn restore_column(&self, stored: &RecordBatch, name: &str) -> Result<ArrayRef, Error> {
+        match name {
+            _ if self.is_plain => column(stored, name).cloned(),
+            "resource_attributes" | "labels" => maps_of(text(stored, name)?),
+            "observed_time" => observed_times(stored),
+            "attributes" => Ok(self.attributes(stored)?.finish()),
+            "ids" => self.ids(stored),
+            _ => column(stored, name).cloned(),
+        }
+    }
+
+    /// Promoted keys and the others, sorted together.
+    fn attributes(&self, stored: &RecordBatch) -> Result<Pairs, Error> {
+        let promoted = self.promoted_columns(stored);
+        let others = map(stored)?;
+        let (keys, values) = (others.keys().as_string::<i32>(), others.values().as_string::<i32>());
+        let mut pairs = Pairs::default();
+        for row in 0..stored.num_rows() {
+            let mut rest = range_of(others.offsets(), row).peekable();
+            for (key, column) in &promoted {
+                if !column.is_valid(row) {
+                    continue;
+                }
+                while let Some(at) = rest.next_if(|at| keys.value(*at) < *key) {
+                    pairs.push_text(keys.value(at), values.value(at));
+                }
+                pairs.push_text(key, column.value(row));
+            }
+            rest.for_each(|at| pairs.push_text(keys.value(at), values.value(at)));
+            pairs.end();
+        }
+        Ok(pairs)
+    }
+
+    /// The columns of promoted keys that `stored` has.
+    fn promoted_columns<'a>(&'a self, stored: &'a RecordBatch) -> Vec<(&'a str, &'a StringArray)> {
+        let named = |key: &'a String| {
+            let column = stored.column_by_name(&format!("{PREFIX}{key}"))?;
+            Some((key.as_str(), column.as_string_opt::<i32>()?))
+        };
+        self.promoted.iter().filter_map(named).collect()
+    }
+
+    fn ids(&self, stored: &RecordBatch) -> Result<ArrayRef, Error> {
+        let terms = StoredIds::new(self, stored)?;
+        let mut lists = TextLists::default();
+        let mut scratch = String::new();
+        for row in 0..stored.num_rows() {
+            terms.each(row, &mut |term| lists.push(term), &mut scratch);
+            lists.end();
+        }
+        Ok(lists.finish())
+    }
+}
+
+/// The ids of stored rows.
+pub(crate) struct StoredIds<'a> {
+    sources: &'a StringArray,
+    others: &'a ListArray,
+    /// `None` when columns hold them all.
+    map: Option<&'a MapArray>,
+    /// What each text in `sources` means.
+    meanings: Known<'a, Vec<(&'a str, Holder<'a>)>>,
+}
+
+/// What few texts mean that many rows have.
+struct Known<'a, T>(HashMap<u64, Vec<(&'a str, T)>>);
+
+impl<'a, T> Known<'a, T> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    fn get(&self, text: &str) -> Option<&T> {
+        let like = self.0.get(&xxh3_64(text.as_bytes()))?;
+        like.iter().find(|(known, _)| *known == text).map(|(_, meaning)| meaning)
+    }
+
+    fn put(&mut self, text: &'a str, meaning: T) {
+        self.0.entry(xxh3_64(text.as_bytes())).or_default().push((text, meaning));
+    }
+}
+
+/// What holds the value of an id.
+enum Holder<'a> {
+    Column(&'a StringArray),
+    /// A key of the map.
+    Key(&'a str),
+}
+
+impl<'a> StoredIds<'a> {
+    pub(crate) fn new(layout: &'a Layout, stored: &'a RecordBatch) -> Result<Self, Error> {
+        let sources = text(stored, ID_ATTRIBUTES)?;
+        let promoted = layout.promoted_columns(stored);
+        let holder = |key: &'a str| match promoted.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => Holder::Column(promoted[at].1),
+            Err(_) => Holder::Key(key),
+        };
+        let mut meanings = Known::new();
+        for text in sources.iter().flatten() {
+            if meanings.get(text).is_none() {
+                let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+                meanings.put(text, pairs.map(|(kind, key)| (kind, holder(key))).collect::<Vec<_>>());
+            }
+        }
+        let others = column(stored, "ids")?.as_list_opt::<i32>().ok_or_else(|| odd("ids"))?;
+        let map = stored.column_by_name("attributes").and_then(|column| column.as_map_opt());
+        Ok(Self { sources, others, map, meanings })
+    }
+
+    /// Calls `each` with every id of a row, as `kind=value`.
+    pub(crate) fn each(&self, row: usize, each: &mut dyn FnMut(&str), scratch: &mut String) {
+        for (kind, holder) in self.meanings.get(self.sources.value(row)).into_iter().flatten() {
+            let Some(value) = self.value(row, holder) else { continue };
+            scratch.clear();
+            scratch.push_str(kind);
+            scratch.push('=');
+            scratch.push_str(value);
+            each(scratch);
+        }
+        let terms = self.others.values().as_string::<i32>();
+        range_of(self.others.offsets(), row).for_each(|at| each(terms.value(at)));
+    }
+
+    fn value(&self, row: usize, holder: &Holder<'a>) -> Option<&'a str> {
+        match holder {
+            Holder::Column(column) => column.is_valid(row).then(|| column.value(row)),
+            Holder::Key(key) => {
+                let keys = self.map?.keys().as_string::<i32>();
+                let at = range_of(self.map?.offsets(), row).find(|at| keys.value(*at) == *key)?;
+                Some(self.map?.values().as_string::<i32>().value(at))
+            }
+        }
+    }
+}
+
+fn column<'a>(stored: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Error> {
+    stored
+        .column_by_name(name)
+        .ok_or_else(|| Error::damaged(format!("a segment without the column `{name}`")))
+}
+
+fn odd(name: &str) -> Error {
+    Error::damaged(format!("the column `{name}` of a segment has another type than it was written with"))
+}
+
+fn text<'a>(stored: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
+    column(stored, name)?.as_string_opt::<i32>().ok_or_else(|| odd(name))
+}
+
+fn map(stored: &RecordBatch) -> Result<&MapArray, Error> {
+    column(stored, "attributes")?.as_map_opt().ok_or_else(|| odd("attributes"))
+}
+
+fn observed_times(stored: &RecordBatch) -> Result<ArrayRef, Error> {
+    let times = column(stored, "time")?.as_primitive_opt::<TimestampNanosecondType>();
+    let delays = column(stored, OBSERVED_DELAY)?.as_primitive_opt::<Int64Type>();
+    let (times, delays) = times.zip(delays).ok_or_else(|| odd(OBSERVED_DELAY))?;
+    let observed = times.values().iter().zip(delays.values()).map(|(time, delay)| time.wrapping_add(*delay));
+    Ok(columns::times(observed.collect()))
+}
+
+/// JSON objects as maps. Rows mostly have one of few, which are read once.
+fn maps_of(objects: &StringArray) -> Result<ArrayRef, Error> {
+    let mut known: Known<'_, Block> = Known::new();
+    let mut pairs = Pairs::default();
+    for object in objects.iter().map(Option::unwrap_or_default) {
+        if known.get(object).is_none() {
+            let mut reader = serde_json::Deserializer::from_str(object);
+            let block = reader
+                .deserialize_map(Object)
+                .context(ErrorKind::Damaged, || "reading attributes of a resource".to_owned())?;
+            known.put(object, block);
+        }
+        if let Some(block) = known.get(object) {
+            pairs.push_block(block);
+        }
+        pairs.end();
+    }
+    Ok(pairs.finish())
+}
+
+/// Reads a JSON object of texts, in its order.
+struct Object;
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Block;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Block, A::Error> {
+        let mut block = Block::default();
+        while let Some((key, value)) = map.next_entry::<String, String>()? {
+            block.push_text(&key, &value);
+        }
+        Ok(block)
+    }
+}
