@@ -15,8 +15,10 @@ mod ask;
 #[expect(dead_code, reason = "each benchmark uses some of it")]
 mod process;
 #[path = "engine/replay.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod replay;
 #[path = "engine/workload.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use model::{Clock, IdRules, SystemClock, UnixNano};
+use model::{IdRules, SystemClock, UnixNano};
 use replay::Replay;
 use storage::{Compression, Frame, Settings, Store};
 

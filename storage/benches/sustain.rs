@@ -10,6 +10,7 @@
 #[path = "engine/process.rs"]
 mod process;
 #[path = "engine/replay.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod replay;
 #[path = "engine/workload.rs"]
 mod workload;
