@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench clean
+.PHONY: demo test torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench bench-agent clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -71,6 +71,12 @@ reference: build
 ## bench: throughput with durable acknowledgement, and journey latency
 bench:
 	$(CARGO) bench --locked --package benches
+
+## bench-agent: the agent's speed, memory and size, one core against a sink that counts (CASES="json steady")
+bench-agent: CASES ?=
+bench-agent:
+	$(CARGO) build --locked --profile agent --package agent --package agent-bench
+	target/agent/agent-bench $(CASES) $(BENCH_ARGS)
 
 clean:
 	$(CARGO) clean

@@ -96,6 +96,8 @@ pub struct CollectorSettings {
     /// and `endpoint` is another name for it. Default `http://127.0.0.1:4318`.
     #[serde(alias = "endpoint", deserialize_with = "load::endpoints")]
     pub endpoints: Vec<String>,
+    /// Certificates for `https` endpoints. Without the table, the system's authorities are trusted.
+    pub tls: Option<TlsSettings>,
     /// `zstd`, `gzip` or `none`. Default `zstd`.
     pub compression: Compression,
     /// How long a line waits for others before its batch leaves. Default `200ms`.
@@ -120,6 +122,7 @@ impl Default for CollectorSettings {
     fn default() -> Self {
         Self {
             endpoints: vec!["http://127.0.0.1:4318".to_owned()],
+            tls: None,
             compression: Compression::Zstd,
             flush: Duration::from_millis(200),
             batch: 1 << 20,
@@ -127,6 +130,18 @@ impl Default for CollectorSettings {
             heartbeat: Duration::from_secs(model::agents::HEARTBEAT_SECONDS),
         }
     }
+}
+
+/// `[collector] tls`: PEM files, read when the agent starts. Relative paths start at the configuration file's folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsSettings {
+    /// Certificates of the authorities that the collector's certificate may come from. Default: the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate that the agent shows, with those between it and its authority. Default none.
+    pub cert: Option<PathBuf>,
+    /// The private key of `cert`.
+    pub key: Option<PathBuf>,
 }
 
 /// How requests are compressed.

@@ -13,7 +13,9 @@
 
 mod answer;
 mod backoff;
+pub(crate) mod connect;
 pub(crate) mod files;
+pub(crate) mod pack;
 pub(crate) mod session;
 pub(crate) mod spool;
 
@@ -26,7 +28,6 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::Signal;
 use model::positions::{AGENT_HEADER, BATCH_HEADER, POSITIONS_HEADER, Range, SESSION_HEADER};
@@ -34,6 +35,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
+use self::connect::Connector;
 use self::session::{Committed, Heads, PositionRefusal, Sessions, Told};
 use crate::config::{CollectorSettings, Compression};
 use crate::queue::Encoding;
@@ -55,8 +57,9 @@ const FENCED_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Outgoing {
     pub(crate) signal: Signal,
     pub(crate) encoding: Encoding,
-    /// Compressed as the configuration says.
     pub(crate) body: Bytes,
+    /// How the body is compressed.
+    pub(crate) compression: Compression,
     /// Where the records stood, in their order; empty for what cannot be positioned.
     pub(crate) ranges: Vec<Range>,
 }
@@ -93,7 +96,7 @@ pub(crate) struct Stop {
 /// The way to the collector.
 #[derive(Debug)]
 pub(crate) struct Exporter {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     endpoints: Vec<String>,
     current: AtomicUsize,
     compression: Compression,
@@ -107,10 +110,12 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    pub(crate) fn new(settings: &CollectorSettings, shared: Arc<Shared>, stop: Stop) -> Arc<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(5))));
-        connector.set_nodelay(true);
+    pub(crate) fn new(
+        settings: &CollectorSettings,
+        connector: Connector,
+        shared: Arc<Shared>,
+        stop: Stop,
+    ) -> Arc<Self> {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
@@ -127,11 +132,6 @@ impl Exporter {
             shared,
             stop,
         })
-    }
-
-    /// Compresses a request as the configuration says; off the network's threads.
-    pub(crate) fn compress(&self, body: Bytes) -> std::io::Result<Bytes> {
-        compress(self.compression, body)
     }
 
     /// After a failure of this host (its disk, its memory): says so and waits. `false` when shutdown
@@ -359,7 +359,7 @@ impl Exporter {
         let mut builder = Request::post(format!("{endpoint}/v1/{}", request.signal))
             .header(CONTENT_TYPE, request.encoding.content_type())
             .header(ACCEPT, request.encoding.content_type());
-        if let Some(name) = content_encoding(self.compression) {
+        if let Some(name) = content_encoding(request.compression) {
             builder = builder.header(CONTENT_ENCODING, name);
         }
         if let Heads::Positioned { session, batch, positions } = heads {
@@ -413,20 +413,6 @@ const fn content_encoding(compression: Compression) -> Option<&'static str> {
         Compression::Gzip => Some("gzip"),
         Compression::None => None,
     }
-}
-
-fn compress(compression: Compression, body: Bytes) -> std::io::Result<Bytes> {
-    use std::io::Write as _;
-
-    Ok(match compression {
-        Compression::Zstd => zstd::encode_all(body.as_ref(), 1)?.into(),
-        Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(&body)?;
-            encoder.finish()?.into()
-        }
-        Compression::None => body,
-    })
 }
 
 /// An error with its causes on one line.

@@ -12,12 +12,12 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use model::agents::{CONFIG_TEXT_BYTES_MAX, Heartbeat, HeartbeatAnswer};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::export::connect::Connector;
 use crate::status::Shared;
 
 /// Bytes of an answer: a configuration fits.
@@ -28,7 +28,7 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 struct Beats {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     config: Config,
     shared: Arc<Shared>,
     current: usize,
@@ -37,8 +37,8 @@ struct Beats {
 }
 
 /// Beats until `stop`, then says goodbye if the process ends with it.
-pub(crate) async fn run(config: Config, shared: Arc<Shared>, stop: CancellationToken) {
-    let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+pub(crate) async fn run(config: Config, connector: Connector, shared: Arc<Shared>, stop: CancellationToken) {
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let interval = config.collector.heartbeat;
     let mut beats = Beats { client, config, shared, current: 0, wants_config_text: false };
     loop {

@@ -35,4 +35,5 @@ mod tap;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, exit_code};
+pub use export::connect::client_config;
 pub use run::{Addresses, Agent, Control, drop_spool, run};

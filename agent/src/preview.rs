@@ -110,7 +110,7 @@ impl Preview {
             parsed.body.push('\n');
             parsed.body.push_str(rest);
         }
-        let service = parsed.service.clone().unwrap_or_else(|| self.service.clone());
+        let service = parsed.named_service().unwrap_or(&self.service).to_owned();
         let verdict =
             self.chain.on_record(&text, &mut parsed, &service, &mut self.state, &mut self.bucket, now);
         let summary = self.state.take_summary().map(|summary| Shown::Record(Box::new(summary)));

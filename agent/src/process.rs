@@ -143,17 +143,10 @@ impl Chain {
 
     fn change_attributes(&self, parsed: &mut ParsedLine) {
         if !self.settings.rename.is_empty() {
-            for (key, _) in &mut parsed.attributes {
-                if let Some(name) = self.settings.rename.get(key.as_str()) {
-                    key.clone_from(name);
-                }
-            }
+            parsed.attributes.rename(|key| self.settings.rename.get(key).map(String::as_str));
         }
         for (key, value) in &self.settings.set {
-            match parsed.attributes.iter_mut().find(|(name, _)| name == key) {
-                Some((_, old)) => old.clone_from(value),
-                None => parsed.attributes.push((key.clone(), value.clone())),
-            }
+            parsed.attributes.set(key, value);
         }
     }
 

@@ -27,6 +27,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::export::connect::Connector;
 use crate::export::{self, Exporter, Stop};
 use crate::input::BATCHES_MAX;
 use crate::input::file::FileTail;
@@ -69,6 +70,7 @@ pub struct Agent {
     saved: Saved,
     listeners: Listeners,
     addresses: Addresses,
+    connector: Connector,
     _lock: File,
 }
 
@@ -136,6 +138,7 @@ impl Agent {
         earlier: Option<&Shared>,
     ) -> Result<Self, Error> {
         let plan = Plan::of(&config)?;
+        let connector = export::connect::connector(&config.collector)?;
         let folder = &config.agent.data_dir;
         let lock = lock_folder(folder)?;
         let agent_id = agent_id(folder)?;
@@ -191,6 +194,7 @@ impl Agent {
             saved,
             listeners,
             addresses,
+            connector,
             _lock: lock,
         })
     }
@@ -216,7 +220,12 @@ impl Agent {
     /// When a part ends that should not.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let stop = Stop { shutdown: shutdown.child_token(), deadline: CancellationToken::new() };
-        let exporter = Exporter::new(&self.config.collector, Arc::clone(&self.shared), stop.clone());
+        let exporter = Exporter::new(
+            &self.config.collector,
+            self.connector.clone(),
+            Arc::clone(&self.shared),
+            stop.clone(),
+        );
         let mut parts = Parts::new();
         self.serve(&mut parts, &stop);
         for signal in Signal::ALL {
@@ -227,7 +236,12 @@ impl Agent {
             });
         }
         self.read_files(&mut parts, &exporter, &stop)?;
-        let beats = heartbeat::run(self.config.clone(), Arc::clone(&self.shared), stop.shutdown.clone());
+        let beats = heartbeat::run(
+            self.config.clone(),
+            self.connector.clone(),
+            Arc::clone(&self.shared),
+            stop.shutdown.clone(),
+        );
         parts.spawn(async move {
             beats.await;
             Ok("the heartbeats")

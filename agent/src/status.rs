@@ -109,6 +109,9 @@ pub(crate) struct Flow {
 impl Flow {
     /// Records came in and wait.
     pub(crate) fn entered(&self, records: u64, bytes: u64) {
+        if records == 0 && bytes == 0 {
+            return;
+        }
         self.input_records.fetch_add(records, Relaxed);
         self.input_bytes.fetch_add(bytes, Relaxed);
         self.buffered_records.fetch_add(records, Relaxed);
@@ -125,6 +128,9 @@ impl Flow {
 
     /// Waiting records were given up.
     pub(crate) fn dropped(&self, reason: DropReason, records: u64) {
+        if records == 0 {
+            return;
+        }
         self.dropped[reason as usize].fetch_add(records, Relaxed);
         self.buffered_records.fetch_sub(records, Relaxed);
     }

@@ -122,6 +122,10 @@ impl Collector {
         self.serving = Some(tokio::spawn(async move { axum::serve(listener, router).await.expect("serve") }));
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

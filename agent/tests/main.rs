@@ -10,4 +10,5 @@ mod process;
 mod pushed;
 mod spill;
 mod support;
+mod tls;
 mod tools;

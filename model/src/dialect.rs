@@ -15,11 +15,13 @@
 //!               └─ everything else ───────────────► plain: [time] [level] [service] [key=value …] body
 //! ```
 
+mod attributes;
 mod json;
 mod logfmt;
 mod nginx;
 mod plain;
 mod role;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -29,9 +31,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use self::attributes::Span;
 use crate::text::nearest;
 use crate::{Severity, SpanId, TraceId, UnixNano};
 
+pub use attributes::Attributes;
 pub use json::parse_json_object;
 pub use time::parse_time;
 
@@ -117,10 +121,10 @@ pub struct ParsedLine {
     pub trace_id: Option<TraceId>,
     /// The span the line names.
     pub span_id: Option<SpanId>,
-    /// The service the line names.
-    pub service: Option<String>,
+    /// The service the line names; empty when it names none.
+    pub service: String,
     /// Everything else, in order of the line, values as text.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Attributes,
 }
 
 impl ParsedLine {
@@ -132,13 +136,18 @@ impl ParsedLine {
         self.body.clear();
         self.trace_id = None;
         self.span_id = None;
-        self.service = None;
+        self.service.clear();
         self.attributes.clear();
     }
 
     /// The value of the attribute `key`.
     pub fn attribute(&self, key: &str) -> Option<&str> {
-        self.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.attributes.get(key)
+    }
+
+    /// The service the line names.
+    pub fn named_service(&self) -> Option<&str> {
+        Some(self.service.as_str()).filter(|name| !name.is_empty())
     }
 
     fn set_level(&mut self, severity: Severity, text: &str) {
@@ -149,41 +158,61 @@ impl ParsedLine {
 
     /// Sets the body, cut at [`BODY_BYTES_MAX`] with a marker.
     fn set_body(&mut self, text: &str) {
-        let kept = cut(text, BODY_BYTES_MAX);
-        self.body.clear();
-        self.body.push_str(kept);
-        if kept.len() < text.len() {
+        if self.fill_body(text) {
             self.mark_cut("body");
         }
     }
 
+    /// Sets the body without a marker; whether it was cut.
+    fn fill_body(&mut self, text: &str) -> bool {
+        let kept = cut(text, BODY_BYTES_MAX);
+        self.body.clear();
+        self.body.push_str(kept);
+        kept.len() < text.len()
+    }
+
     /// Adds an attribute within the limits.
     fn push_attribute(&mut self, key: &str, value: &str) {
-        if self.attributes.len() >= ATTRIBUTES_MAX || key.len() > KEY_BYTES_MAX {
+        if !self.has_room_for(key) {
             return self.mark_dropped();
         }
         let kept = cut(value, VALUE_BYTES_MAX);
-        self.attributes.push((key.to_owned(), kept.to_owned()));
+        let (name, text) = (self.attributes.keep(key), self.attributes.keep(kept));
+        self.attributes.place(name, text);
         if kept.len() < value.len() {
             self.mark_cut(key);
         }
     }
 
-    fn mark_dropped(&mut self) {
-        match self.attributes.iter_mut().find(|(key, _)| key == DROPPED_ATTRIBUTES) {
-            Some((_, count)) => *count = (count.parse::<u64>().unwrap_or(0) + 1).to_string(),
-            None => self.attributes.push((DROPPED_ATTRIBUTES.to_owned(), "1".to_owned())),
+    /// Makes a field that did not get its role an attribute, within the limits.
+    fn place_attribute(&mut self, key: Span, value: Span) {
+        let text = self.attributes.text_of(key);
+        if !self.has_room_for(text) {
+            return self.mark_dropped();
         }
+        if self.attributes.text_of(value).len() > VALUE_BYTES_MAX {
+            let (key, value) = (text.to_owned(), self.attributes.text_of(value).to_owned());
+            return self.push_attribute(&key, &value);
+        }
+        self.attributes.place(key, value);
+    }
+
+    const fn has_room_for(&self, key: &str) -> bool {
+        self.attributes.len() < ATTRIBUTES_MAX && key.len() <= KEY_BYTES_MAX
+    }
+
+    fn mark_dropped(&mut self) {
+        let count =
+            self.attributes.get(DROPPED_ATTRIBUTES).and_then(|count| count.parse().ok()).unwrap_or(0u64);
+        self.attributes.set(DROPPED_ATTRIBUTES, &(count + 1).to_string());
     }
 
     fn mark_cut(&mut self, key: &str) {
-        match self.attributes.iter_mut().find(|(name, _)| name == CUT_VALUES) {
-            Some((_, keys)) => {
-                keys.push(',');
-                keys.push_str(key);
-            }
-            None => self.attributes.push((CUT_VALUES.to_owned(), key.to_owned())),
-        }
+        let keys = match self.attributes.get(CUT_VALUES) {
+            Some(keys) => format!("{keys},{key}"),
+            None => key.to_owned(),
+        };
+        self.attributes.set(CUT_VALUES, &keys);
     }
 }
 

@@ -24,11 +24,15 @@ macro_rules! byte_id {
                 if text.len() != $len * 2 {
                     return None;
                 }
-                let mut id = [0u8; $len];
-                for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                    *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+                let (pairs, _) = text.as_bytes().as_chunks::<2>();
+                let (mut id, mut seen) = ([0u8; $len], 0);
+                for (byte, pair) in id.iter_mut().zip(pairs) {
+                    let [high, low] = [HEX_DIGITS[usize::from(pair[0])], HEX_DIGITS[usize::from(pair[1])]];
+                    *byte = high << 4 | low & 15;
+                    seen |= high | low;
                 }
-                Self::from_bytes(&id)
+                // Asked once, at the end: lines are full of ids, and hardly one is none.
+                if seen > 15 { None } else { Self::from_bytes(&id) }
             }
 
             /// The bytes, most significant first.
@@ -98,14 +102,20 @@ pub fn push_hex(bytes: &[u8], out: &mut String) {
     }
 }
 
-const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
+/// The value of each hex digit; 255 for what is none.
+const HEX_DIGITS: [u8; 256] = {
+    let (mut values, mut byte) = ([255; 256], 0);
+    while byte < 256 {
+        values[byte] = match byte as u8 {
+            digit @ b'0'..=b'9' => digit - b'0',
+            digit @ b'a'..=b'f' => digit - b'a' + 10,
+            digit @ b'A'..=b'F' => digit - b'A' + 10,
+            _ => 255,
+        };
+        byte += 1;
     }
-}
+    values
+};
 
 #[cfg(test)]
 mod tests {

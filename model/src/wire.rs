@@ -213,15 +213,48 @@ pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a nested message that `write` fills in place; its length is put in front afterwards.
+/// Bytes that [`put_varint`] takes for `value`.
+#[inline]
+pub const fn varint_bytes(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+/// Bytes that [`put_bytes`] takes for `len` bytes, in a field with a number below 16.
+#[inline]
+pub const fn field_bytes(len: usize) -> usize {
+    1 + varint_bytes(len as u64) + len
+}
+
+/// Appends a nested message that `write` fills in place. Room for a length below 128 is left in front
+/// of it; a longer message is moved by the rest.
+#[inline]
 pub fn put_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    put_message_of(out, number, 1, write);
+}
+
+/// Like [`put_message`] for a message whose length is expected to take `prefix` bytes: 2 from 128 bytes on,
+/// 3 from 16 KiB on. With another length it costs a move, nothing else.
+#[inline]
+pub fn put_message_of(out: &mut Vec<u8>, number: u32, prefix: usize, write: impl FnOnce(&mut Vec<u8>)) {
     put_varint(out, u64::from(number) << 3 | 2);
     let at = out.len();
+    out.resize(at + prefix, 0);
     write(out);
-    let len = out.len() - at;
-    let mut prefix = Vec::with_capacity(5);
-    put_varint(&mut prefix, len as u64);
-    out.splice(at..at, prefix);
+    let len = out.len() - at - prefix;
+    let needed = varint_bytes(len as u64);
+    if needed != prefix {
+        if needed > prefix {
+            out.resize(at + needed + len, 0);
+        }
+        out.copy_within(at + prefix..at + prefix + len, at + needed);
+        out.truncate(at + needed + len);
+    }
+    let mut value = len;
+    for byte in &mut out[at..at + needed] {
+        *byte = (value as u8 & 0x7f) | 0x80;
+        value >>= 7;
+    }
+    out[at + needed - 1] &= 0x7f;
 }
 
 #[cfg(test)]
@@ -234,6 +267,29 @@ mod tests {
     fn a_field_longer_than_its_message_is_an_error_with_its_place() {
         let error = check(&[0x0a, 0x05, b'a']).expect_err("truncated");
         assert_eq!(error.offset, 2);
+    }
+
+    #[test]
+    fn a_nested_message_is_the_same_whatever_length_was_expected() {
+        for len in [0usize, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let (inner, mut whole) = (vec![b'x'; len], Vec::new());
+            put_bytes(&mut whole, 7, &inner);
+            assert_eq!(whole.len(), field_bytes(len), "{len}");
+            for prefix in 1..=4 {
+                let mut out = vec![1, 2];
+                put_message_of(&mut out, 7, prefix, |out| out.extend_from_slice(&inner));
+                assert!(out[..2] == [1, 2] && out[2..] == whole, "{len} with {prefix}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_number_are_told_before_it_is_written() {
+        for value in (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) - 1]).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(out.len(), varint_bytes(value), "{value}");
+        }
     }
 
     proptest! {

@@ -118,7 +118,7 @@ fn read(path: &Path, is_raw: bool) -> Result<(Vec<ParsedLine>, usize), Failure> 
 
 fn find(rules: &IdRules, record: &ParsedLine, terms: &mut IdTerms) {
     terms.begin(record.trace_id);
-    for (key, value) in &record.attributes {
+    for (key, value) in record.attributes.iter() {
         rules.on_attribute(Place::Log, key, &AnyValue::Str(value), terms);
     }
     rules.on_body(&record.body, terms);

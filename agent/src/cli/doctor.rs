@@ -1,9 +1,10 @@
 //! `silmari-agent doctor`: what would keep an agent with this configuration from working, and what to do.
 
 use std::fs;
-use std::io::{Read as _, Write};
+use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::central::Central;
@@ -11,6 +12,8 @@ use agent::config::Loaded;
 use agent::{Config, exit_code};
 use model::UnixNano;
 use model::time::SECOND;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::{ConfigArgs, shown};
 
@@ -59,7 +62,7 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
         }
     }
     for endpoint in &config.collector.endpoints {
-        say("collector", collector(endpoint))?;
+        say("collector", collector(&config, endpoint))?;
     }
     Ok(if problems == 0 { exit_code::OK } else { exit_code::RUNTIME })
 }
@@ -100,23 +103,47 @@ fn watches() -> Finding {
 }
 
 /// Whether a collector answers, and how far its clock is off by its `Date` header.
-fn collector(endpoint: &str) -> Finding {
+fn collector(config: &Config, endpoint: &str) -> Finding {
     let uri: http::Uri = endpoint.parse().map_err(|error| format!("{endpoint}: {error}"))?;
     let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().unwrap_or(80);
+    let is_tls = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let problem = |error: std::io::Error| format!("{endpoint} cannot be reached: {error}");
     let address = (host, port).to_socket_addrs().map_err(problem)?.next();
     let address = address.ok_or_else(|| format!("`{host}` has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(problem)?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(problem)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(problem)?;
+    let answer = if is_tls {
+        let tls = agent::client_config(&config.collector).map_err(|error| error.to_string())?;
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| format!("{endpoint}: {error}"))?;
+        let connection = ClientConnection::new(Arc::new(tls), name).map_err(|error| error.to_string())?;
+        exchange(host, StreamOwned::new(connection, stream))
+    } else {
+        exchange(host, stream)
+    };
+    judge(endpoint, &answer.map_err(problem)?)
+}
+
+/// Sends an empty OTLP request and reads the answer.
+fn exchange(host: &str, mut stream: impl Read + Write) -> std::io::Result<String> {
     let body = "{}";
     let request = format!(
         "POST /v1/logs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).map_err(problem)?;
-    let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer).map_err(problem)?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    match stream.take(64 << 10).read_to_end(&mut answer) {
+        // Many servers end a TLS connection without saying so; the answer is whole by its headers.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !answer.is_empty() => {}
+        read => drop(read?),
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What the answer says about the collector and its clock.
+fn judge(endpoint: &str, answer: &str) -> Finding {
     let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
     if status != "200" {
         return Err(format!("{endpoint} answered {status} to an empty OTLP request: is it a collector?"));

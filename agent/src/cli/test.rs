@@ -79,12 +79,12 @@ fn bench(input: &mut dyn BufRead, preview: &mut Preview, out: &mut impl Write) -
 
 fn as_json(parsed: &ParsedLine) -> Value {
     let attributes: Map<String, Value> =
-        parsed.attributes.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        parsed.attributes.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     json!({
         "time": parsed.time,
         "severity_number": parsed.severity_number,
         "severity_text": parsed.severity_text,
-        "service": parsed.service,
+        "service": parsed.named_service(),
         "trace_id": parsed.trace_id,
         "span_id": parsed.span_id,
         "body": parsed.body,
@@ -98,7 +98,7 @@ fn write_text(number: usize, parsed: &ParsedLine, out: &mut impl Write) -> io::R
     for (name, value) in [
         ("time", parsed.time.map(|time| time.to_string())),
         ("level", (!parsed.severity_text.is_empty()).then_some(level)),
-        ("service", parsed.service.clone()),
+        ("service", parsed.named_service().map(str::to_owned)),
         ("trace", parsed.trace_id.map(|id| id.to_string())),
         ("span", parsed.span_id.map(|id| id.to_string())),
     ] {
@@ -106,7 +106,7 @@ fn write_text(number: usize, parsed: &ParsedLine, out: &mut impl Write) -> io::R
             writeln!(out, "     {name:<8} {}", shown(&value))?;
         }
     }
-    for (key, value) in &parsed.attributes {
+    for (key, value) in parsed.attributes.iter() {
         writeln!(out, "     {} = {}", shown(key), shown(value))?;
     }
     Ok(())

@@ -111,6 +111,10 @@ impl Config {
         if let Some(tcp) = statsd.into_iter().find(|listen| matches!(listen, Listen::Tcp(_))) {
             return Err(whole(format!("[statsd] listens on udp:// and unix:// only, not on `{tcp}`")));
         }
+        let tls = config.collector.tls.iter();
+        if tls.into_iter().any(|tls| tls.cert.is_some() != tls.key.is_some()) {
+            return Err(whole("[collector] tls: `cert` and `key` go together: set both or none".to_owned()));
+        }
         if !config.has_input() {
             return Err(whole(
                 "nothing to ship: add a [files.NAME] table with `include`, or [otlp]".to_owned(),
@@ -150,6 +154,11 @@ impl Config {
 
     fn resolve(&mut self, folder: &Path) {
         self.agent.data_dir = folder.join(&self.agent.data_dir);
+        if let Some(tls) = &mut self.collector.tls {
+            for path in [&mut tls.ca, &mut tls.cert, &mut tls.key].into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
+        }
         for files in self.files.values_mut() {
             for glob in &mut files.include {
                 let resolved: PathBuf = folder.join(&*glob);
@@ -421,13 +430,12 @@ pub(super) fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 fn endpoint(url: &str) -> Result<String, String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
     match uri.scheme_str() {
-        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => {
             Ok(url.trim_end_matches('/').to_owned())
         }
-        Some("https") => {
-            Err(format!("`{url}`: this build speaks http only; put a TLS proxy beside the agent"))
-        }
-        _ => Err(format!("`{url}` is no endpoint: write http://HOST:PORT, as in http://127.0.0.1:4318")),
+        _ => Err(format!(
+            "`{url}` is no endpoint: write http://HOST:PORT or https://HOST:PORT, as in http://127.0.0.1:4318"
+        )),
     }
 }
 

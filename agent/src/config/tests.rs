@@ -79,7 +79,7 @@ fn wrong_values_name_their_place_and_what_would_be_right() {
     refused("[collector]\nflush = \"200\"\n", (2, 9), "is no duration");
     refused("[collector]\nbatch = \"1TB\"\n", (2, 9), "1KiB to 3MiB");
     refused("[collector]\nendpoint = \"127.0.0.1:4318\"\n", (2, 12), "http://HOST:PORT");
-    refused("[collector]\nendpoint = \"https://c:4318\"\n", (2, 12), "http only");
+    refused("[collector]\nendpoint = \"ftp://c:4318\"\n", (2, 12), "https://HOST:PORT");
     refused("[spool]\nmax = \"1 gig\"\n", (2, 7), "is no size");
     refused("[otlp]\ngrpc = \"localhost\"\n", (2, 8), "IP:PORT");
     refused("[files.a]\ninclude = [\"/l/[a\"]\n", (2, 11), "is no glob");

@@ -21,8 +21,10 @@ use model::positions::Range;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backoff::Backoff;
+use super::pack::unpack;
 use super::session::{Committed, Told};
 use super::{Delivery, Exporter, Outgoing, spool};
+use crate::config::Compression;
 use crate::input::file::batch::Batch;
 use crate::input::file::task::Event;
 use crate::queue::{Encoding, Lane, Queue, QueueError, Spooled};
@@ -167,11 +169,14 @@ impl Shipper {
     /// Writes a batch into the spool; durable on return.
     async fn spool(&self, batch: &Batch) -> Result<(), QueueError> {
         let (queue, clock) = (Arc::clone(&self.queue), Arc::clone(&self.exporter.shared.clock));
-        let (request, ranges, records) = (batch.request.clone(), batch.positions(), batch.records);
+        let (ranges, records, raw_bytes) = (batch.positions(), batch.records, batch.request_bytes as usize);
+        let (body, compression) = (batch.body.clone(), batch.compression);
         let spooling = tokio::task::spawn_blocking(move || {
-            let payload = zstd::encode_all(request.as_ref(), 1)?;
-            let spooled =
-                Spooled::new(Signal::Logs, Encoding::Protobuf, records, request.len(), payload.into());
+            let payload = match compression {
+                Compression::Zstd => body,
+                other => zstd::encode_all(unpack(&body, other)?.as_ref(), 1)?.into(),
+            };
+            let spooled = Spooled::new(Signal::Logs, Encoding::Protobuf, records, raw_bytes, payload);
             queue.append(Lane::Files, &Spooled { time: clock.now(), ranges, ..spooled }).map(drop)
         });
         spooling.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
@@ -189,7 +194,7 @@ impl Shipper {
         let Some(spooled) = self.spilled.clone() else { return true };
         let records = u64::from(spooled.items);
         let flow = &self.exporter.shared.files;
-        let body = match spool::body(&self.exporter, std::slice::from_ref(&spooled)).await {
+        let (body, compression) = match spool::body(&self.exporter, std::slice::from_ref(&spooled)).await {
             Ok(body) => body,
             Err(Delivery::GivenUp) => return false,
             Err(_) => {
@@ -199,7 +204,8 @@ impl Shipper {
             }
         };
         let ranges = spooled.ranges.clone();
-        let mut outgoing = Outgoing { signal: Signal::Logs, encoding: Encoding::Protobuf, body, ranges };
+        let mut outgoing =
+            Outgoing { signal: Signal::Logs, encoding: Encoding::Protobuf, body, compression, ranges };
         loop {
             match self.exporter.deliver(&outgoing).await {
                 Delivery::Accepted { rejected } => {
@@ -248,14 +254,17 @@ async fn deliver(exporter: &Arc<Exporter>, batch: &Batch, events: &mpsc::Sender<
     if batch.records == 0 && !exporter.keeps_positions() {
         return Shipped::Settled;
     }
-    let bytes = batch.request.len() as u64;
-    let Some(body) = compress(exporter, batch.request.clone()).await else { return Shipped::GivenUp };
-    let ranges = batch.positions();
-    let mut outgoing = Outgoing { signal: Signal::Logs, encoding: Encoding::Protobuf, body, ranges };
+    let mut outgoing = Outgoing {
+        signal: Signal::Logs,
+        encoding: Encoding::Protobuf,
+        body: batch.body.clone(),
+        compression: batch.compression,
+        ranges: batch.positions(),
+    };
     let flow = &exporter.shared.files;
     loop {
         match exporter.deliver(&outgoing).await {
-            Delivery::Accepted { rejected } => flow.left(batch.records, rejected, bytes),
+            Delivery::Accepted { rejected } => flow.left(batch.records, rejected, batch.request_bytes),
             Delivery::Refused => {
                 flow.dropped(DropReason::Refused, batch.records);
                 return move_positions(exporter, outgoing).await;
@@ -302,24 +311,11 @@ async fn move_positions(exporter: &Arc<Exporter>, refused: Outgoing) -> Shipped 
         return Shipped::Settled;
     }
     let ranges = refused.ranges.into_iter().map(|range| Range { records: 0, ..range }).collect();
-    let Some(body) = compress(exporter, Bytes::new()).await else { return Shipped::GivenUp };
-    match exporter.deliver(&Outgoing { body, ranges, ..refused }).await {
+    let nothing = Outgoing { body: Bytes::new(), compression: Compression::None, ranges, ..refused };
+    match exporter.deliver(&nothing).await {
         Delivery::GivenUp => Shipped::GivenUp,
         // A gap here shows again with the next batch, and is mended there.
         Delivery::Accepted { .. } | Delivery::Refused | Delivery::Gap(_) => Shipped::Settled,
-    }
-}
-
-/// Compresses, again and again until it works; `None` when shutdown came first.
-async fn compress(exporter: &Arc<Exporter>, request: Bytes) -> Option<Bytes> {
-    let mut backoff = Backoff::default();
-    loop {
-        let (compressing, request) = (Arc::clone(exporter), request.clone());
-        match tokio::task::spawn_blocking(move || compressing.compress(request)).await {
-            Ok(Ok(body)) => return Some(body),
-            Ok(Err(error)) if exporter.pause("cannot compress a batch", &error, &mut backoff).await => {}
-            Ok(Err(_)) | Err(_) => return None,
-        }
     }
 }
 

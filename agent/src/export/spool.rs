@@ -10,6 +10,7 @@ use model::Signal;
 use model::positions::Range;
 
 use super::backoff::Backoff;
+use super::pack::Packer;
 use super::session::{Committed, Told};
 use super::{Delivery, Exporter, Outgoing};
 use crate::config::Compression;
@@ -163,8 +164,13 @@ impl Shipper {
         let ranges: Vec<_> =
             self.ranges(group).into_iter().map(|range| Range { records: 0, ..range }).collect();
         let Some(first) = group.first().filter(|_| !ranges.is_empty()) else { return true };
-        let Ok(body) = self.exporter.compress(Bytes::new()) else { return true };
-        let outgoing = Outgoing { signal: first.signal, encoding: first.encoding, body, ranges };
+        let outgoing = Outgoing {
+            signal: first.signal,
+            encoding: first.encoding,
+            body: Bytes::new(),
+            compression: Compression::None,
+            ranges,
+        };
         let delivery = self.exporter.deliver(&outgoing).await;
         self.note(&outgoing, &delivery);
         delivery != Delivery::GivenUp
@@ -193,36 +199,39 @@ impl Shipper {
     async fn send(&mut self, group: &[Spooled]) -> Delivery {
         let Some(first) = group.first() else { return Delivery::Accepted { rejected: 0 } };
         let (signal, encoding): (Signal, Encoding) = (first.signal, first.encoding);
-        let body = match body(&self.exporter, group).await {
+        let (body, compression) = match body(&self.exporter, group).await {
             Ok(body) => body,
             Err(delivery) => return delivery,
         };
-        let outgoing = Outgoing { signal, encoding, body, ranges: self.ranges(group) };
+        let outgoing = Outgoing { signal, encoding, body, compression, ranges: self.ranges(group) };
         let delivery = self.exporter.deliver(&outgoing).await;
         self.note(&outgoing, &delivery);
         delivery
     }
 }
 
-/// The requests as one, compressed as the configuration says.
-pub(super) async fn body(exporter: &Arc<Exporter>, group: &[Spooled]) -> Result<Bytes, Delivery> {
+/// The requests as one, compressed as the configuration says, and how.
+pub(super) async fn body(
+    exporter: &Arc<Exporter>,
+    group: &[Spooled],
+) -> Result<(Bytes, Compression), Delivery> {
+    let compression = exporter.compression;
     if let [single] = group
-        && exporter.compression == Compression::Zstd
+        && compression == Compression::Zstd
     {
-        return Ok(single.payload.clone());
+        return Ok((single.payload.clone(), compression));
     }
     let payloads: Vec<_> = group.iter().map(|spooled| spooled.payload.clone()).collect();
-    let compressing = Arc::clone(exporter);
     let joined = tokio::task::spawn_blocking(move || {
         let mut raw = Vec::new();
         for payload in payloads {
             // Concatenated export requests are one request: protobuf joins repeated fields.
             zstd::stream::copy_decode(payload.as_ref(), &mut raw)?;
         }
-        compressing.compress(raw.into())
+        std::io::Result::Ok(Packer::new(compression).pack(&mut raw))
     });
     match joined.await {
-        Ok(Ok(body)) => Ok(body),
+        Ok(Ok(packed)) => Ok(packed),
         Ok(Err(error)) => {
             tracing::error!(%error, "a spooled request cannot be unpacked");
             Err(Delivery::Refused)

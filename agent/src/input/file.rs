@@ -59,6 +59,7 @@ use self::streams::Streams;
 use self::tracked::{FileId, Tracked};
 use crate::config::process::ProcessSettings;
 use crate::config::{Config, FileSettings};
+use crate::export::pack::Packer;
 use crate::export::session::Committed;
 use crate::input::Matching;
 use crate::process::Chain;
@@ -171,7 +172,12 @@ impl FileTail {
             names: BTreeSet::new(),
             remembered: saved.files.into_iter().map(Remembered::from).collect(),
             positions,
-            builder: BatchBuilder::new(resource, config.collector.batch as usize, Arc::clone(&shared.clock)),
+            builder: BatchBuilder::new(
+                resource,
+                config.collector.batch as usize,
+                Packer::new(config.collector.compression),
+                Arc::clone(&shared.clock),
+            ),
             block: Vec::new(),
             shared,
             fallback_service,

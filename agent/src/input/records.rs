@@ -112,8 +112,7 @@ impl Records {
             entry.severity.1.clone_into(&mut parsed.severity_text);
         }
         for (key, value) in &entry.attributes {
-            let value = self.chain.hide(Cow::Borrowed(value)).into_owned();
-            parsed.attributes.push((key.clone(), value));
+            parsed.attributes.set(key, &self.chain.hide(Cow::Borrowed(value)));
         }
     }
 
@@ -134,9 +133,8 @@ impl Records {
             event_name: "",
         };
         let before = writer.bytes();
-        let named = parsed.service.as_deref().filter(|named| *named != service);
-        let attributes = parsed.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        writer.push(&parts, attributes.chain(named.map(|named| ("service", named))));
+        let named = parsed.named_service().filter(|named| *named != service);
+        writer.push(&parts, parsed.attributes.iter().chain(named.map(|named| ("service", named))));
         self.bytes += writer.bytes() - before;
         self.waiting += 1;
     }

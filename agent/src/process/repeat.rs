@@ -66,7 +66,8 @@ impl Repeats {
                 1 => format!("last line repeated once: {body}"),
                 _ => format!("last line repeated {count} times: {body}"),
             };
-            record.attributes = vec![(REPEATED.to_owned(), count.to_string())];
+            record.attributes.clear();
+            record.attributes.set(REPEATED, &count.to_string());
             self.summary = Some(record);
             self.last = None;
         }
@@ -77,7 +78,7 @@ fn key_of(parsed: &ParsedLine) -> u64 {
     let mut hash = Xxh3Default::new();
     hash.update(&parsed.severity_number.to_le_bytes());
     hash.update(parsed.body.as_bytes());
-    for (key, value) in &parsed.attributes {
+    for (key, value) in parsed.attributes.iter() {
         for part in [key, value] {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());

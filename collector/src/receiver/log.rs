@@ -190,8 +190,8 @@ impl Objects<'_> {
             span_id: line.span_id,
             event_name: "",
         };
-        let attributes = line.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let service = line.service.as_deref().filter(|name| !name.is_empty()).unwrap_or(self.service);
+        let attributes = line.attributes.iter();
+        let service = line.named_service().unwrap_or(self.service);
         let writer = match self.writers.get_mut(service) {
             Some(writer) => writer,
             None => self

@@ -4,14 +4,15 @@
 use serde_json::{Map, Value};
 
 use super::role::Roles;
-use super::{DEPTH_MAX, ParsedLine};
+use super::{DEPTH_MAX, ParsedLine, scan};
 
 /// Reads a line that is one JSON object; `false` when it is none.
 pub(super) fn parse(line: &str, out: &mut ParsedLine) -> bool {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(line) else {
+    let mut roles = Roles::default();
+    if scan::object(line, &mut roles, out).is_err() {
         return false;
-    };
-    if !read(&object, out) {
+    }
+    if !roles.settle(out) {
         out.set_body(line);
     }
     true

@@ -16,7 +16,9 @@ use crate::Severity;
 
 /// Whether a line has the shape of an access log, told from its punctuation.
 pub(super) fn is_likely(line: &str) -> bool {
-    line.find("] \"").is_some_and(|close| line[..close].contains(" ["))
+    let bytes = line.as_bytes();
+    let close = memchr::memchr_iter(b']', bytes).find(|close| bytes[*close..].starts_with(b"] \""));
+    close.is_some_and(|close| memchr::memmem::find(&bytes[..close], b" [").is_some())
 }
 
 /// Reads a line; `false` when it is no access log.

@@ -19,10 +19,12 @@ pub(super) fn parse(line: &str, out: &mut ParsedLine) {
     let rest = take_time(line.trim_ascii_start(), out);
     let rest = take_prefix(rest, &mut roles, out);
     let (time, severity, text) = (out.time, out.severity_number, std::mem::take(&mut out.severity_text));
-    let service = out.service.take();
+    let service = std::mem::take(&mut out.service);
     roles.settle(out);
     (out.time, out.severity_number, out.severity_text) = (time, severity, text);
-    out.service = service.or(out.service.take());
+    if !service.is_empty() {
+        out.service = service;
+    }
     if out.severity_number == 0 {
         find_level(rest, out);
     }
@@ -102,8 +104,8 @@ fn take_bracket<'a>(inner: &'a str, roles: &mut Roles, out: &mut ParsedLine) -> 
         for (key, value) in Pairs::new(content) {
             push_pair(key, value.as_deref().unwrap_or_default(), roles, out);
         }
-    } else if out.service.is_none() && is_service_name(content) {
-        out.service = Some(content.to_owned());
+    } else if out.service.is_empty() && is_service_name(content) {
+        out.service.push_str(content);
     } else {
         return None;
     }
@@ -147,39 +149,62 @@ fn is_upper(word: &str) -> bool {
 
 /// See [`super::ids_in_text`].
 pub(super) fn ids_in_text(text: &str) -> (Option<TraceId>, Option<SpanId>) {
-    (
-        named_hex(text, b"trace").and_then(TraceId::from_hex),
-        named_hex(text, b"span").and_then(SpanId::from_hex),
-    )
-}
-
-/// The hex digits behind `NAME_id=` in any of its spellings.
-fn named_hex<'a>(text: &'a str, name: &[u8]) -> Option<&'a str> {
-    let bytes = text.as_bytes();
+    let (mut trace, mut span) = (None, None);
     let mut from = 0;
-    while let Some(at) = find_ignore_case(&bytes[from..], name) {
-        from += at + name.len();
-        let after = text.get(from..)?;
-        let after = after.strip_prefix(['_', '.', '-', ' ']).unwrap_or(after);
-        let Some(after) = after.get(..2).filter(|id| id.eq_ignore_ascii_case("id")).map(|_| &after[2..])
-        else {
-            continue;
-        };
-        let value = after.trim_start_matches(['"', '=', ':', ' ', '\'']);
-        if value.len() == after.len() {
-            continue;
+    while let Some(at) = next_name(text.as_bytes(), from) {
+        from = at + 1;
+        if trace.is_none()
+            && let Some(hex) = named_hex(text, at, "trace")
+        {
+            trace = TraceId::from_hex(hex);
+        } else if span.is_none()
+            && let Some(hex) = named_hex(text, at, "span")
+        {
+            span = SpanId::from_hex(hex);
         }
-        let end = value.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(value.len());
-        if matches!(end, 16 | 32) {
-            return Some(&value[..end]);
+        if trace.is_some() && span.is_some() {
+            break;
         }
     }
-    None
+    (trace, span)
 }
 
-fn find_ignore_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    let (lower, upper) = (needle[0], needle[0].to_ascii_uppercase());
-    memchr::memchr2_iter(lower, upper, haystack).find(|at| {
-        haystack.get(*at..*at + needle.len()).is_some_and(|found| found.eq_ignore_ascii_case(needle))
-    })
+/// Where `trace` or `span` may begin, of either case, at `from` or behind it. Looks at 32 places at a time,
+/// in a shape that compiles to vector instructions.
+fn next_name(bytes: &[u8], mut from: usize) -> Option<usize> {
+    const STEP: usize = 32;
+    let is_name = |first: u8, third: u8, fourth: u8| {
+        let (first, third, fourth) = (first | 0x20, third | 0x20, fourth | 0x20);
+        ((first == b't') & (third == b'a') & (fourth == b'c'))
+            | ((first == b's') & (third == b'a') & (fourth == b'n'))
+    };
+    while let Some(window) = bytes.get(from..from + STEP + 3) {
+        let (firsts, thirds, fourths) = (&window[..STEP], &window[2..STEP + 2], &window[3..STEP + 3]);
+        let mut is_any = 0u8;
+        for at in 0..STEP {
+            is_any |= u8::from(is_name(firsts[at], thirds[at], fourths[at]));
+        }
+        if is_any != 0 {
+            let at = (0..STEP).find(|at| is_name(firsts[*at], thirds[*at], fourths[*at]));
+            return at.map(|at| from + at);
+        }
+        from += STEP;
+    }
+    let rest = bytes.get(from..)?;
+    rest.windows(4).position(|window| is_name(window[0], window[2], window[3])).map(|at| from + at)
+}
+
+/// The hex digits behind `NAME_id=` in any of its spellings, with the name at `at`.
+fn named_hex<'a>(text: &'a str, at: usize, name: &str) -> Option<&'a str> {
+    let end = at + name.len();
+    text.get(at..end).filter(|found| found.eq_ignore_ascii_case(name))?;
+    let after = &text[end..];
+    let after = after.strip_prefix(['_', '.', '-', ' ']).unwrap_or(after);
+    let after = after.get(..2).filter(|id| id.eq_ignore_ascii_case("id")).map(|_| &after[2..])?;
+    let value = after.trim_start_matches(['"', '=', ':', ' ', '\'']);
+    if value.len() == after.len() {
+        return None;
+    }
+    let end = value.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(value.len());
+    matches!(end, 16 | 32).then(|| &value[..end])
 }

@@ -5,8 +5,9 @@
 //! value does not fit the role, stay attributes.
 
 use super::ParsedLine;
+use super::attributes::Span;
 use super::time::parse_time;
-use crate::{Severity, SpanId, TraceId};
+use crate::{Severity, SpanId, TraceId, UnixNano};
 
 /// Parts of a record that a field may fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,57 +65,86 @@ pub(super) fn role_of(key: &str) -> Option<(Role, u8)> {
 /// The fields that hold a role so far, while the fields of one line pass by.
 #[derive(Debug, Default)]
 pub(super) struct Roles {
-    holders: [Option<(u8, String, String)>; ROLES],
+    holders: [Option<Holder>; ROLES],
+    /// What the fields that hold [`Role::Time`], [`Role::Trace`] and [`Role::Span`] say.
+    time: Option<UnixNano>,
+    trace: Option<TraceId>,
+    span: Option<SpanId>,
+}
+
+/// A field that holds a role; its texts are kept in the buffer of the line's attributes.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    rank: u8,
+    key: Span,
+    value: Span,
 }
 
 impl Roles {
     /// Takes a field: into its role, or into the attributes.
     pub(super) fn offer(&mut self, key: &str, value: &str, out: &mut ParsedLine) {
-        let fitting = role_of(key).filter(|(role, _)| fits(*role, value));
-        let Some((role, rank)) = fitting else {
+        let Some((role, rank)) = role_of(key) else {
             return out.push_attribute(key, value);
         };
-        match &mut self.holders[role as usize] {
-            Some((held, ..)) if *held <= rank => out.push_attribute(key, value),
-            holder => {
-                let loser = holder.replace((rank, key.to_owned(), value.to_owned()));
-                if let Some((_, key, value)) = loser {
-                    out.push_attribute(&key, &value);
-                }
+        let (mut time, mut trace, mut span) = (None, None, None);
+        let is_fitting = match role {
+            Role::Time => {
+                time = parse_time(value);
+                time.is_some()
             }
+            Role::Trace => {
+                trace = TraceId::from_hex(value);
+                trace.is_some()
+            }
+            Role::Span => {
+                span = SpanId::from_hex(value);
+                span.is_some()
+            }
+            Role::Level => !value.is_empty() && value.len() <= 64,
+            Role::Message => true,
+            Role::TraceParent => parse_traceparent(value).is_some(),
+            Role::Service => !value.is_empty() && value.len() <= super::KEY_BYTES_MAX,
+        };
+        if !is_fitting {
+            return out.push_attribute(key, value);
         }
+        let held = self.holders[role as usize];
+        // A field that stands twice in a line counts as its last one.
+        let is_again = held.is_some_and(|held| out.attributes.text_of(held.key) == key);
+        if held.is_some_and(|held| held.rank <= rank) && !is_again {
+            return out.push_attribute(key, value);
+        }
+        if let Some(held) = held.filter(|_| !is_again) {
+            out.place_attribute(held.key, held.value);
+        }
+        let (key, value) = (out.attributes.keep(key), out.attributes.keep(value));
+        self.holders[role as usize] = Some(Holder { rank, key, value });
+        (self.time, self.trace, self.span) = (time.or(self.time), trace.or(self.trace), span.or(self.span));
     }
 
     /// Writes the roles into the record; `false` when no message was among them.
     pub(super) fn settle(self, out: &mut ParsedLine) -> bool {
-        let mut has_message = false;
-        let [time, level, message, trace, span, parent, service] = self.holders;
-        out.time = time.and_then(|(.., value)| parse_time(&value));
-        if let Some((.., value)) = level {
-            set_level(&value, out);
+        let [_, level, message, _, _, parent, service] = self.holders;
+        out.time = self.time;
+        // The record is written to while its own buffer is read: the attributes step aside.
+        let attributes = std::mem::take(&mut out.attributes);
+        let text = |holder: Holder| attributes.text_of(holder.value);
+        if let Some(level) = level {
+            set_level(text(level), out);
         }
-        if let Some((.., value)) = message {
-            out.set_body(&value);
-            has_message = true;
+        let cut_to = message.map(|message| out.fill_body(text(message)));
+        let parent = parent.and_then(|parent| parse_traceparent(text(parent)));
+        out.trace_id = self.trace.or(parent.map(|(trace, _)| trace));
+        out.span_id = self.span.or(parent.map(|(_, span)| span));
+        out.service.clear();
+        if let Some(service) = service {
+            out.service.push_str(text(service));
         }
-        let parent = parent.and_then(|(.., value)| parse_traceparent(&value));
-        out.trace_id =
-            trace.and_then(|(.., value)| TraceId::from_hex(&value)).or(parent.map(|(trace, _)| trace));
-        out.span_id = span.and_then(|(.., value)| SpanId::from_hex(&value)).or(parent.map(|(_, span)| span));
-        out.service = service.map(|(.., value)| value);
-        has_message
-    }
-}
-
-fn fits(role: Role, value: &str) -> bool {
-    match role {
-        Role::Time => parse_time(value).is_some(),
-        Role::Level => !value.is_empty() && value.len() <= 64,
-        Role::Message => true,
-        Role::Trace => TraceId::from_hex(value).is_some(),
-        Role::Span => SpanId::from_hex(value).is_some(),
-        Role::TraceParent => parse_traceparent(value).is_some(),
-        Role::Service => !value.is_empty() && value.len() <= super::KEY_BYTES_MAX,
+        out.attributes = attributes;
+        if cut_to == Some(true) {
+            out.mark_cut("body");
+        }
+        message.is_some()
     }
 }
 

@@ -32,7 +32,7 @@ fn a_json_line_fills_the_roles_and_flattens_the_rest() {
     assert_eq!(line.body, "charge");
     assert_eq!(line.trace_id, TraceId::from_hex("c759f29f5f1e2162be56f32dd1e77fce"));
     assert_eq!(line.span_id, SpanId::from_hex("17c4a60ca4297cf1"));
-    assert_eq!(line.service.as_deref(), Some("payment"));
+    assert_eq!(line.named_service(), Some("payment"));
     assert_eq!(line.attribute("request.amount.units"), Some("513"));
     assert_eq!(line.attribute("request.card"), Some("[1,2]"));
     assert_eq!(line.attributes.len(), 3, "{line:?}");
@@ -47,7 +47,7 @@ fn ecs_lines_with_dotted_and_nested_names_are_understood() {
     assert_eq!(line.severity_number, 13);
     assert_eq!(line.body, "num=83");
     assert_eq!(line.trace_id, TraceId::from_hex(TRACE));
-    assert_eq!(line.service.as_deref(), Some("cart"));
+    assert_eq!(line.named_service(), Some("cart"));
     assert_eq!(line.attribute("log.logger"), Some("app"));
 }
 
@@ -171,7 +171,7 @@ fn plain_lines_give_up_time_level_service_and_pairs() {
     ));
     assert_eq!(line.time, time("2026-11-21T10:41:58.104Z"));
     assert_eq!((line.severity_number, line.severity_text.as_str()), (13, "WARN"));
-    assert_eq!(line.service.as_deref(), Some("billing"));
+    assert_eq!(line.named_service(), Some("billing"));
     assert_eq!(line.attribute("request_id"), Some("7f3a"));
     assert_eq!(line.trace_id, TraceId::from_hex(TRACE));
     assert_eq!(line.span_id, SpanId::from_hex(SPAN));

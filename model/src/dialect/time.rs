@@ -1,9 +1,6 @@
 //! Times as log lines write them: ISO 8601 with `T` or a space, `.` or `,` before the fraction, with
 //! or without a zone (none means UTC); access-log dates; Unix numbers in s, ms, µs or ns.
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-
 use crate::UnixNano;
 
 /// Reads a whole text as a time: RFC 3339 and its relatives, or a Unix number whose unit its size
@@ -131,12 +128,60 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<i32> {
 }
 
 fn civil(date: [i32; 3], clock: [i32; 3], nanos: i32, offset: i32) -> Option<UnixNano> {
-    let small = |number: i32| i8::try_from(number).ok();
+    let ([year, month, day], [hour, minute, second]) = (date, clock);
+    let is_time = hour < 24 && minute < 60 && second <= 60 && offset.abs() < 26 * 3600;
+    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || !is_time {
+        return None;
+    }
     // A leap second is written as :60; the clock that stores it has none.
-    let second = clock[2].min(59);
-    let (year, month, day) = (i16::try_from(date[0]).ok()?, small(date[1])?, small(date[2])?);
-    let moment =
-        DateTime::new(year, month, day, small(clock[0])?, small(clock[1])?, small(second)?, nanos).ok()?;
-    let time = Offset::from_seconds(offset).ok()?.to_timestamp(moment).ok()?;
-    i64::try_from(time.as_nanosecond()).ok().map(UnixNano)
+    let second_of_day = hour * 3600 + minute * 60 + second.min(59) - offset;
+    let seconds = days_since_epoch(year, month, day) * 86_400 + i64::from(second_of_day);
+    seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(nanos)).map(UnixNano)
+}
+
+const fn days_in(year: i32, month: i32) -> i32 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar, for years from 0. Years are counted from March, so that
+/// the leap day is the last of its year.
+fn days_since_epoch(year: i32, month: i32, day: i32) -> i64 {
+    let year = year - i32::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    i64::from(era) * 146_097 + i64::from(day_of_era) - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::DateTime;
+    use jiff::tz::Offset;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn dates_become_the_moments_that_jiff_makes_of_them(
+            date in (0i32..10_000, 0i32..14, 0i32..33), clock in (0i32..25, 0i32..61, 0i32..61), nanos in 0i32..1_000_000_000,
+            offset in -90_000i32..90_000,
+        ) {
+            let expected = || {
+                let (year, month, day) = (date.0 as i16, date.1 as i8, date.2 as i8);
+                let second = (clock.2 as i8).min(59);
+                let moment = DateTime::new(year, month, day, clock.0 as i8, clock.1 as i8, second, nanos).ok()?;
+                let time = Offset::from_seconds(offset).ok()?.to_timestamp(moment).ok()?;
+                i64::try_from(time.as_nanosecond()).ok().map(UnixNano)
+            };
+            let found = civil([date.0, date.1, date.2], [clock.0, clock.1, clock.2], nanos, offset);
+            prop_assert_eq!(found, expected());
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! `LogRecord` (opentelemetry-proto logs.proto) as a borrowed view, and its writer.
 
 use super::value::{AnyValue, text};
-use crate::wire::{Fields, Repeated, WireError, check, put_bytes, put_fixed64, put_message, put_u64};
+use crate::wire::{
+    Fields, Repeated, WireError, check, field_bytes, put_bytes, put_fixed64, put_message_of, put_u64,
+    put_varint,
+};
 use crate::{SpanId, TraceId, UnixNano};
 
 /// One log record. Attributes are read on demand.
@@ -84,6 +87,20 @@ impl LogsWriter {
         Self { resource: bytes, records: Vec::new(), count: 0 }
     }
 
+    /// Lets the records be written into `buffer`, for its room; what was written before is lost.
+    #[must_use]
+    pub fn with_buffer(mut self, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        self.records = buffer;
+        self.count = 0;
+        self
+    }
+
+    /// The room of the records, to be used again.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.records
+    }
+
     /// Records written so far.
     pub const fn count(&self) -> usize {
         self.count
@@ -101,7 +118,7 @@ impl LogsWriter {
         attributes: impl IntoIterator<Item = (&'k str, &'k str)>,
     ) {
         self.count += 1;
-        put_message(&mut self.records, 2, |out| {
+        put_message_of(&mut self.records, 2, 2, |out| {
             if record.time.0 > 0 {
                 put_fixed64(out, 1, record.time.0 as u64);
             }
@@ -111,10 +128,9 @@ impl LogsWriter {
             if !record.severity_text.is_empty() {
                 put_bytes(out, 3, record.severity_text.as_bytes());
             }
-            put_message(out, 5, |body| put_bytes(body, 1, record.body.as_bytes()));
-            for (key, value) in attributes {
-                put_attribute(out, 6, key, value);
-            }
+            put_text_value(out, 5, record.body);
+            // Chained iterators are quicker from the inside.
+            attributes.into_iter().for_each(|(key, value)| put_attribute(out, 6, key, value));
             if let Some(id) = record.trace_id {
                 put_bytes(out, 9, id.as_bytes());
             }
@@ -133,13 +149,18 @@ impl LogsWriter {
     /// The finished request; the writer is empty afterwards and keeps its resource.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.records.len() + self.resource.len() + 32);
-        put_message(&mut out, 1, |group| {
-            put_bytes(group, 1, &self.resource);
-            put_bytes(group, 2, &self.records);
-        });
+        self.finish_into(&mut out);
+        out
+    }
+
+    /// Appends the finished request to `out`; the writer is empty afterwards and keeps its resource.
+    pub fn finish_into(&mut self, out: &mut Vec<u8>) {
+        put_varint(out, 1 << 3 | 2);
+        put_varint(out, (field_bytes(self.resource.len()) + field_bytes(self.records.len())) as u64);
+        put_bytes(out, 1, &self.resource);
+        put_bytes(out, 2, &self.records);
         self.records.clear();
         self.count = 0;
-        out
     }
 }
 
@@ -164,12 +185,21 @@ pub struct LogRecordParts<'a> {
     pub event_name: &'a str,
 }
 
-/// Appends a string attribute as field `number`.
+/// Appends a string attribute as field `number`, below 16.
+#[inline]
 pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: &str) {
-    put_message(out, number, |attribute| {
-        put_bytes(attribute, 1, key.as_bytes());
-        put_message(attribute, 2, |any| put_bytes(any, 1, value.as_bytes()));
-    });
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, (field_bytes(key.len()) + field_bytes(field_bytes(value.len()))) as u64);
+    put_bytes(out, 1, key.as_bytes());
+    put_text_value(out, 2, value);
+}
+
+/// Appends an `AnyValue` with a text as field `number`.
+#[inline]
+fn put_text_value(out: &mut Vec<u8>, number: u32, text: &str) {
+    put_varint(out, u64::from(number) << 3 | 2);
+    put_varint(out, field_bytes(text.len()) as u64);
+    put_bytes(out, 1, text.as_bytes());
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //!           section of file 7: [ResourceLogs cart: r r]                            ranges[1]: 2 records
 //! ```
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use model::{Clock, UnixNano};
 use super::container::Origin;
 use super::identity::Mark;
 use super::tracked::FileId;
+use crate::config::Compression;
+use crate::export::pack::Packer;
 use crate::process::limit::Bucket;
 use crate::process::{Chain, State};
 use crate::status::DropReason;
@@ -69,7 +72,7 @@ impl Stream {
 
     /// The service of a record: configured, else named by the record, else the fallback.
     fn service_of<'a>(&'a self, parsed: &'a ParsedLine) -> &'a str {
-        self.service.as_deref().or(parsed.service.as_deref()).unwrap_or(&self.fallback_service)
+        self.service.as_deref().or(parsed.named_service()).unwrap_or(&self.fallback_service)
     }
 }
 
@@ -115,8 +118,12 @@ pub(crate) struct Range {
 /// A finished request and what it covers.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// An `ExportLogsServiceRequest`.
-    pub(crate) request: Bytes,
+    /// An `ExportLogsServiceRequest`, compressed.
+    pub(crate) body: Bytes,
+    /// How it is compressed.
+    pub(crate) compression: Compression,
+    /// Its bytes before.
+    pub(crate) request_bytes: u64,
     pub(crate) records: u64,
     /// Bytes that its records took in the files.
     pub(crate) input_bytes: u64,
@@ -143,17 +150,30 @@ struct Section {
     file: FileId,
     generation: u32,
     records: u64,
-    /// Finished `ResourceLogs`.
+    /// Finished `ResourceLogs`: those before the service changed last.
     request: Vec<u8>,
     service: String,
     writer: Option<LogsWriter>,
 }
 
-impl Section {
-    /// Ends the `ResourceLogs` under way.
-    fn close(&mut self) {
-        if let Some(mut writer) = self.writer.take() {
-            self.request.extend_from_slice(&writer.finish());
+/// Rooms for records that are used again, of the size of a batch together.
+#[derive(Debug, Default)]
+struct Spare {
+    rooms: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        let room = self.rooms.pop().unwrap_or_default();
+        self.bytes -= room.capacity();
+        room
+    }
+
+    fn put(&mut self, room: Vec<u8>, bytes_max: usize) {
+        if room.capacity() > 0 && self.bytes + room.capacity() <= bytes_max {
+            self.bytes += room.capacity();
+            self.rooms.push(room);
         }
     }
 }
@@ -167,6 +187,14 @@ pub(crate) struct BatchBuilder {
     /// Place of a file's section in `sections`.
     by_file: HashMap<(FileId, u32), usize>,
     current: (FileId, u32),
+    /// Its place in `sections`, once it has one.
+    current_section: Option<usize>,
+    spare: Spare,
+    /// Room for the request before it is compressed.
+    request: Vec<u8>,
+    packer: Packer,
+    /// Room for the name of a record's service.
+    service: String,
     records: u64,
     input_bytes: u64,
     bytes: usize,
@@ -177,14 +205,25 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Requests of about `bytes_max`, for a resource with these attributes besides `service.name`.
-    pub(crate) fn new(resource: Vec<(String, String)>, bytes_max: usize, clock: Arc<dyn Clock>) -> Self {
+    /// Requests of about `bytes_max` before `packer` compresses them, for a resource with these attributes
+    /// besides `service.name`.
+    pub(crate) fn new(
+        resource: Vec<(String, String)>,
+        bytes_max: usize,
+        packer: Packer,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             resource,
             clock,
             sections: Vec::new(),
             by_file: HashMap::new(),
             current: (0, 0),
+            current_section: None,
+            spare: Spare::default(),
+            request: Vec::new(),
+            packer,
+            service: String::new(),
             records: 0,
             input_bytes: 0,
             bytes: 0,
@@ -208,8 +247,11 @@ impl BatchBuilder {
     }
 
     /// The file whose records come next.
-    pub(crate) const fn turn_to(&mut self, file: FileId, generation: u32) {
-        self.current = (file, generation);
+    pub(crate) fn turn_to(&mut self, file: FileId, generation: u32) {
+        if self.current != (file, generation) {
+            self.current = (file, generation);
+            self.current_section = None;
+        }
     }
 
     /// Notes that the position of a file may move with this batch.
@@ -247,7 +289,11 @@ impl BatchBuilder {
         let bytes = record.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record.bytes);
         // A file truncated under a writer that keeps its offset begins with a hole of zeros.
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        let text = String::from_utf8_lossy(&bytes[zeros..]);
+        let bytes = &bytes[zeros..];
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        };
         if text.trim_ascii().is_empty() {
             return Err(DropReason::Blank);
         }
@@ -258,8 +304,9 @@ impl BatchBuilder {
         }
         self.parse(stream, record.piece, &text);
         self.parsed.time = self.parsed.time.or(record.origin.time);
-        let service = stream.service_of(&self.parsed).to_owned();
-        let verdict = chain.on_record(&text, &mut self.parsed, &service, state, bucket, now);
+        self.service.clear();
+        self.service.push_str(stream.service_of(&self.parsed));
+        let verdict = chain.on_record(&text, &mut self.parsed, &self.service, state, bucket, now);
         self.push_summary(stream, state);
         verdict.map(|()| {
             self.write(stream, record.piece, record.origin);
@@ -306,12 +353,16 @@ impl BatchBuilder {
     }
 
     fn write(&mut self, stream: &Stream, piece: Option<u32>, origin: Origin) {
-        let section = self.section_of(self.current);
+        let at = self.current_section.unwrap_or_else(|| self.section_of(self.current));
+        self.current_section = Some(at);
         let parsed = &self.parsed;
         let service = stream.service_of(parsed);
-        let section = &mut self.sections[section];
+        let section = &mut self.sections[at];
         if section.service != service {
-            section.close();
+            if let Some(mut writer) = section.writer.take() {
+                writer.finish_into(&mut section.request);
+                self.spare.put(writer.into_buffer(), self.bytes_max);
+            }
             section.service.clear();
             section.service.push_str(service);
         }
@@ -319,6 +370,7 @@ impl BatchBuilder {
             let others = self.resource.iter().filter(|(key, _)| key != "service.name");
             let others = others.map(|(key, value)| (key.as_str(), value.as_str()));
             LogsWriter::new([("service.name", service)].into_iter().chain(others))
+                .with_buffer(self.spare.take())
         });
         section.records += 1;
         let parts = LogRecordParts {
@@ -334,9 +386,7 @@ impl BatchBuilder {
         let piece = piece.map(|piece| piece.to_string());
         let file =
             [("log.file.name", stream.file_name.as_str()), ("log.file.path", stream.file_path.as_str())];
-        let named =
-            parsed.service.as_deref().filter(|named| *named != service).map(|named| ("service", named));
-        let attributes = parsed.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let named = parsed.named_service().filter(|named| *named != service).map(|named| ("service", named));
         let before = writer.bytes();
         writer.push(
             &parts,
@@ -344,7 +394,7 @@ impl BatchBuilder {
                 .chain(origin.iostream.map(|iostream| ("log.iostream", iostream.name())))
                 .chain(piece.as_deref().map(|piece| (PIECE, piece)))
                 .chain(named)
-                .chain(attributes),
+                .chain(parsed.attributes.iter()),
         );
         self.bytes += writer.bytes() - before;
         self.records += 1;
@@ -353,12 +403,17 @@ impl BatchBuilder {
     /// The request, with a range for each of [`BatchBuilder::sections`] whose position moves. Records of
     /// another one, as is a summary of repetitions, travel with a range beside it.
     pub(crate) fn finish(&mut self, ranges: Vec<Option<Range>>, turn: u64, forget: Vec<StreamId>) -> Batch {
-        let mut request = Vec::with_capacity(self.bytes + 256);
+        let mut request = std::mem::take(&mut self.request);
+        request.clear();
+        request.reserve(self.bytes + 256);
         let mut kept: Vec<Range> = Vec::with_capacity(ranges.len());
         let mut homeless = 0;
         for (section, range) in self.sections.iter_mut().zip(ranges) {
-            section.close();
             request.extend_from_slice(&section.request);
+            if let Some(mut writer) = section.writer.take() {
+                writer.finish_into(&mut request);
+                self.spare.put(writer.into_buffer(), self.bytes_max);
+            }
             match (range, kept.last_mut()) {
                 (Some(range), _) => {
                     let records = range.records + std::mem::take(&mut homeless);
@@ -368,9 +423,11 @@ impl BatchBuilder {
                 (None, None) => homeless += section.records,
             }
         }
-        let (records, input_bytes) = (self.records, self.input_bytes);
+        let (records, input_bytes, request_bytes) = (self.records, self.input_bytes, request.len() as u64);
         self.clear();
-        Batch { request: request.into(), records, input_bytes, ranges: kept, turn, forget }
+        let (body, compression) = self.packer.pack(&mut request);
+        self.request = request;
+        Batch { body, compression, request_bytes, records, input_bytes, ranges: kept, turn, forget }
     }
 
     /// Drops what was collected. Services come and go; keeping their writers would let lines decide how
@@ -378,6 +435,7 @@ impl BatchBuilder {
     pub(crate) fn clear(&mut self) {
         self.sections.clear();
         self.by_file.clear();
+        self.current_section = None;
         (self.bytes, self.records, self.input_bytes) = (0, 0, 0);
     }
 

@@ -46,14 +46,14 @@ impl FileTail {
 
     /// Ends all open records when they hold more than they may: joined as far as they are.
     fn bound_open_records(&mut self) {
-        let bytes: usize = self.streams.iter_mut().map(|stream| stream.open_bytes()).sum();
+        let bytes: usize = self.streams.waiting_mut().map(|stream| stream.open_bytes()).sum();
         if bytes <= OPEN_RECORDS_BYTES_MAX {
             return;
         }
         tracing::warn!(bytes, "too much waits to be joined; it leaves as it is");
         let now = self.shared.clock.monotonic();
         let Self { inputs, streams, builder, shared, .. } = self;
-        for logical in streams.iter_mut() {
+        for logical in streams.waiting_mut() {
             let Input { chain, bucket, .. } = &mut inputs[logical.input];
             settle_stream(logical, builder, &shared.files, (chain, bucket), now, None);
         }
@@ -111,7 +111,7 @@ impl FileTail {
     pub(crate) fn settle(&mut self) {
         let now = self.shared.clock.monotonic();
         let Self { inputs, streams, builder, shared, .. } = self;
-        for logical in streams.iter_mut() {
+        for logical in streams.waiting_mut() {
             let Input { chain, bucket, .. } = &mut inputs[logical.input];
             settle_stream(logical, builder, &shared.files, (chain, bucket), now, Some(now));
         }

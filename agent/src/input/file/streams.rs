@@ -213,6 +213,11 @@ impl LogicalStream {
         self.assembler.bytes() + self.join.joiner.as_ref().map_or(0, Joiner::open_bytes)
     }
 
+    /// Whether anything waits that ends by itself.
+    fn is_waiting(&self) -> bool {
+        self.is_open() || self.state.is_repeating()
+    }
+
     /// Where the position of a file must stay.
     fn held(&self, place: (FileId, u32)) -> Option<u64> {
         let joining = self.join.holds.get(&place).copied();
@@ -240,7 +245,8 @@ impl LogicalStream {
 /// All streams.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    all: HashMap<(usize, String), LogicalStream>,
+    /// By input, then by path: asked for with every block that is read, so without making a key.
+    by_input: Vec<HashMap<String, LogicalStream>>,
 }
 
 impl Streams {
@@ -252,30 +258,44 @@ impl Streams {
         stream: &Stream,
         chain: &Chain,
     ) -> &mut LogicalStream {
-        if self.all.len() >= STREAMS_MAX {
-            self.all.retain(|_, stream| stream.is_open());
+        if self.by_input.len() <= input {
+            self.by_input.resize_with(input + 1, HashMap::new);
         }
-        let key = (input, stream.file_path.clone());
-        self.all.entry(key).or_insert_with(|| LogicalStream::new(input, format, stream, chain))
+        if !self.by_input[input].contains_key(&stream.file_path) {
+            if self.by_input.iter().map(HashMap::len).sum::<usize>() >= STREAMS_MAX {
+                self.by_input.iter_mut().for_each(|streams| streams.retain(|_, stream| stream.is_open()));
+            }
+            let logical = LogicalStream::new(input, format, stream, chain);
+            self.by_input[input].insert(stream.file_path.clone(), logical);
+        }
+        self.by_input[input].get_mut(&stream.file_path).expect("it was there or was put there")
+    }
+
+    fn all(&self) -> impl Iterator<Item = &LogicalStream> {
+        self.by_input.iter().flat_map(HashMap::values)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut LogicalStream> {
+        self.by_input.iter_mut().flat_map(HashMap::values_mut)
     }
 
     /// Where the position of a file must stay, because a record that is open begins there.
     pub(crate) fn held(&self, file: FileId, generation: u32) -> Option<u64> {
-        self.all.values().find_map(|stream| stream.held((file, generation)))
+        self.all().find_map(|stream| stream.held((file, generation)))
     }
 
     /// Forgets open records, whose lines are read again; how many they were.
     pub(crate) fn forget_open(&mut self) -> u64 {
-        self.all.values_mut().map(LogicalStream::forget_open).sum()
+        self.all_mut().map(LogicalStream::forget_open).sum()
     }
 
-    /// Every stream.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LogicalStream> {
-        self.all.values_mut()
+    /// Streams in which something waits.
+    pub(crate) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut LogicalStream> {
+        self.all_mut().filter(|stream| stream.is_waiting())
     }
 
     /// Whether anything waits that ends by itself.
     pub(crate) fn has_open(&self) -> bool {
-        self.all.values().any(|stream| stream.is_open() || stream.state.is_repeating())
+        self.all().any(LogicalStream::is_waiting)
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::FileTail;
 use super::batch::{Batch, Range};
 use super::watch::{Change, Watcher};
+use crate::export::pack::unpack;
 use crate::export::session::{Committed, Told};
 use crate::input::BATCHES_MAX;
 use crate::status::Shared;
@@ -29,8 +30,11 @@ const SAVE_EVERY: Duration = Duration::from_millis(100);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// How often records that wait for another line are looked at.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
-/// Writes that follow each other this closely are read together.
-const SETTLE: Duration = Duration::from_millis(5);
+/// Writes that follow each other this closely are read together, at most: looking at a hundred files costs
+/// more than their lines do. A short `flush` makes it shorter.
+const GATHER_MAX: Duration = Duration::from_millis(50);
+/// The same for files that come and go.
+const GATHER_NAMES: Duration = Duration::from_millis(5);
 
 /// How long positions that moved without a record wait for one to travel with.
 const POSITIONS_EVERY: Duration = Duration::from_secs(5);
@@ -84,6 +88,10 @@ struct Loop {
     published: Duration,
     /// When the oldest line of the batch under way was read.
     batch_since: Option<Duration>,
+    /// Nothing is read before, so that writes are read together.
+    gather_until: Duration,
+    /// Whether `/status` shows files as they were.
+    is_stale: bool,
     has_changed_names: bool,
     was_closing: bool,
     is_exporter_gone: bool,
@@ -99,7 +107,9 @@ impl Loop {
             self.has_changed_names |= is_closing && !std::mem::replace(&mut self.was_closing, is_closing);
             self.look(tail, &mut watcher, shared, now);
             self.spill(tail, link, shared, now);
-            let has_read = self.in_flight < BATCHES_MAX && tail.read();
+            let has_read = self.read(tail, now, is_closing);
+            // The batch is full before the files are read to their end.
+            let has_more = tail.is_full();
             self.hand_out(tail, link, shared, now, has_read);
             self.save(tail, now);
             self.publish(tail, shared, now);
@@ -107,9 +117,21 @@ impl Loop {
             if is_drained || link.deadline.is_cancelled() || self.is_exporter_gone {
                 return shared.set_files(tail.status());
             }
-            let pause = self.pause(tail, link, now, has_read);
-            self.wait(tail, link, &mut watcher, pause).await;
+            let pause = match has_more && self.in_flight < BATCHES_MAX {
+                true => Duration::ZERO,
+                false => self.pause(tail, link, now, has_read),
+            };
+            self.wait(tail, link, &mut watcher, (now, pause)).await;
         }
+    }
+
+    fn read(&mut self, tail: &mut FileTail, now: Duration, is_closing: bool) -> bool {
+        if self.in_flight >= BATCHES_MAX || now < self.gather_until && !is_closing {
+            return false;
+        }
+        let has_read = tail.read();
+        self.is_stale |= has_read;
+        has_read
     }
 
     fn look(&mut self, tail: &mut FileTail, watcher: &mut Watcher, shared: &Shared, now: Duration) {
@@ -121,9 +143,11 @@ impl Loop {
             watcher.watch(tail.folders());
             shared.unwatched_folders.store(watcher.unwatched() as u64, Relaxed);
             shared.watch_overflows.store(watcher.overflows(), Relaxed);
+            self.is_stale = true;
         } else if now.saturating_sub(self.polled) >= POLL_EVERY {
             self.polled = now;
             tail.settle_files();
+            self.is_stale = true;
         }
     }
 
@@ -153,7 +177,10 @@ impl Loop {
         if !shared.tap.is_idle() {
             let sources = tail.sources(&batch);
             let sources = sources.iter().map(|(name, records)| (name.as_str(), *records));
-            shared.tap.show(Signal::Logs, &batch.request, sources);
+            match unpack(&batch.body, batch.compression) {
+                Ok(request) => shared.tap.show(Signal::Logs, &request, sources),
+                Err(error) => tracing::error!(%error, "a batch made here cannot be unpacked"),
+            }
         }
         self.in_flight += 1;
         self.is_exporter_gone = link.batches.try_send(batch).is_err();
@@ -169,15 +196,16 @@ impl Loop {
     }
 
     fn publish(&mut self, tail: &FileTail, shared: &Shared, now: Duration) {
-        if now.saturating_sub(self.published) >= PUBLISH_EVERY {
+        if self.is_stale && now.saturating_sub(self.published) >= PUBLISH_EVERY {
             self.published = now;
+            self.is_stale = false;
             shared.set_files(tail.status());
         }
     }
 
     /// How long nothing needs to be done when nothing happens.
     fn pause(&self, tail: &FileTail, link: &Link, now: Duration, has_read: bool) -> Duration {
-        let mut pause = if self.published == now { POLL_EVERY } else { PUBLISH_EVERY };
+        let mut pause = if self.is_stale { PUBLISH_EVERY } else { POLL_EVERY };
         if tail.has_unsaved() {
             pause = pause.min(SAVE_EVERY);
         }
@@ -189,14 +217,21 @@ impl Loop {
                 let flush = if tail.has_records() { link.flush } else { POSITIONS_EVERY };
                 pause = pause.min((since + flush).saturating_sub(now));
             }
-            if has_read || link.shutdown.is_cancelled() {
-                pause = pause.min(SETTLE);
+            if has_read {
+                pause = pause.min(GATHER_MAX);
+            }
+            if link.shutdown.is_cancelled() {
+                pause = pause.min(GATHER_NAMES);
+            }
+            if now < self.gather_until {
+                pause = pause.min(self.gather_until.saturating_sub(now));
             }
         }
         pause
     }
 
     fn take_event(&mut self, tail: &mut FileTail, event: Option<Event>) {
+        self.is_stale = true;
         match event {
             Some(Event::Placed(committed)) => tail.place(committed),
             Some(Event::Acknowledged(ranges)) => {
@@ -215,16 +250,28 @@ impl Loop {
         }
     }
 
-    async fn wait(&mut self, tail: &mut FileTail, link: &mut Link, watcher: &mut Watcher, pause: Duration) {
+    async fn wait(
+        &mut self,
+        tail: &mut FileTail,
+        link: &mut Link,
+        watcher: &mut Watcher,
+        (now, pause): (Duration, Duration),
+    ) {
         let is_open = !link.shutdown.is_cancelled();
+        // While writes are gathered, every further one need not wake anybody.
+        let is_listening = is_open && now >= self.gather_until;
         tokio::select! {
             biased;
             event = link.events.recv() => self.take_event(tail, event),
             () = link.deadline.cancelled() => {}
             () = link.shutdown.cancelled(), if is_open => {}
-            change = watcher.changed(), if is_open => {
+            change = watcher.changed(), if is_listening => {
                 self.has_changed_names |= change == Change::Names;
-                tokio::time::sleep(SETTLE).await;
+                // With a full batch behind and more to read, nothing needs to be gathered.
+                if !pause.is_zero() {
+                    let gather = if change == Change::Names { GATHER_NAMES } else { GATHER_MAX };
+                    self.gather_until = now + gather.min(link.flush / 4);
+                }
             }
             () = tokio::time::sleep(pause) => {}
         }

@@ -87,7 +87,7 @@ impl World {
         loop {
             let has_read = self.tail.read();
             if let Some(batch) = self.tail.take_batch() {
-                read.extend(records(&batch.request));
+                read.extend(records(&batch.body));
                 ranges.extend(batch.ranges);
             }
             if !has_read {
@@ -115,7 +115,7 @@ fn open(folders: (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<Manua
 fn start((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
     let include = folder.path().join(glob).display().to_string();
     let text = format!(
-        "[collector]\nbatch = \"1KiB\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
+        "[collector]\nbatch = \"1KiB\"\ncompression = \"none\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
     );
     let config = Config::parse(&text, "test", |_| None).expect("valid");
     let clock: Arc<dyn model::Clock> = Arc::clone(clock) as _;

@@ -19,8 +19,10 @@ use super::identity::{FileKey, FileStat, Fingerprint, HEAD_BYTES, Mark, TAIL_BYT
 
 /// Longest line that stays one record; longer ones are split here.
 pub(crate) const LINE_BYTES_MAX: usize = 256 * 1024;
-/// Bytes read at a time: room for the longest line.
-const BLOCK_BYTES: usize = 2 * LINE_BYTES_MAX;
+/// Bytes read at a time: few enough to stay in the processor's cache until they are written.
+const BLOCK_BYTES: usize = 128 * 1024;
+/// Bytes read when no line ends in a block: room for the longest line.
+const LONG_BLOCK_BYTES: usize = 2 * LINE_BYTES_MAX;
 
 /// Number of a file among those of this run.
 pub(crate) type FileId = u64;
@@ -238,19 +240,35 @@ impl Tracked {
             self.idle_at = Some(seen);
             return Ok(Outcome::Idle);
         }
-        let tail_len = self.read.tail.len as usize;
-        block.resize(tail_len + BLOCK_BYTES, 0);
-        let from = self.read.offset - tail_len as u64;
-        let read = match &mut self.gzip {
-            Some(gzip) => gzip.read_into(from, block)?,
-            None => read_into(&self.file, from, block)?,
+        // What is inflated is not read twice.
+        let mut wanted = if self.is_packed() { LONG_BLOCK_BYTES } else { BLOCK_BYTES };
+        let (taken, is_full, is_end) = loop {
+            let tail_len = self.read.tail.len as usize;
+            if block.len() < tail_len + wanted {
+                block.resize(tail_len + wanted, 0);
+            }
+            let room = &mut block[..tail_len + wanted];
+            let from = self.read.offset - tail_len as u64;
+            let read = match &mut self.gzip {
+                Some(gzip) => gzip.read_into(from, room)?,
+                None => read_into(&self.file, from, room)?,
+            };
+            if read < tail_len || !self.read.tail.begins(&room[..read]) {
+                return Ok(Outcome::Truncated);
+            }
+            let is_end = read < room.len();
+            let (taken, is_full) = self.take_lines(&room[tail_len..read], is_end, take);
+            if taken > 0 || is_full || is_end || wanted == LONG_BLOCK_BYTES {
+                self.advance(&room[..tail_len + taken], taken);
+                break (taken, is_full, is_end);
+            }
+            wanted = LONG_BLOCK_BYTES;
         };
-        if read < tail_len || !self.read.tail.begins(&block[..read]) {
-            return Ok(Outcome::Truncated);
+        if block.len() > BLOCK_BYTES + TAIL_BYTES && wanted == BLOCK_BYTES {
+            // The long line is over.
+            block.truncate(BLOCK_BYTES + TAIL_BYTES);
+            block.shrink_to_fit();
         }
-        let is_end = read < block.len();
-        let (taken, is_full) = self.take_lines(&block[tail_len..read], is_end, take);
-        self.advance(&block[..tail_len + taken], taken);
         Ok(if is_full {
             Outcome::Full
         } else if taken > 0 && !is_end {

@@ -1,0 +1,58 @@
+//! A table of plain text: what was measured, how much, what it means.
+
+use std::fmt;
+
+/// Rows of name, value and remark.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    title: String,
+    rows: Vec<[String; 3]>,
+    /// What was measured beside it.
+    beside: Vec<Table>,
+}
+
+impl Table {
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), rows: Vec::new(), beside: Vec::new() }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.beside.push(other);
+    }
+
+    pub(crate) fn row(&mut self, name: &str, value: impl Into<String>, remark: impl Into<String>) {
+        self.rows.push([name.to_owned(), value.into(), remark.into()]);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (name_width, value_width) = (width(0), width(1));
+        writeln!(f, "{}", self.title)?;
+        for [name, value, remark] in &self.rows {
+            let line = format!("  {name:<name_width$}  {value:>value_width$}  {remark}");
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        self.beside.iter().try_for_each(|table| write!(f, "{table}"))
+    }
+}
+
+/// A whole number with a space between thousands.
+pub(crate) fn whole(number: f64) -> String {
+    let digits = format!("{:.0}", number.max(0.0));
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes in MiB with one digit behind the point.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
