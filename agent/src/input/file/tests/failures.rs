@@ -263,7 +263,7 @@ fn a_crash_within_a_gzip_goes_on_behind_what_was_acknowledged() {
     while world.tail.read() {
         if let Some(batch) = world.tail.take_batch() {
             if taken == 0 {
-                seen.extend(records(&batch.request).into_iter().map(|(text, _)| text));
+                seen.extend(records(&batch.body).into_iter().map(|(text, _)| text));
                 world.tail.acknowledge(&batch.ranges);
                 world.tail.save().expect("saved");
             }
@@ -323,7 +323,9 @@ fn compressed_files_of_before_the_first_start_are_old_logs() {
 
 fn start_at_end(world: &World) -> FileTail {
     let include = world.path("*.log*").display().to_string();
-    let text = format!("[files.test]\ninclude = ['{include}']\nstart_at = 'end'\n");
+    let text = format!(
+        "[collector]\ncompression = \"none\"\n[files.test]\ninclude = ['{include}']\nstart_at = 'end'\n"
+    );
     let config = Config::parse(&text, "test", |_| None).expect("valid");
     let clock: Arc<dyn model::Clock> = Arc::clone(&world.clock) as _;
     let shared = Shared::new("id".to_owned(), "test".to_owned(), Vec::new(), clock);

@@ -140,7 +140,7 @@ struct Store {
 impl Store {
     /// Takes a batch as `docs/formats/positions.md` says.
     fn take(&mut self, batch: &Batch) -> Result<(), String> {
-        let mut texts = records(&batch.request).into_iter().map(|(text, _)| text);
+        let mut texts = records(&batch.body).into_iter().map(|(text, _)| text);
         let mut kept = Vec::new();
         let mut moved = Committed::new();
         for range in batch.positions() {
