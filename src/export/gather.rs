@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use case::{About, Case, MetricWindow};
-use model::{Clock as _, SystemClock, TimeRange, UnixNano};
+use model::{SystemClock, TimeRange, UnixNano};
 use query_api::boards::{Board, NamedBoard, Panel, PanelKind, Row};
 use query_api::{AlertState, AlertsAnswer, Client, ClientError, Cut, Journey, RowKind, ServicesAnswer};
 
