@@ -259,10 +259,11 @@ impl Painter<'_> {
             label: take(&mut span.kind),
             duration_nano: span.duration_nano,
             critical_nano: self.material.shares.spans[at],
-            evidence: Evidence {
-                kind: EvidenceKind::SharedId,
-                text: format!("inferred from its start and finish in the log: {ids}"),
-            },
+            evidence: Evidence::new(
+                EvidenceKind::SharedId,
+                Certainty::Inferred,
+                format!("inferred from its start and finish in the log: {ids}"),
+            ),
             attributes: take(&mut span.attributes),
             resource: take(&mut span.resource),
             ..blank(RowKind::Inferred, depth, span.start)

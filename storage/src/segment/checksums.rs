@@ -160,6 +160,7 @@ impl CheckedFile {
     }
 
     /// Opens the file with the checksums that lie beside it.
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn beside(data: &Path) -> io::Result<Self> {
         Self::open(data, Checksums::of(data).map(Arc::new))
     }

@@ -286,7 +286,9 @@ impl State {
             return Some(match self.screen {
                 Screen::Services => format!("silmari services --server {file}"),
                 Screen::Alerts => format!("silmari alerts --server {file}"),
-                Screen::Journey | Screen::Logs | Screen::Board => format!("silmari open {file} --text"),
+                Screen::Journey | Screen::Logs | Screen::Board | Screen::Fleet => {
+                    format!("silmari open {file} --text")
+                }
             });
         }
         let flags = self.range.flags();
