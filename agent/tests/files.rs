@@ -222,13 +222,18 @@ async fn a_file_for_which_no_descriptor_is_left_is_listed_with_what_to_do() {
     let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
     let admin = ready["admin"].as_str().expect("an address").replace("http://", "");
     until("the files there is room for", || collector.texts().len() == 16).await;
-    let files = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
-        .args(["files", "--json", "--admin", &admin])
-        .output()
-        .expect("asked");
+    let listed = || -> Vec<agent::status::FileStatus> {
+        let asked = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
+            .args(["files", "--json", "--admin", &admin])
+            .output()
+            .expect("asked");
+        serde_json::from_slice(&asked.stdout).expect("JSON")
+    };
+    // What is listed follows what is read within a tenth of a second.
+    until("the list of all files", || listed().len() == 30).await;
+    let files = listed();
     child.kill().expect("killed");
     child.wait().expect("ended");
-    let files: Vec<agent::status::FileStatus> = serde_json::from_slice(&files.stdout).expect("JSON");
     let left_out: Vec<_> = files.iter().filter(|file| file.state == "not_read").collect();
     assert_eq!(left_out.len(), 14, "{files:#?}");
     for file in left_out {

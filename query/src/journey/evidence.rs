@@ -47,7 +47,7 @@ impl<'a> Witness<'a> {
         if all.is_empty() {
             all.push(Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, "same trace"));
         }
-        all.sort_by_key(Evidence::rank);
+        all.sort_by(in_order);
         all
     }
 
@@ -57,7 +57,7 @@ impl<'a> Witness<'a> {
         if all.is_empty() {
             all.push(Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, "same trace"));
         }
-        all.sort_by_key(Evidence::rank);
+        all.sort_by(in_order);
         all
     }
 
@@ -96,6 +96,11 @@ impl<'a> Witness<'a> {
         }
         found
     }
+}
+
+/// The surest first, and in one order whatever the order of a record's ids.
+fn in_order(a: &Evidence, b: &Evidence) -> std::cmp::Ordering {
+    a.rank().cmp(&b.rank()).then_with(|| a.text.cmp(&b.text))
 }
 
 /// An id that a record carries in the field that `source` names.
@@ -146,7 +151,7 @@ pub(crate) fn of_traces(
             let text = format!("trace {}", short(trace.id));
             all.push(Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, text));
         }
-        all.sort_by_key(Evidence::rank);
+        all.sort_by(in_order);
         all.dedup_by(|a, b| (a.kind, &a.text) == (b.kind, &b.text));
         let more = carried.more.len();
         if more > 0 {

@@ -55,7 +55,7 @@ pub(super) enum Command {
     Delete(String),
     Kill,
     Close,
-    /// Keeps a snapshot to the end.
+    /// Keeps a snapshot until the process ends.
     Hold,
 }
 
@@ -290,11 +290,14 @@ impl Bench {
                 }
             }
             Command::Kill => {
+                // Snapshots go with the process that took them.
+                self.held.clear();
                 self.store = None;
                 self.open().await?;
             }
             Command::Close => {
                 self.store().close().await.map_err(|error| error.to_string())?;
+                self.held.clear();
                 self.store = None;
                 self.open().await?;
             }
