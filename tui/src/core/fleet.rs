@@ -195,7 +195,7 @@ pub(crate) fn agent_heading(width: usize) -> Line {
 
 /// Columns between `seen` and `pushed`, as far as there is room.
 fn agent_columns(width: usize) -> &'static [(&'static str, usize)] {
-    let all = &[("lag", BYTES), ("spool", BYTES), ("dropped", BYTES), ("sent", BYTES)];
+    let all = &[("lag", BYTES), ("spool", BYTES), ("dropped", BYTES), ("sent", BYTES + 3)];
     match width {
         0..60 => &[],
         60..80 => &all[..1],

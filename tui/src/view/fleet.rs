@@ -64,7 +64,10 @@ fn draw_agents(state: &State, answer: &FleetAnswer, area: Area, painter: &mut Pa
         return;
     }
     let detail = state.fleet.agent().map(|agent| fleet::detail(agent, area.columns())).unwrap_or_default();
-    let below = if rest.height > 6 { (detail.len() as u16).min(rest.height / 2) } else { 0 };
+    // Where agents leave room, and half of it at most where they do not.
+    let room = rest.height.saturating_sub(answer.agents.agents.len() as u16);
+    let room = if rest.height > 6 { room.max(rest.height / 2) } else { room };
+    let below = (detail.len() as u16).min(room);
     let (list, below) = rest.split_top(rest.height.saturating_sub(below));
     let agents = &answer.agents.agents;
     let first = first_visible(state.fleet.agent, agents.len(), list.lines());
