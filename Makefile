@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: demo test torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench bench-agent clean
+.PHONY: demo test hunt torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench bench-agent clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -15,9 +15,17 @@ demo: build
 build:
 	$(CARGO) build --locked --workspace --bins
 
-## test: every test, against the real binaries, which cargo builds for them
+## test: every test, against the real binaries, which cargo builds for them; property tests draw the same cases
+## everywhere, so that what passes here passes there (hunt draws others)
+test: export PROPTEST_RNG_SEED ?= 20261126
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+## hunt: property and model tests with CASES new cases each; what one finds becomes a test of its own
+hunt: CASES ?= 2000
+hunt:
+	PROPTEST_CASES=$(CASES) SILMARI_FILE_CASES=$(CASES) SILMARI_MODEL_CASES=$(CASES) \
+		$(CARGO) test --locked --workspace --lib --no-fail-fast
 
 ## torture: kill the server under load, ROUNDS times; nothing acknowledged may be lost or doubled
 torture: ROUNDS ?= 1000

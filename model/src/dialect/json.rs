@@ -43,7 +43,8 @@ fn flatten(
 ) {
     for (key, value) in object {
         let parent = path.len();
-        if !path.is_empty() {
+        // Not by the path: a key may be empty.
+        if depth > 1 {
             path.push('.');
         }
         path.push_str(key);
