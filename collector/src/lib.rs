@@ -20,7 +20,6 @@ mod decompress;
 mod error;
 mod fleet_metrics;
 mod instances;
-mod json;
 mod keep;
 pub mod metrics;
 mod pipeline;

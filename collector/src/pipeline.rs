@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::otlp::json::Transcoded;
 use model::otlp::redact::Redaction;
 use model::positions::{self, AgentId, StreamId};
 use model::{Clock, Signal, UnixNano};
@@ -69,40 +70,14 @@ pub(crate) enum Encoding {
     },
 }
 
-/// OTLP protobuf made from another encoding, and what was lost on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Transcoded {
-    pub(crate) request: Vec<u8>,
-    pub(crate) rejected: usize,
-    pub(crate) errors: Vec<String>,
-    /// Line and column behind which each of `errors` was noticed, where the encoding has them.
-    pub(crate) places: Vec<(usize, usize)>,
-}
-
-/// Reasons that are kept of one request; further ones are counted only.
-const ERRORS_MAX: usize = 10;
-
-impl Transcoded {
-    /// Counts `records` as lost to `problem`.
-    pub(crate) fn reject(&mut self, records: usize, problem: String) {
-        self.rejected += records;
-        if self.has_room() {
-            self.errors.push(problem);
-        }
-    }
-
-    /// Whether a further reason would be kept.
-    pub(crate) fn has_room(&self) -> bool {
-        self.errors.len() < ERRORS_MAX
-    }
-}
-
 /// The records are durable.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
     pub(crate) accepted: usize,
     pub(crate) rejected: usize,
     pub(crate) errors: Vec<String>,
+    /// Records that were stored before, by a request for the same positions.
+    pub(crate) known: usize,
     /// Where the streams of the request stand now.
     pub(crate) committed: Vec<(StreamId, Option<u64>)>,
 }
@@ -211,11 +186,12 @@ impl Pipeline {
             self.metrics.returned(source, signal, accepted + rejected);
             refusal_of(&error)
         };
-        let mut receipt = Receipt { accepted, rejected, errors, committed: Vec::new() };
+        let mut receipt = Receipt { accepted, rejected, errors, ..Receipt::default() };
         match origin {
             Some(origin) => {
                 let placed = self.store.append_from(frame, batch, origin).await.map_err(refused)?;
                 self.metrics.known(source, signal, placed.dropped);
+                receipt.known = placed.dropped;
                 // What was there already was accepted, or rejected, when it came first.
                 let new = (accepted + rejected).saturating_sub(placed.dropped);
                 receipt.rejected = rejected.min(new);

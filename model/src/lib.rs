@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod families;
 pub mod id;
 pub mod ids;
+pub mod json;
 pub mod kafka;
 pub mod otlp;
 pub mod pattern;

@@ -16,6 +16,7 @@
 //! that leaf alone; the ones beside it are still read.
 
 pub mod gauges;
+pub mod json;
 pub mod logs;
 pub mod metrics;
 pub mod points;

@@ -22,6 +22,8 @@ pub const BATCH_HEADER: &str = "silmari-batch";
 pub const POSITIONS_HEADER: &str = "silmari-positions-bin";
 /// Header of an answer with base64 of [`encode_committed`] positions.
 pub const COMMITTED_HEADER: &str = "silmari-committed-bin";
+/// Header of an answer: records of the request that the store had already.
+pub const KNOWN_HEADER: &str = "silmari-known";
 /// Header of a refusal with its reason.
 pub const REFUSED_HEADER: &str = "silmari-refused";
 

@@ -21,15 +21,16 @@ use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use model::dialect::{ParsedLine, parse_json_object};
+use model::json::{Cursor, JsonError, Kind};
+use model::otlp::json::Transcoded;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use model::{Signal, UnixNano};
 use serde_json::json;
 
 use super::body::BodyReader;
 use super::http::{Shared, compression, refusal_headers};
-use crate::json::{Cursor, JsonError, Kind};
 use crate::metrics::Source;
-use crate::pipeline::{Encoding, Payload, Receipt, Transcoded};
+use crate::pipeline::{Encoding, Payload, Receipt};
 use crate::status::{Reason, Refusal};
 
 /// Bytes of one object: its tree takes many times as much.

@@ -10,11 +10,12 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::positions::{
-    AGENT_HEADER, AgentId, BATCH_HEADER, COMMITTED_HEADER, MESSAGE_BYTES_MAX, POSITIONS_HEADER,
+    AGENT_HEADER, AgentId, BATCH_HEADER, COMMITTED_HEADER, KNOWN_HEADER, MESSAGE_BYTES_MAX, POSITIONS_HEADER,
     REFUSED_HEADER, SESSION_HEADER, StreamId, decode, encode_committed,
 };
 use storage::{AgentOrigin, PositionRefusal};
 
+use crate::pipeline::Receipt;
 use crate::status::{Reason, Refusal};
 
 /// Writes padding, reads with and without: gRPC leaves it out.
@@ -54,8 +55,15 @@ fn wrong(header: &str, problem: impl Display) -> Refusal {
     Refusal::new(Reason::Malformed, format!("header `{header}`: {problem}"))
 }
 
-/// Says where the streams of a request stand now.
-pub(crate) fn put_committed(committed: &[(StreamId, Option<u64>)], headers: &mut HeaderMap) {
+/// Says where the streams of a request stand now, and how many of its records were known before.
+pub(crate) fn put_answer(receipt: &Receipt, headers: &mut HeaderMap) {
+    put_committed(&receipt.committed, headers);
+    if receipt.known > 0 {
+        put(headers, KNOWN_HEADER, &receipt.known.to_string());
+    }
+}
+
+fn put_committed(committed: &[(StreamId, Option<u64>)], headers: &mut HeaderMap) {
     if !committed.is_empty() {
         put(headers, COMMITTED_HEADER, &BASE64.encode(encode_committed(committed)));
     }

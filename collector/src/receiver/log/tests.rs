@@ -1,10 +1,10 @@
 //! Shapes of `POST /log` bodies.
 
+use model::otlp::json::Transcoded;
 use model::otlp::{self, AnyValue, LogRecordView};
 use model::{TraceId, UnixNano};
 
 use super::read_objects;
-use crate::pipeline::Transcoded;
 use crate::status::Reason;
 
 const NOW: UnixNano = UnixNano(1_795_000_000_000_000_000);

@@ -1,13 +1,12 @@
 //! OTLP/JSON as files hold it: one request of whatever signal, its problems with line and column.
 //!
-//! Does not own: the encoding (`transcode`), where the text comes from.
+//! Does not own: the encoding (`model::otlp::json`), where the text comes from.
 
 use model::Signal;
+use model::json::{self, Cursor, JsonError};
+use model::otlp::json::{NotTranscoded, transcode};
 use model::text::place;
 use thiserror::Error;
-
-use super::{schema, transcode};
-use crate::json::{Cursor, JsonError};
 
 /// A request read from text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +39,19 @@ impl From<JsonError> for JsonProblem {
     }
 }
 
+impl From<NotTranscoded> for JsonProblem {
+    fn from(error: NotTranscoded) -> Self {
+        let problem = error.to_string();
+        match error {
+            NotTranscoded::Syntax(error) => error.into(),
+            NotTranscoded::Value { line, column, .. } | NotTranscoded::TooLarge { line, column, .. } => {
+                Self { line, column, problem }
+            }
+            NotTranscoded::NoText(_) => Self { line: 1, column: 1, problem },
+        }
+    }
+}
+
 const SIGNAL_KEYS: [(&str, Signal); 3] =
     [("resourceSpans", Signal::Traces), ("resourceLogs", Signal::Logs), ("resourceMetrics", Signal::Metrics)];
 
@@ -58,7 +70,7 @@ pub fn read_json_request(text: &[u8], bytes_max: usize) -> Result<JsonRequest, J
         }
     };
     let signal = signal_of(text)?;
-    let done = transcode::transcode_placed(schema::request(signal), text, bytes_max)?;
+    let done = transcode(signal, text.as_bytes(), bytes_max)?;
     let problems = done.errors.into_iter().zip(done.places);
     let problems = problems.map(|(problem, (line, column))| JsonProblem { line, column, problem }).collect();
     Ok(JsonRequest { signal, request: done.request, rejected: done.rejected, problems })
@@ -72,7 +84,7 @@ fn signal_of(text: &str) -> Result<Signal, JsonProblem> {
         JsonProblem { line, column, problem }
     };
     let kind = cursor.kind()?;
-    if kind != crate::json::Kind::Object {
+    if kind != json::Kind::Object {
         return Err(no_request(cursor.place(), kind.name().to_owned()));
     }
     cursor.open()?;

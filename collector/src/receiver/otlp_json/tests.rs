@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use model::Signal;
+use model::otlp::json::Transcoded;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -13,7 +14,6 @@ use prost::Message;
 use serde_json::json;
 
 use super::transcode;
-use crate::pipeline::Transcoded;
 use crate::status::Reason;
 
 mod arbitrary;

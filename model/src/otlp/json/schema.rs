@@ -3,7 +3,7 @@
 //! Source: opentelemetry-proto v1.9 (trace, logs, metrics, common, resource). Fields that only occur
 //! in profiles are left out. A new field of the protocol is one line here.
 
-use model::Signal;
+use crate::Signal;
 
 /// A protobuf message.
 #[derive(Debug)]

@@ -6,16 +6,13 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::schema::{Field, Kind, Message};
+use super::{NotTranscoded, Transcoded};
+use crate::json::{self, Cursor, JsonError};
+use crate::wire::{put_bytes, put_fixed32, put_fixed64, put_u64, put_varint};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use model::wire::{put_bytes, put_fixed32, put_fixed64, put_u64, put_varint};
-
-use super::file::JsonProblem;
-use super::schema::{Field, Kind, Message};
-use crate::json::{self, Cursor, JsonError};
-use crate::pipeline::Transcoded;
-use crate::status::{Reason, Refusal};
 
 /// Base64 of either alphabet is accepted, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -56,34 +53,9 @@ struct Walk<'a> {
 
 pub(super) fn transcode(
     request: &'static Message,
-    text: &[u8],
-    bytes_max: usize,
-) -> Result<Transcoded, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        Refusal::new(
-            Reason::Malformed,
-            format!("the request is not UTF-8 text: byte {}", error.valid_up_to()),
-        )
-    })?;
-    let mut walk = Walk::new(text, bytes_max);
-    match walk.request(request) {
-        Ok(()) => Ok(walk.done),
-        Err(Stop::Syntax(error)) => {
-            Err(Refusal::new(Reason::Malformed, format!("the request is no JSON: {error}")))
-        }
-        Err(Stop::TooLarge) => Err(Refusal::too_large(bytes_max)),
-        Err(Stop::Value(problem)) => {
-            Err(Refusal::new(Reason::Malformed, walk.describe(&problem)).at(walk.place()))
-        }
-    }
-}
-
-/// As [`transcode`], for text that a person has in a file: what refuses it is told with its place.
-pub(super) fn transcode_placed(
-    request: &'static Message,
     text: &str,
     bytes_max: usize,
-) -> Result<Transcoded, JsonProblem> {
+) -> Result<Transcoded, NotTranscoded> {
     let mut walk = Walk::new(text, bytes_max);
     let stop = match walk.request(request) {
         Ok(()) => return Ok(walk.done),
@@ -91,14 +63,11 @@ pub(super) fn transcode_placed(
     };
     let (line, column) = walk.cursor.place();
     Err(match stop {
-        Stop::Syntax(JsonError { line, column, problem }) => {
-            JsonProblem { line, column, problem: problem.to_owned() }
+        Stop::Syntax(error) => NotTranscoded::Syntax(error),
+        Stop::TooLarge => NotTranscoded::TooLarge { bytes_max, line, column },
+        Stop::Value(problem) => {
+            NotTranscoded::Value { problem: walk.describe(&problem), field: walk.place(), line, column }
         }
-        Stop::TooLarge => {
-            let problem = format!("the request has more than {bytes_max} bytes as protobuf");
-            JsonProblem { line, column, problem }
-        }
-        Stop::Value(problem) => JsonProblem { line, column, problem: walk.describe(&problem) },
     })
 }
 

@@ -1,7 +1,7 @@
 //! A cursor over JSON text (RFC 8259): values are taken where they stand, no tree is built.
 //!
 //! Owns: the grammar, string escapes, the depth limit, places for error messages. Does not own: what
-//! values mean (`receiver::otlp_json`, `receiver::log`).
+//! values mean (`otlp::json`, and whoever reads other objects).
 //!
 //! Invariants: memory grows only with the strings that carry escapes; nesting deeper than
 //! [`DEPTH_MAX`] is an error, so recursion is bounded; a number is checked, not converted.
@@ -11,31 +11,40 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 /// How deep arrays and objects may nest.
-pub(crate) const DEPTH_MAX: usize = 128;
+pub const DEPTH_MAX: usize = 128;
 
 /// Why text is no JSON, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("line {line}, column {column}: {problem}")]
-pub(crate) struct JsonError {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-    pub(crate) problem: &'static str,
+pub struct JsonError {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in bytes.
+    pub column: usize,
+    /// What was found, or expected.
+    pub problem: &'static str,
 }
 
 /// What kind of value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `{…}`
     Object,
+    /// `[…]`
     Array,
+    /// `"…"`
     String,
+    /// `-1.5e3`
     Number,
+    /// `true`, `false`
     Bool,
+    /// `null`
     Null,
 }
 
 impl Kind {
     /// With its article, for "found …, expected …".
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Object => "an object",
             Self::Array => "an array",
@@ -49,26 +58,27 @@ impl Kind {
 
 /// A place to come back to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub struct Mark {
     pos: usize,
     depth: usize,
 }
 
 /// A position in JSON text.
 #[derive(Debug)]
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     text: &'a str,
     pos: usize,
     depth: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) const fn new(text: &'a str) -> Self {
+    /// At the beginning of a text.
+    pub const fn new(text: &'a str) -> Self {
         Self { text, pos: 0, depth: 0 }
     }
 
     /// What comes next after white space.
-    pub(crate) fn kind(&mut self) -> Result<Kind, JsonError> {
+    pub fn kind(&mut self) -> Result<Kind, JsonError> {
         match self.peek() {
             Some(b'{') => Ok(Kind::Object),
             Some(b'[') => Ok(Kind::Array),
@@ -82,26 +92,28 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether only white space is left.
-    pub(crate) fn is_at_end(&mut self) -> bool {
+    pub fn is_at_end(&mut self) -> bool {
         self.peek().is_none()
     }
 
     /// Fails when anything but white space is left.
-    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+    pub fn end(&mut self) -> Result<(), JsonError> {
         if self.is_at_end() { Ok(()) } else { Err(self.error("expected the end of the text")) }
     }
 
-    pub(crate) const fn mark(&self) -> Mark {
+    /// Where it stands.
+    pub const fn mark(&self) -> Mark {
         Mark { pos: self.pos, depth: self.depth }
     }
 
-    pub(crate) const fn rewind(&mut self, mark: Mark) {
+    /// Goes back to where it stood.
+    pub const fn rewind(&mut self, mark: Mark) {
         self.pos = mark.pos;
         self.depth = mark.depth;
     }
 
     /// Enters an object or array whose [`Cursor::kind`] was just seen.
-    pub(crate) fn open(&mut self) -> Result<(), JsonError> {
+    pub fn open(&mut self) -> Result<(), JsonError> {
         self.peek();
         if self.depth >= DEPTH_MAX {
             return Err(self.error("nested deeper than 128 levels"));
@@ -112,7 +124,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next key of the object that was opened, its colon passed; `None` after the last.
-    pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, JsonError> {
+    pub fn next_key(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, JsonError> {
         if !self.next_item(b'}', is_first)? {
             return Ok(None);
         }
@@ -128,7 +140,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the array that was opened has another element.
-    pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, JsonError> {
+    pub fn next_element(&mut self, is_first: &mut bool) -> Result<bool, JsonError> {
         self.next_item(b']', is_first)
     }
 
@@ -154,7 +166,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes the next value, whatever it is, and returns its text.
-    pub(crate) fn skip(&mut self) -> Result<&'a str, JsonError> {
+    pub fn skip(&mut self) -> Result<&'a str, JsonError> {
         let kind = self.kind()?;
         let start = self.pos;
         let mut is_first = true;
@@ -180,20 +192,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves behind the next line end; the end of the text when there is none.
-    pub(crate) fn skip_line(&mut self) {
+    pub fn skip_line(&mut self) {
         let rest = &self.text.as_bytes()[self.pos..];
         self.pos += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
         self.depth = 0;
     }
 
     /// The line, counted from 1, of the next value.
-    pub(crate) fn line(&mut self) -> usize {
+    pub fn line(&mut self) -> usize {
         self.peek();
         self.place().0
     }
 
     /// A string, borrowed when it has no escapes. Half a surrogate pair reads as U+FFFD.
-    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.pos += 1;
         let start = self.pos;
         self.plain_run()?;
@@ -288,7 +300,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number, as it is written.
-    pub(crate) fn number(&mut self) -> Result<&'a str, JsonError> {
+    pub fn number(&mut self) -> Result<&'a str, JsonError> {
         let start = self.pos;
         self.pos += usize::from(self.byte() == Some(b'-'));
         let leading_zero = self.byte() == Some(b'0');
@@ -321,14 +333,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&mut self) -> Result<bool, JsonError> {
+    pub fn boolean(&mut self) -> Result<bool, JsonError> {
         let value = self.byte() == Some(b't');
         self.literal(if value { "true" } else { "false" })?;
         Ok(value)
     }
 
     /// Passes `null` if it comes next.
-    pub(crate) fn take_null(&mut self) -> Result<bool, JsonError> {
+    pub fn take_null(&mut self) -> Result<bool, JsonError> {
         if self.peek() != Some(b'n') {
             return Ok(false);
         }
@@ -354,7 +366,8 @@ impl<'a> Cursor<'a> {
         self.byte()
     }
 
-    pub(crate) fn place(&self) -> (usize, usize) {
+    /// Line and column, both from 1.
+    pub fn place(&self) -> (usize, usize) {
         let before = &self.text.as_bytes()[..self.pos.min(self.text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = before.len() - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
