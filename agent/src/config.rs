@@ -223,8 +223,9 @@ pub enum StartAt {
     End,
 }
 
-/// `[otlp]`
-#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+/// `[otlp]`. What it says of secrets holds for spans, log records and metrics, the rest for log records; a service is
+/// a stream.
+#[derive(Clone, Debug, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpSettings {
     /// Address for OTLP/gRPC, for example `127.0.0.1:4317`. Default off.
@@ -237,6 +238,47 @@ pub struct OtlpSettings {
     pub http: Option<SocketAddr>,
     /// Path of a unix socket for both, for example `/run/silmari-agent/otlp.sock`. Default off.
     pub unix: Option<PathBuf>,
+    /// Secrets that are replaced in every text and attribute before anything else: `default` (tokens, keys, passwords
+    /// in `key=value` form), `tokens`, `passwords`, `email`, `cards` (numbers with a valid check digit). Default none.
+    pub redact: Vec<process::RedactPreset>,
+    /// Patterns of your own that are replaced; with a group, only the group. Default none.
+    #[schemars(with = "Vec<String>")]
+    pub redact_patterns: Vec<process::Pattern>,
+    /// Conditions of log records that are dropped: `level < info`, `url.path = "/health"`, `line ~ "PATTERN"` (the
+    /// body), joined by `and` and `or`. Default none.
+    #[schemars(with = "Vec<String>")]
+    pub drop: Vec<crate::process::condition::Condition>,
+    /// Conditions of which a log record must meet one to be kept. Default: all are kept.
+    #[schemars(with = "Vec<String>")]
+    pub keep: Vec<crate::process::condition::Condition>,
+    /// Keeps a share of the log records, the same share of traces: `{ keep = 0.1, unless = "level >= warn" }`.
+    pub sample: Option<process::Sample>,
+    /// Most log records a second: `{ lines = 2000, burst = 4000, per = "stream" }`.
+    pub rate_limit: Option<process::RateLimit>,
+    /// Attributes put on every log record, in place of what it says. Default none.
+    pub set: BTreeMap<String, String>,
+    /// Attributes of log records that get another name, `old = "new"`. Default none.
+    pub rename: BTreeMap<String, String>,
+}
+
+impl OtlpSettings {
+    /// Whether log records are chosen or changed beyond their secrets.
+    pub fn changes_records(&self) -> bool {
+        self.process() != process::ProcessSettings::default()
+    }
+
+    /// What happens to log records whose secrets are hidden.
+    pub fn process(&self) -> process::ProcessSettings {
+        process::ProcessSettings {
+            drop: self.drop.clone(),
+            keep: self.keep.clone(),
+            sample: self.sample.clone(),
+            rate_limit: self.rate_limit.clone(),
+            set: self.set.clone(),
+            rename: self.rename.clone(),
+            ..process::ProcessSettings::default()
+        }
+    }
 }
 
 /// `[spool]`

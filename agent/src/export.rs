@@ -13,6 +13,7 @@
 
 mod answer;
 mod backoff;
+pub(crate) mod breaker;
 pub(crate) mod connect;
 pub(crate) mod files;
 pub(crate) mod pack;
@@ -171,7 +172,10 @@ impl Exporter {
                 () = self.stop.deadline.cancelled() => return Err(()),
             };
             match hello {
-                Ok(committed) => return Ok(committed),
+                Ok(committed) => {
+                    self.shared.breaker.answered();
+                    return Ok(committed);
+                }
                 Err((reason, after)) => {
                     self.rotate(at);
                     if !self.retry(&reason, after, &mut backoff).await {
@@ -190,6 +194,9 @@ impl Exporter {
                 attempt = self.attempt(request) => attempt,
                 () = self.stop.deadline.cancelled() => return Delivery::GivenUp,
             };
+            if !matches!(attempt, Attempt::Again { .. }) {
+                self.shared.breaker.answered();
+            }
             let (reason, after) = match attempt {
                 Attempt::Accepted { rejected, message } => {
                     self.shared.collector_answered();
@@ -219,6 +226,7 @@ impl Exporter {
     /// Notes a failure and waits; `false` at shutdown, which does not wait for a collector that is away.
     async fn retry(&self, reason: &str, after: Option<Duration>, backoff: &mut Backoff) -> bool {
         let wait = backoff.next(after);
+        self.shared.breaker.failed();
         if self.shared.collector_failed(reason) == 1 {
             tracing::warn!(%reason, ?wait, "the collector does not take data; trying on");
         }
@@ -239,6 +247,7 @@ impl Exporter {
     }
 
     async fn attempt(&self, request: &Outgoing) -> Attempt {
+        let _turn = self.shared.breaker.turn().await;
         let at = self.current();
         let mut heads = Heads::Plain;
         if !request.ranges.is_empty() {
@@ -269,6 +278,7 @@ impl Exporter {
         {
             return self.position_refused(endpoint, refusal);
         }
+        self.shared.duplicates.fetch_add(session::known(response.headers()), Relaxed);
         if response.status().is_success()
             && matches!(heads, Heads::Positioned { .. })
             && !self.sessions.answered(at, &response)

@@ -33,6 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use disk::{DiskFile, Fs, create_dir_durable};
 use model::positions::{Range, StreamId};
+use model::time::SECOND;
 use model::{Clock, Signal, UnixNano};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -229,6 +230,8 @@ pub struct Spooled {
     pub time: UnixNano,
     /// For a batch of files: where its records stood.
     pub ranges: Vec<Range>,
+    /// What its input wants to find again after a crash: where it stands behind this request. Empty for most.
+    pub note: String,
     /// The request, compressed with zstd.
     pub payload: Bytes,
 }
@@ -245,6 +248,7 @@ impl Spooled {
             raw_bytes: u32::try_from(raw_bytes).unwrap_or(u32::MAX),
             time: UnixNano(0),
             ranges: Vec::new(),
+            note: String::new(),
             payload,
         }
     }
@@ -511,6 +515,17 @@ impl Queue {
         Ok(ends)
     }
 
+    /// The last note of the runs before, as far as its segment is there.
+    pub fn last_note(&self, lane: Lane) -> Option<String> {
+        lock(&self.inner).lanes[lane.index()].note_before().map(str::to_owned)
+    }
+
+    /// Keeps segments of a lane from being deleted, and the notes in them, until the guard is dropped.
+    pub fn hold(&self, lane: Lane) -> Hold<'_> {
+        lock(&self.inner).lanes[lane.index()].hold(true);
+        Hold { queue: self, lane }
+    }
+
     /// Waits until something was added to a lane since the last wait.
     pub async fn filled(&self, lane: Lane) {
         self.filled[lane.index()].notified().await;
@@ -519,6 +534,7 @@ impl Queue {
     /// The numbers for `/status`.
     pub fn status(&self) -> SpoolStatus {
         let inner = lock(&self.inner);
+        let now = inner.clock.now();
         let lanes = Lane::ALL.map(|lane| {
             let fifo = &inner.lanes[lane.index()];
             let waiting = fifo.waiting();
@@ -527,6 +543,9 @@ impl Queue {
                 bytes: fifo.bytes(),
                 requests: waiting.requests,
                 records: waiting.items,
+                oldest_seconds: fifo
+                    .oldest()
+                    .map_or(0, |oldest| u64::try_from(now.since(oldest) / SECOND).unwrap_or(0)),
             }
         });
         SpoolStatus {
@@ -537,6 +556,19 @@ impl Queue {
             is_disk_full: inner.is_disk_full(),
             read_error: inner.read_error.clone(),
         }
+    }
+}
+
+/// While it lives, nothing of a lane is deleted.
+#[derive(Debug)]
+pub struct Hold<'a> {
+    queue: &'a Queue,
+    lane: Lane,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        lock(&self.queue.inner).lanes[self.lane.index()].hold(false);
     }
 }
 

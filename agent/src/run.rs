@@ -32,7 +32,7 @@ use crate::export::{self, Exporter, Stop};
 use crate::input::BATCHES_MAX;
 use crate::input::file::FileTail;
 use crate::input::file::positions::{Positions, Saved};
-use crate::input::file::task::{self, Link};
+use crate::input::file::task::{self, Exchange, Link};
 use crate::input::intake::Intake;
 use crate::input::otlp::{self, Receiver};
 use crate::input::pushed::Pushed;
@@ -235,7 +235,8 @@ impl Agent {
                 Ok("a sender of the spool")
             });
         }
-        self.read_files(&mut parts, &exporter, &stop)?;
+        let (exchange, exchanges) = mpsc::channel(1);
+        self.read_files(&mut parts, &exporter, exchanges, &stop)?;
         let beats = heartbeat::run(
             self.config.clone(),
             self.connector.clone(),
@@ -248,13 +249,13 @@ impl Agent {
         });
         // Only others hold it from now on: when none does, nothing can change.
         drop(self.control);
-        parts.spawn(keep_inputs(self.pushed, self.changes, stop.shutdown.clone()));
+        parts.spawn(keep_inputs(self.pushed, exchange, self.changes, stop.shutdown.clone()));
         tracing::info!(id = %self.shared.agent_id, addresses = ?self.addresses, "agent runs");
         supervise(parts, &stop).await
     }
 
     fn serve(&mut self, parts: &mut Parts, stop: &Stop) {
-        let receiver = Receiver::new(self.intake.clone(), self.requests.clone());
+        let receiver = Receiver::new(self.intake.clone(), &self.config.otlp, self.requests.clone());
         let pages = status::http::router(Arc::clone(&self.shared));
         let listeners = std::mem::take(&mut self.listeners);
         serve_on(
@@ -271,7 +272,13 @@ impl Agent {
     }
 
     /// Starts the thread of the file input and the loop that ships its batches.
-    fn read_files(&mut self, parts: &mut Parts, exporter: &Arc<Exporter>, stop: &Stop) -> Result<(), Error> {
+    fn read_files(
+        &mut self,
+        parts: &mut Parts,
+        exporter: &Arc<Exporter>,
+        exchanges: mpsc::Receiver<Exchange>,
+        stop: &Stop,
+    ) -> Result<(), Error> {
         let positions = Positions::in_folder(&self.config.agent.data_dir);
         let saved = std::mem::take(&mut self.saved);
         let tail = FileTail::new(
@@ -288,6 +295,7 @@ impl Agent {
         let link = Link {
             batches: batch_sender,
             events,
+            exchanges,
             spills: spill_sender,
             shutdown: stop.shutdown.clone(),
             deadline: stop.deadline.clone(),
@@ -389,9 +397,10 @@ where
     });
 }
 
-/// Owns the inputs that push into the spool, until shutdown.
+/// Owns the inputs that push into the spool, until shutdown, and passes changes on to files.
 async fn keep_inputs(
     mut pushed: Pushed,
+    files: mpsc::Sender<Exchange>,
     mut changes: mpsc::Receiver<Change>,
     shutdown: CancellationToken,
 ) -> Result<&'static str, Error> {
@@ -400,7 +409,7 @@ async fn keep_inputs(
         tokio::select! {
             Some((config, said)) = changes.recv() => {
                 // Whoever asked may have gone; the change holds all the same.
-                drop(said.send(pushed.apply(&config).await));
+                drop(said.send(apply(&config, &files, &mut pushed).await));
             }
             _ = tick.tick() => if let Some(name) = pushed.ended() {
                 return Err(Error::new(ErrorKind::Runtime, format!("the input [{name}] ended")));
@@ -411,6 +420,23 @@ async fn keep_inputs(
             }
         }
     }
+}
+
+/// Exchanges the tables that changed; their names.
+async fn apply(
+    config: &Config,
+    files: &mpsc::Sender<Exchange>,
+    pushed: &mut Pushed,
+) -> Result<Vec<String>, Error> {
+    let (answer, exchanged) = oneshot::channel();
+    let gone = || Error::new(ErrorKind::Runtime, "the file reader ended");
+    let exchange = Exchange { tables: config.files.clone(), answer };
+    files.send(exchange).await.map_err(|_| gone())?;
+    let exchanged = exchanged.await.map_err(|_| gone())?;
+    let names = exchanged.map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+    let mut changed: Vec<String> = names.into_iter().map(|name| format!("files.{name}")).collect();
+    changed.extend(pushed.apply(config).await?);
+    Ok(changed)
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener, Error> {

@@ -1,11 +1,12 @@
 //! What the agent knows about itself: counters, the collector's health, every file and why not.
 //!
-//! Owns: the numbers and their names. Does not own: serving them (`http`).
-//! Invariant: per flow `in = out + dropped + buffered`, counted in records; `buffered` is counted on
-//! its own, not computed from the others, so that a test can catch a leak.
+//! Owns: the live numbers, one place for all parts of the agent. Does not own: how records are counted (`flow`), what a
+//! status looks like (`page`), what the numbers are called as metrics (`metrics`), serving them (`http`).
 
+mod flow;
 pub(crate) mod http;
 pub(crate) mod metrics;
+mod page;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -16,395 +17,19 @@ use model::agents::PushedConfiguration;
 use model::redact::Redactor;
 use model::time::SECOND;
 use model::{Clock, Signal, UnixNano};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+pub(crate) use self::flow::Flow;
+pub use self::flow::{DropReason, FlowStatus};
+pub use self::page::{
+    BreakerState, CentralStatus, CollectorStatus, ConfigStatus, FileStatus, LaneStatus, MemoryStatus,
+    SpoolStatus, Status,
+};
 use crate::config::process::RedactPreset;
+use crate::export::breaker::Breaker;
 use crate::memory::{self, Bound, Budget, Plan};
 use crate::queue::Queue;
 use crate::tap::Tap;
-
-/// Why a record did not reach the collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DropReason {
-    /// A line without text.
-    Blank,
-    /// The collector refused the whole request as wrong.
-    Refused,
-    /// The collector took the request and rejected some of its records (`partial_success`).
-    Rejected,
-    /// Spooled bytes that no longer carry their checksum.
-    Damaged,
-    /// A line that became part of the record before it.
-    Joined,
-    /// A record that the conditions of `drop` and `keep` left out.
-    Filtered,
-    /// A record outside the share of `sample`.
-    Sampled,
-    /// A record beyond `rate_limit`.
-    RateLimited,
-    /// A record like the one before it.
-    Repeated,
-    /// What the spool had no room for: sent by one that cannot wait, or given up by the policy.
-    SpoolFull,
-    /// What no parser understands.
-    Malformed,
-    /// A series beyond the most that an input may have.
-    TooManySeries,
-    /// What is larger than any request may be.
-    TooLarge,
-}
-
-impl DropReason {
-    /// All reasons.
-    pub const ALL: [Self; 13] = [
-        Self::Blank,
-        Self::Refused,
-        Self::Rejected,
-        Self::Damaged,
-        Self::Joined,
-        Self::Filtered,
-        Self::Sampled,
-        Self::RateLimited,
-        Self::Repeated,
-        Self::SpoolFull,
-        Self::Malformed,
-        Self::TooManySeries,
-        Self::TooLarge,
-    ];
-
-    /// The label of the reason.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Blank => "blank",
-            Self::Refused => "refused",
-            Self::Rejected => "rejected",
-            Self::Damaged => "damaged",
-            Self::Joined => "joined",
-            Self::Filtered => "filtered",
-            Self::Sampled => "sampled",
-            Self::RateLimited => "rate_limited",
-            Self::Repeated => "repeated",
-            Self::SpoolFull => "spool_full",
-            Self::Malformed => "malformed",
-            Self::TooManySeries => "too_many_series",
-            Self::TooLarge => "too_large",
-        }
-    }
-}
-
-/// The counters of one component and signal.
-#[derive(Debug, Default)]
-pub(crate) struct Flow {
-    input_records: AtomicU64,
-    input_bytes: AtomicU64,
-    output_records: AtomicU64,
-    output_bytes: AtomicU64,
-    buffered_records: AtomicU64,
-    dropped: [AtomicU64; DropReason::ALL.len()],
-    dropped_bytes: [AtomicU64; DropReason::ALL.len()],
-}
-
-impl Flow {
-    /// Records came in and wait.
-    pub(crate) fn entered(&self, records: u64, bytes: u64) {
-        if records == 0 && bytes == 0 {
-            return;
-        }
-        self.input_records.fetch_add(records, Relaxed);
-        self.input_bytes.fetch_add(bytes, Relaxed);
-        self.buffered_records.fetch_add(records, Relaxed);
-    }
-
-    /// Waiting records were acknowledged; `rejected` of them were not kept.
-    pub(crate) fn left(&self, records: u64, rejected: u64, bytes: u64) {
-        let rejected = rejected.min(records);
-        self.output_records.fetch_add(records - rejected, Relaxed);
-        self.output_bytes.fetch_add(bytes, Relaxed);
-        self.dropped[DropReason::Rejected as usize].fetch_add(rejected, Relaxed);
-        self.buffered_records.fetch_sub(records, Relaxed);
-    }
-
-    /// Waiting records were given up.
-    pub(crate) fn dropped(&self, reason: DropReason, records: u64) {
-        if records == 0 {
-            return;
-        }
-        self.dropped[reason as usize].fetch_add(records, Relaxed);
-        self.buffered_records.fetch_sub(records, Relaxed);
-    }
-
-    /// Bytes of records that were given up, as they waited.
-    pub(crate) fn dropped_bytes(&self, reason: DropReason, bytes: u64) {
-        self.dropped_bytes[reason as usize].fetch_add(bytes, Relaxed);
-    }
-
-    /// Records that came in with an earlier run still wait.
-    pub(crate) fn recovered(&self, records: u64) {
-        self.entered(records, 0);
-    }
-
-    /// What was counted as entered was not taken after all.
-    pub(crate) fn withdrawn(&self, records: u64, bytes: u64) {
-        self.input_records.fetch_sub(records, Relaxed);
-        self.input_bytes.fetch_sub(bytes, Relaxed);
-        self.buffered_records.fetch_sub(records, Relaxed);
-    }
-
-    /// Goes on counting where `earlier` left off. What waited there is read again, from a file or the spool, and counts when it is.
-    fn carry(&self, earlier: &Self) {
-        let waiting = earlier.buffered_records.load(Relaxed);
-        self.input_records.fetch_add(earlier.input_records.load(Relaxed).saturating_sub(waiting), Relaxed);
-        for (counter, before) in [
-            (&self.input_bytes, &earlier.input_bytes),
-            (&self.output_records, &earlier.output_records),
-            (&self.output_bytes, &earlier.output_bytes),
-        ] {
-            counter.fetch_add(before.load(Relaxed), Relaxed);
-        }
-        let reasons = self.dropped.iter().zip(&earlier.dropped);
-        for (counter, before) in reasons.chain(self.dropped_bytes.iter().zip(&earlier.dropped_bytes)) {
-            counter.fetch_add(before.load(Relaxed), Relaxed);
-        }
-    }
-
-    pub(crate) fn snapshot(&self, component: &str, signal: Signal) -> FlowStatus {
-        FlowStatus {
-            component: component.to_owned(),
-            signal,
-            input_records: self.input_records.load(Relaxed),
-            input_bytes: self.input_bytes.load(Relaxed),
-            output_records: self.output_records.load(Relaxed),
-            output_bytes: self.output_bytes.load(Relaxed),
-            buffered_records: self.buffered_records.load(Relaxed),
-            dropped: DropReason::ALL
-                .map(|reason| (reason, self.dropped[reason as usize].load(Relaxed)))
-                .to_vec(),
-            dropped_bytes: DropReason::ALL
-                .map(|reason| (reason, self.dropped_bytes[reason as usize].load(Relaxed)))
-                .into_iter()
-                .filter(|(_, bytes)| *bytes > 0)
-                .collect(),
-        }
-    }
-}
-
-/// Counters of one component and signal at one moment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FlowStatus {
-    /// `files`, `otlp` (the spool), or the table of an input that pushes into the spool.
-    pub component: String,
-    /// The signal.
-    pub signal: Signal,
-    /// Records that came in since start, and those an earlier run left in the spool.
-    pub input_records: u64,
-    /// Their bytes, as read.
-    pub input_bytes: u64,
-    /// Records the collector acknowledged.
-    pub output_records: u64,
-    /// Bytes of acknowledged requests before compression.
-    pub output_bytes: u64,
-    /// Records that are read or spooled and not yet acknowledged.
-    pub buffered_records: u64,
-    /// Records that will never leave, by reason.
-    pub dropped: Vec<(DropReason, u64)>,
-    /// Their bytes, where whole requests were given up.
-    #[serde(default)]
-    pub dropped_bytes: Vec<(DropReason, u64)>,
-}
-
-impl FlowStatus {
-    /// Records that will never leave.
-    pub fn dropped_records(&self) -> u64 {
-        self.dropped.iter().map(|(_, count)| count).sum()
-    }
-
-    /// What is unaccounted for: `in - (out + dropped + buffered)`, 0 when nothing moves.
-    pub fn unaccounted(&self) -> i64 {
-        let counted = self.output_records + self.dropped_records() + self.buffered_records;
-        self.input_records.wrapping_sub(counted).cast_signed()
-    }
-
-    /// Whether nothing is unaccounted for.
-    pub fn is_conserved(&self) -> bool {
-        self.unaccounted() == 0
-    }
-}
-
-/// How the collector answers.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct CollectorStatus {
-    /// Where data goes.
-    pub endpoints: Vec<String>,
-    /// Failed attempts since the last success.
-    pub consecutive_failures: u64,
-    /// The last failure or refusal.
-    pub last_error: Option<String>,
-    /// When a request was last acknowledged.
-    pub last_success: Option<UnixNano>,
-    /// `exactly once`, `at least once: WHY`, or that no collector answered yet.
-    #[serde(default)]
-    pub delivery: String,
-    /// The session the collector handed out.
-    #[serde(default)]
-    pub session: Option<u64>,
-    /// Times the collector missed something before a request; the source was read again.
-    #[serde(default)]
-    pub gaps: u64,
-    /// Bytes of files that a gap asked for and that could not be read any more.
-    #[serde(default)]
-    pub gap_lost_bytes: u64,
-    /// Times another agent with the same identity took over.
-    #[serde(default)]
-    pub fenced: u64,
-}
-
-/// One matching file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FileStatus {
-    /// Name of its `[files.NAME]` table.
-    pub input: String,
-    /// Where it was last seen.
-    pub path: String,
-    /// Inode number, 0 for a file that is not read.
-    pub inode: u64,
-    /// How often it was truncated while known.
-    pub generation: u32,
-    /// Its size.
-    pub size: u64,
-    /// Bytes read.
-    pub offset: u64,
-    /// Bytes acknowledged.
-    pub acked: u64,
-    /// Bytes written and not acknowledged.
-    pub lag_bytes: u64,
-    /// `reading`, `rotated`, `waiting` or `not_read`.
-    pub state: String,
-    /// Why it is not read, or waits.
-    pub reason: Option<String>,
-}
-
-/// The spool.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct SpoolStatus {
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Most bytes allowed.
-    pub bytes_max: u64,
-    /// Requests that wait.
-    pub requests: u64,
-    /// Its lanes: one a signal, and `files`.
-    #[serde(default)]
-    pub lanes: Vec<LaneStatus>,
-    /// Whether the disk was full when it was last written to.
-    #[serde(default)]
-    pub is_disk_full: bool,
-    /// Why it cannot be read at the moment; reading is tried again.
-    #[serde(default)]
-    pub read_error: Option<String>,
-}
-
-/// Memory: what may be used and what is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct MemoryStatus {
-    /// `[memory] limit`.
-    pub limit_bytes: u64,
-    /// What all components may use at most.
-    pub bound_bytes: u64,
-    /// What OTLP requests that are being received hold now.
-    pub requests_bytes: u64,
-    /// What of the process is in memory now.
-    pub resident_bytes: u64,
-    /// The bound of every component.
-    pub bounds: Vec<Bound>,
-}
-
-/// One lane of the spool.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LaneStatus {
-    /// `traces`, `logs`, `metrics` or `files`.
-    pub lane: String,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Requests that wait.
-    pub requests: u64,
-    /// Spans, records or metrics in them.
-    pub records: u64,
-}
-
-/// All of it at one moment; what `/status` serves.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    /// Identity of the agent, made once per data directory.
-    pub agent_id: String,
-    /// Its name.
-    pub instance: String,
-    /// Version of the program.
-    pub version: String,
-    /// When it started.
-    pub started: UnixNano,
-    /// How the collector answers.
-    pub collector: CollectorStatus,
-    /// Counters.
-    pub flows: Vec<FlowStatus>,
-    /// Files, read or not.
-    pub files: Vec<FileStatus>,
-    /// How long the file that waits longest made no progress although there is something to send.
-    #[serde(default)]
-    pub file_lag_seconds: u64,
-    /// Times a file was found truncated.
-    pub truncations: u64,
-    /// How often the queue of file events was full, and folders were looked through instead.
-    #[serde(default)]
-    pub watch_overflows: u64,
-    /// Folders without file events; they are looked at every second.
-    #[serde(default)]
-    pub unwatched_folders: u64,
-    /// Files with a saved position that could not be found again.
-    pub files_missing: u64,
-    /// The spool.
-    pub spool: SpoolStatus,
-    /// Memory.
-    #[serde(default)]
-    pub memory: MemoryStatus,
-    /// The configuration in use.
-    #[serde(default)]
-    pub config: ConfigStatus,
-}
-
-/// The configuration in use, and what became of newer ones.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ConfigStatus {
-    /// A fingerprint of the configuration in use.
-    pub version: String,
-    /// Times a newer one was put to use.
-    pub reloads: u64,
-    /// Times a newer one was refused.
-    pub failures: u64,
-    /// Why the last one was refused; the one in use is older then.
-    pub error: Option<String>,
-    /// The tables that the last one changed.
-    pub changed: Vec<String>,
-    /// What the collector handed out.
-    #[serde(default)]
-    pub central: CentralStatus,
-}
-
-/// What became of configurations that the collector handed out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CentralStatus {
-    /// Whether they are taken.
-    pub is_accepted: bool,
-    /// Version of the one in use, 0 for none.
-    pub version: u64,
-    /// Whether it is still being tried.
-    pub is_trial: bool,
-    /// Version of the last one that was given up, 0 for none.
-    pub given_up: u64,
-    /// Why.
-    pub error: Option<String>,
-}
 
 /// The live numbers, shared by every part of the agent.
 #[derive(Debug)]
@@ -419,6 +44,9 @@ pub struct Shared {
     pub(crate) watch_overflows: AtomicU64,
     pub(crate) unwatched_folders: AtomicU64,
     pub(crate) files_missing: AtomicU64,
+    /// Records that the collector had already: sent again after a lost answer, or left in the spool by one.
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) breaker: Breaker,
     collector: Mutex<CollectorStatus>,
     file_list: Mutex<Vec<FileStatus>>,
     /// Inode and generation of files with something to send: what was acknowledged, and since when it is no more.
@@ -464,6 +92,8 @@ impl Shared {
             watch_overflows: AtomicU64::new(0),
             unwatched_folders: AtomicU64::new(0),
             files_missing: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            breaker: Breaker::default(),
             collector: Mutex::new(CollectorStatus {
                 endpoints,
                 delivery: "not known yet: no collector has answered".to_owned(),
@@ -498,6 +128,7 @@ impl Shared {
         }
         self.truncations.fetch_add(earlier.truncations.load(Relaxed), Relaxed);
         self.files_missing.fetch_add(earlier.files_missing.load(Relaxed), Relaxed);
+        self.duplicates.fetch_add(earlier.duplicates.load(Relaxed), Relaxed);
         let (mut collector, before) = (lock(&self.collector), lock(&earlier.collector));
         (collector.gaps, collector.gap_lost_bytes, collector.fenced) =
             (before.gaps, before.gap_lost_bytes, before.fenced);
@@ -696,7 +327,12 @@ impl Shared {
             instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
-            collector: lock(&self.collector).clone(),
+            collector: CollectorStatus {
+                in_flight: self.breaker.in_flight(),
+                breaker: self.breaker.state(),
+                duplicates: self.duplicates.load(Relaxed),
+                ..lock(&self.collector).clone()
+            },
             flows,
             files: lock(&self.file_list).clone(),
             file_lag_seconds: self.file_lag_seconds(),

@@ -67,7 +67,6 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Seen {
     records: Vec<Record>,
-    json: Vec<serde_json::Value>,
     answer: Answer,
     requests: usize,
     agents: Vec<String>,
@@ -153,10 +152,6 @@ impl Collector {
 
     pub(crate) fn texts(&self) -> Vec<String> {
         self.records().into_iter().map(|record| record.text).collect()
-    }
-
-    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
-        self.seen.lock().expect("lock").json.clone()
     }
 
     /// Requests that arrived, taken or not.
@@ -248,10 +243,7 @@ async fn export(
         Some(other) => panic!("unexpected encoding {other}"),
         None => body.to_vec(),
     };
-    if headers["content-type"] == "application/json" {
-        seen.json.push(serde_json::from_slice(&body).expect("JSON"));
-        return "{}".into_response();
-    }
+    assert_eq!(headers["content-type"], "application/x-protobuf");
     let records = decode(&signal, &body);
     let is_poisoned = records.iter().any(|record| record.text == "poison");
     match seen.answer {
@@ -265,6 +257,7 @@ async fn export(
         Some(Ok(is_new)) => is_new,
         None => true,
     };
+    let known = if is_new { 0 } else { records.len() };
     if is_new {
         seen.records.extend(records);
     }
@@ -279,6 +272,7 @@ async fn export(
     if let Some(kept) = &seen.kept {
         let told = kept.answer().parse().expect("a header");
         response.headers_mut().insert(positions::COMMITTED_HEADER, told);
+        response.headers_mut().insert(positions::KNOWN_HEADER, known.into());
     }
     response
 }

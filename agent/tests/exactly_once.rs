@@ -24,6 +24,7 @@ async fn a_request_whose_answer_is_lost_is_not_stored_twice() {
     assert_eq!(collector.texts(), ["1", "2", "3"]);
     assert_eq!(status.collector.delivery, "exactly once");
     assert_eq!(status.collector.session, Some(1));
+    assert_eq!(status.collector.duplicates, 2, "counted once, when the answer came through");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

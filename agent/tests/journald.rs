@@ -84,6 +84,29 @@ async fn the_journal_is_read_from_the_first_start_on_and_no_entry_comes_twice_ov
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_spooled_just_before_a_crash_come_once_because_the_spool_knows_their_cursor() {
+    let Some(journal) = Journal::new() else { return };
+    let collector = Collector::start().await;
+    journal.add(0);
+    let agent = journal.host.agent(&collector.url(), &journal.settings()).await;
+    until("where the journal ends", || journal.cursor().exists()).await;
+    agent.stop().await;
+    let before = fs::read(journal.cursor()).expect("a cursor");
+    journal.add(1);
+    let agent = journal.host.agent(&collector.url(), &journal.settings()).await;
+    until("the next entry", || !collector.texts().is_empty()).await;
+    agent.stop().await;
+    // As if the crash had come between the spool and the file.
+    assert_ne!(fs::read(journal.cursor()).expect("a cursor"), before);
+    fs::write(journal.cursor(), before).expect("written");
+    journal.add(2);
+    let agent = journal.host.agent(&collector.url(), &journal.settings()).await;
+    until("the last entry", || collector.texts().len() > 1).await;
+    agent.stop().await;
+    assert_eq!(collector.texts(), ["after the rotation", "after the restart"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_carry_their_unit_time_and_level_and_bytes_that_are_no_text() {
     let Some(journal) = Journal::new() else { return };
     let collector = Collector::start().await;

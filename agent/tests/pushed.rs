@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent::status::BreakerState;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
@@ -56,7 +57,13 @@ pub(crate) fn grpc_url(agent: &Running) -> String {
 }
 
 /// Posts with HTTP/1.1; status and everything after it.
-async fn post(agent: &Running, path: &str, content_type: &str, encoding: &str, body: &[u8]) -> (u16, String) {
+pub(crate) async fn post(
+    agent: &Running,
+    path: &str,
+    content_type: &str,
+    encoding: &str,
+    body: &[u8],
+) -> (u16, String) {
     let address = agent.addresses.otlp_http.expect("HTTP is on");
     let mut stream = TcpStream::connect(address).await.expect("connect");
     let head = format!(
@@ -123,9 +130,10 @@ async fn http_requests_in_protobuf_and_json_are_taken_and_broken_ones_are_not() 
     let (status, answer) =
         post(&agent, "/v1/traces", "application/json; charset=utf-8", "identity", json).await;
     assert!(status == 200 && answer.ends_with("{}"), "{answer}");
-    until("all three", || collector.records().len() == 2 && collector.json().len() == 1).await;
-    let attributes = &collector.json()[0]["resourceSpans"][0]["resource"]["attributes"];
-    assert_eq!(attributes[0]["key"], "deployment.environment.name");
+    until("all three", || collector.records().len() == 3).await;
+    let records = collector.records();
+    let span = records.iter().find(|record| record.text == "s").expect("the span");
+    assert_eq!(span.resource("deployment.environment.name"), "test");
 
     for (path, content_type, encoding, body, expected) in [
         ("/v1/logs", protobuf, "identity", &b"\x0a\x05a"[..], 400),
@@ -158,6 +166,39 @@ async fn what_was_acknowledged_while_the_collector_was_away_survives_a_restart()
     let status = agent.stop().await;
     assert_eq!((status.flows[1].buffered_records, status.spool.requests), (0, 0));
     assert_eq!(collector.texts(), ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_stays_away_opens_the_breaker_and_the_oldest_request_is_told() {
+    let (host, mut collector) = (Host::new(), Collector::start().await);
+    collector.go_away().await;
+    let agent = host.agent(&collector.url(), LISTEN).await;
+    let mut client = TraceServiceClient::connect(grpc_url(&agent)).await.expect("connect");
+    client.export(spans(&["a"])).await.expect("taken");
+    until("an open breaker", || agent.status().collector.breaker != BreakerState::Closed).await;
+    until("a second of waiting", || agent.status().spool.lanes[0].oldest_seconds >= 1).await;
+    let metrics = get(&agent, "/metrics").await.1;
+    let open = ["agent_breaker_state 1\n", "agent_breaker_state 2\n"];
+    assert!(open.iter().any(|line| metrics.contains(line)), "{metrics}");
+    assert!(!metrics.contains("agent_spool_oldest_seconds{lane=\"traces\"} 0\n"), "{metrics}");
+    collector.come_back().await;
+    until("the span", || collector.texts() == ["a"]).await;
+    let is_idle = || {
+        let status = agent.status();
+        (status.collector.in_flight, status.collector.breaker) == (0, BreakerState::Closed)
+    };
+    until("nothing under way", is_idle).await;
+    until("an empty spool", || agent.status().spool.lanes[0].oldest_seconds == 0).await;
+    let metrics = get(&agent, "/metrics").await.1;
+    for line in [
+        "agent_breaker_state 0\n",
+        "agent_inflight_batches 0\n",
+        "agent_duplicate_suppressed_total 0\n",
+        "agent_spool_oldest_seconds{lane=\"traces\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

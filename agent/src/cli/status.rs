@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use agent::status::{CentralStatus, FlowStatus, LaneStatus, SpoolStatus, Status};
+use agent::status::{BreakerState, CentralStatus, FlowStatus, LaneStatus, SpoolStatus, Status};
 use agent::{Config, exit_code};
 use anyhow::{Context as _, bail};
 
@@ -80,7 +80,19 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
         (error, failures) => format!("{failures} failures: {}", shown(error.as_deref().unwrap_or_default())),
     };
     writeln!(out, "collector {}: {health}", collector.endpoints.join(", "))?;
-    writeln!(out, "delivery {}", shown(&collector.delivery))?;
+    match collector.breaker {
+        BreakerState::Closed => {}
+        BreakerState::HalfOpen => writeln!(out, "  one request asks whether it is back; the others wait")?,
+        BreakerState::Open => {
+            writeln!(out, "  it failed again and again: requests wait, one asks now and then")?
+        }
+    }
+    let (in_flight, known) = (collector.in_flight, collector.duplicates);
+    writeln!(
+        out,
+        "delivery {}; {in_flight} requests under way, {known} records were sent twice and stored once",
+        shown(&collector.delivery)
+    )?;
     let config = &status.config;
     writeln!(out, "configuration {}, {} reloads", config.version, config.reloads)?;
     if let Some(error) = &config.error {
@@ -107,8 +119,11 @@ fn write_spool(spool: &SpoolStatus, out: &mut impl Write) -> io::Result<()> {
     let full = if spool.is_disk_full { ", the disk is full" } else { "" };
     writeln!(out, "spool {} of {} bytes, {} requests{full}", spool.bytes, spool.bytes_max, spool.requests)?;
     for lane in spool.lanes.iter().filter(|lane| lane.requests > 0) {
-        let LaneStatus { lane, bytes, requests, records } = lane;
-        writeln!(out, "  {lane:<8} {requests} requests, {records} records, {bytes} bytes")?;
+        let LaneStatus { lane, bytes, requests, records, oldest_seconds } = lane;
+        writeln!(
+            out,
+            "  {lane:<8} {requests} requests, {records} records, {bytes} bytes, the oldest for {oldest_seconds} s"
+        )?;
     }
     match &spool.read_error {
         Some(error) => writeln!(out, "  cannot be read: {}", shown(error)),

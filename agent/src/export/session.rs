@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use model::positions::{self, COMMITTED_HEADER, REFUSED_HEADER, Range, STREAMS_MAX, StreamId};
+use model::positions::{self, COMMITTED_HEADER, KNOWN_HEADER, REFUSED_HEADER, Range, STREAMS_MAX, StreamId};
 use serde::{Deserialize, Serialize};
 
 use crate::status::lock;
@@ -232,6 +232,11 @@ impl Sessions {
             }
         })
     }
+}
+
+/// Records of a request that the store had already.
+pub(super) fn known(headers: &HeaderMap) -> u64 {
+    headers.get(KNOWN_HEADER).and_then(|known| known.to_str().ok()?.parse().ok()).unwrap_or_default()
 }
 
 fn told(headers: &HeaderMap) -> Option<Told> {

@@ -1,9 +1,10 @@
 //! Empties a lane of the spool: neighbouring requests of one signal travel as one, and are settled as one.
 //!
-//! A request's position is its number in the stream of the run that spooled it. JSON requests travel
-//! without one, as the protocol has it; their numbers lie inside the next range.
+//! A request's position is its number in the stream of the run that spooled it. JSON requests, which only agents of
+//! before have spooled, travel without one, as the protocol has it; their numbers lie inside the next range.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use model::Signal;
@@ -91,6 +92,8 @@ impl Shipper {
         loop {
             let (already, missing) = self.without_committed(group);
             // An earlier run, or an earlier try, did not live to see the answer.
+            let known = already.iter().map(|spooled| u64::from(spooled.items)).sum();
+            self.exporter.shared.duplicates.fetch_add(known, Relaxed);
             self.settle(&already, &Delivery::Accepted { rejected: 0 });
             group = missing;
             if group.is_empty() {

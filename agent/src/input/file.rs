@@ -24,6 +24,7 @@ mod binary;
 pub(crate) mod container;
 mod copies;
 mod discover;
+mod exchange;
 mod gzip;
 pub(crate) mod identity;
 mod look;
@@ -102,6 +103,25 @@ struct Input {
     bucket: Bucket,
     /// Never in use before: `start_at` decides until the first look is over.
     is_first_start: bool,
+    /// Its files were not looked for yet.
+    is_first_look: bool,
+    /// Its table is gone; its name keeps its number.
+    is_removed: bool,
+}
+
+impl Input {
+    fn new(name: String, settings: FileSettings, is_first_start: bool) -> Result<Self, globset::Error> {
+        Ok(Self {
+            name,
+            globs: Globs::new(&settings)?,
+            chain: Chain::new(&ProcessSettings { time: settings.time, ..settings.process() }),
+            settings,
+            bucket: Bucket::default(),
+            is_first_start,
+            is_first_look: true,
+            is_removed: false,
+        })
+    }
 }
 
 /// All files of all `[files.NAME]` tables.
@@ -153,16 +173,10 @@ impl FileTail {
     ) -> Result<Self, globset::Error> {
         let fallback_service =
             resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
-        let inputs = config.files.iter().map(|(name, settings)| {
-            Ok(Input {
-                name: name.clone(),
-                settings: settings.clone(),
-                globs: Globs::new(settings)?,
-                chain: Chain::new(&ProcessSettings { time: settings.time, ..settings.process() }),
-                bucket: Bucket::default(),
-                is_first_start: !saved.inputs.contains(name),
-            })
-        });
+        let inputs = config
+            .files
+            .iter()
+            .map(|(name, settings)| Input::new(name.clone(), settings.clone(), !saved.inputs.contains(name)));
         Ok(Self {
             inputs: inputs.collect::<Result<_, globset::Error>>()?,
             streams: Streams::default(),

@@ -13,15 +13,14 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use model::{Signal, UnixNano};
+use model::UnixNano;
 use tokio_util::sync::CancellationToken;
 
 use self::cgroups::Limits;
 use self::processes::{Service, Services};
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use super::points::{Head, Kind, Metrics};
 use crate::config::HostSettings;
-use crate::queue::Encoding;
 
 /// Looks until `stop`.
 pub(crate) async fn run(settings: HostSettings, intake: Intake, stop: CancellationToken) {
@@ -68,8 +67,7 @@ fn spool(intake: &Intake, metrics: Metrics) {
         return;
     }
     let request = metrics.finish();
-    if let Err(error) = intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64)
-    {
+    if let Err(error) = intake.put(Incoming::metrics(&request, count)) {
         tracing::warn!(%error, "host metrics found no room in the spool");
     }
 }

@@ -25,69 +25,81 @@ pub(crate) struct Intake {
     pub(crate) source: Arc<str>,
 }
 
+/// A request in protobuf, on its way into the spool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) signal: Signal,
+    pub(crate) request: &'a [u8],
+    /// Spans, records or metrics in it.
+    pub(crate) items: u64,
+    /// Its size as it came.
+    pub(crate) raw_bytes: u64,
+    /// See [`Spooled::note`].
+    pub(crate) note: &'a str,
+}
+
+impl<'a> Incoming<'a> {
+    /// Metrics that were made here.
+    pub(crate) const fn metrics(request: &'a [u8], items: u64) -> Self {
+        Self { signal: Signal::Metrics, request, items, raw_bytes: request.len() as u64, note: "" }
+    }
+}
+
 /// A request as it goes into the spool.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     signal: Signal,
     parts: Vec<Spooled>,
-    /// Items that were left out.
-    too_large: u64,
+    /// Items that were left out before, and why.
+    pub(crate) left_out: Vec<(DropReason, u64)>,
     /// Bytes as they came.
     raw_bytes: u64,
 }
 
+impl Prepared {
+    /// Of a request of which nothing is left.
+    pub(crate) const fn nothing(signal: Signal, raw_bytes: u64) -> Self {
+        Self { signal, parts: Vec::new(), left_out: Vec::new(), raw_bytes }
+    }
+}
+
 impl Intake {
-    /// Spools one request of `items` spans, records or metrics; `raw_bytes` is its size as it came. What the
-    /// policy of a full spool gives up is counted, and no error.
+    /// Spools a request. What the policy of a full spool gives up is counted, and no error.
     ///
     /// # Errors
     /// When the spool has no room and the sender is to wait, or the disk fails.
-    pub(crate) fn put(
-        &self,
-        signal: Signal,
-        encoding: Encoding,
-        request: &[u8],
-        items: u64,
-        raw_bytes: u64,
-    ) -> Result<(), QueueError> {
-        self.commit(self.prepare(signal, encoding, request, items, raw_bytes)?).map(drop)
+    pub(crate) fn put(&self, incoming: Incoming<'_>) -> Result<(), QueueError> {
+        self.commit(self.prepare(incoming)?).map(drop)
     }
 
-    /// Compresses a request. One in protobuf that is too large to travel is split by item.
+    /// Compresses a request. One that is too large to travel is split by item.
     ///
     /// # Errors
     /// When it cannot be compressed.
-    pub(crate) fn prepare(
-        &self,
-        signal: Signal,
-        encoding: Encoding,
-        request: &[u8],
-        items: u64,
-        raw_bytes: u64,
-    ) -> Result<Prepared, QueueError> {
-        if encoding == Encoding::Protobuf {
-            self.shared.tap.show(signal, request, [(&*self.source, u64::MAX)]);
+    pub(crate) fn prepare(&self, incoming: Incoming<'_>) -> Result<Prepared, QueueError> {
+        let Incoming { signal, request, items, raw_bytes, note } = incoming;
+        self.shared.tap.show(signal, request, [(&*self.source, u64::MAX)]);
+        let mut prepared = Prepared::nothing(signal, raw_bytes);
+        if request.len() <= PART_BYTES_MAX {
+            prepared.parts.push(self.spooled(signal, request, items)?);
+        } else {
+            let split = split(request, signal, PART_BYTES_MAX);
+            let parts = split.parts.iter().map(|part| self.spooled(signal, &part.request, part.items));
+            prepared.parts = parts.collect::<Result<_, _>>()?;
+            prepared.left_out.push((DropReason::TooLarge, split.too_large));
         }
-        if encoding == Encoding::Json || request.len() <= PART_BYTES_MAX {
-            let parts = vec![self.spooled(signal, encoding, request, items)?];
-            return Ok(Prepared { signal, parts, too_large: 0, raw_bytes });
+        if let Some(last) = prepared.parts.last_mut() {
+            note.clone_into(&mut last.note);
         }
-        let split = split(request, signal, PART_BYTES_MAX);
-        let parts = split.parts.iter().map(|part| self.spooled(signal, encoding, &part.request, part.items));
-        Ok(Prepared {
-            signal,
-            parts: parts.collect::<Result<_, _>>()?,
-            too_large: split.too_large,
-            raw_bytes,
-        })
+        Ok(prepared)
     }
 
-    /// Spools what was prepared; how many items of it were not kept.
+    /// Spools what was prepared; how many items of it were not kept although they should have been.
     ///
     /// # Errors
     /// As [`Intake::put`].
     pub(crate) fn commit(&self, prepared: Prepared) -> Result<u64, QueueError> {
-        let Prepared { signal, parts, too_large, raw_bytes } = prepared;
+        let Prepared { signal, parts, left_out, raw_bytes } = prepared;
         // All or nothing: a sender that is told to come back brings all of it again.
         let needed = parts.iter().map(|part| part.payload.len() as u64).sum();
         let waits = self.queue.when_full(signal) == WhenFull::Block;
@@ -95,7 +107,7 @@ impl Intake {
             return Err(self.queue.full());
         }
         let flow = self.shared.otlp(signal);
-        let mut not_kept = too_large;
+        let mut not_kept = 0;
         for (at, part) in parts.iter().enumerate() {
             not_kept += match self.append(signal, part, if at == 0 { raw_bytes } else { 0 }) {
                 Ok(not_kept) => not_kept,
@@ -109,20 +121,20 @@ impl Intake {
                 }
             };
         }
-        flow.entered(too_large, 0);
-        flow.dropped(DropReason::TooLarge, too_large);
+        if parts.is_empty() {
+            flow.entered(0, raw_bytes);
+        }
+        for (reason, items) in left_out {
+            flow.entered(items, 0);
+            flow.dropped(reason, items);
+            not_kept += if reason == DropReason::TooLarge { items } else { 0 };
+        }
         Ok(not_kept)
     }
 
-    fn spooled(
-        &self,
-        signal: Signal,
-        encoding: Encoding,
-        request: &[u8],
-        items: u64,
-    ) -> Result<Spooled, QueueError> {
+    fn spooled(&self, signal: Signal, request: &[u8], items: u64) -> Result<Spooled, QueueError> {
         let payload = zstd::encode_all(request, 1).map_err(QueueError::Io)?;
-        let spooled = Spooled::new(signal, encoding, items, request.len(), payload.into());
+        let spooled = Spooled::new(signal, Encoding::Protobuf, items, request.len(), payload.into());
         Ok(Spooled { time: self.shared.clock.now(), ..spooled })
     }
 

@@ -1,9 +1,16 @@
 //! systemd's journal, read with `journalctl --output=json --follow`.
 //!
 //! The cursor of the last record that is in the spool stands in `journald.cursor`, so that a restart goes on
-//! behind it; what was spooled just before a crash may come twice. The very first start notes where the journal ends;
-//! an empty file means its beginning. While the spool has no room nothing is read:
-//! the journal is the buffer. Invariant: the cursor is written only after its record was spooled.
+//! behind it. The very first start notes where the journal ends; an empty file means its beginning. While the spool has no
+//! room nothing is read: the journal is the buffer.
+//!
+//! ```text
+//! entries ─► spooled, the note beside them: "journald", cursor before, cursor behind ─► `journald.cursor`
+//!                                                                     └ a crash here: the next start finds the note
+//! ```
+//!
+//! Invariants: the cursor is written only after its record was spooled; a note counts only when the file still says the
+//! cursor before it, so an older note never moves it back; the note's segment stays until the file is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::dialect::Dialect;
-use model::{Severity, UnixNano};
+use model::{Severity, Signal, UnixNano};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -23,10 +30,13 @@ use super::records::{Entry, Records};
 use super::syslog::of_priority;
 use crate::config::JournaldSettings;
 use crate::process::Chain;
+use crate::queue::Lane;
 use crate::status::{DropReason, Flow, Shared};
 
 /// Bytes of one entry; longer ones are left out and counted.
 const ENTRY_BYTES_MAX: u64 = 1 << 20;
+/// Where entries wait.
+const LANE: Lane = Lane::Signal(Signal::Logs);
 const FLUSH: Duration = Duration::from_millis(200);
 /// How long until a reader that ended is started again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -40,8 +50,10 @@ struct Journal {
     /// Of the last record handed to `records`.
     cursor: Option<String>,
     shared: Arc<Shared>,
-    /// Of the last record of the run before; empty at the journal's beginning.
+    /// Behind this entry everything is still to come; empty at the journal's beginning.
     reached: String,
+    /// Whether `reached` is known.
+    has_begun: bool,
 }
 
 /// Reads until `stop`; `folder` holds the cursor.
@@ -63,6 +75,7 @@ pub(crate) async fn run(
         cursor: None,
         shared: Arc::clone(&shared),
         reached: String::new(),
+        has_begun: false,
     };
     while !stop.is_cancelled() {
         if let Err(error) = journal.follow(&stop).await {
@@ -98,8 +111,21 @@ impl Journal {
     /// At the very first start: notes where the journal ends, so that what is written from now on is read,
     /// also when no agent runs then.
     async fn begin(&mut self) -> io::Result<()> {
+        if self.has_begun {
+            return Ok(());
+        }
         if self.cursor_file.exists() {
             self.reached = std::fs::read_to_string(&self.cursor_file)?.trim().to_owned();
+            if let Some(behind) =
+                self.records.queue().last_note(LANE).and_then(|note| behind(&note, &self.reached))
+            {
+                tracing::info!(
+                    "the last run ended before it wrote its place in the journal; the spool has it"
+                );
+                self.save_cursor(&behind)?;
+                self.reached = behind;
+            }
+            self.has_begun = true;
             return Ok(());
         }
         let mut command = Command::new(&self.settings.command);
@@ -113,7 +139,9 @@ impl Journal {
         let fields = last.and_then(|line| serde_json::from_slice::<Map<String, Value>>(line).ok());
         let cursor = fields.as_ref().and_then(|fields| fields.get("__CURSOR")?.as_str());
         self.reached = cursor.unwrap_or_default().to_owned();
-        self.save_cursor(&self.reached)
+        self.save_cursor(&self.reached)?;
+        self.has_begun = true;
+        Ok(())
     }
 
     fn save_cursor(&self, cursor: &str) -> io::Result<()> {
@@ -190,12 +218,33 @@ impl Journal {
 
     /// Spools what waits, then moves the cursor.
     fn flush(&mut self) -> io::Result<()> {
-        self.records.flush(&self.flow).map_err(io::Error::other)?;
-        if let Some(cursor) = self.cursor.take() {
-            self.save_cursor(&cursor)?;
-        }
-        Ok(())
+        let Some(cursor) = self.cursor.clone() else {
+            return self.records.flush(&self.flow).map_err(io::Error::other);
+        };
+        let note = note(&self.reached, &cursor);
+        let queue = Arc::clone(self.records.queue());
+        let hold = queue.hold(LANE);
+        self.records.flush_with(&self.flow, &note).map_err(io::Error::other)?;
+        // From here on they would be doubled, whether the file can be written or not.
+        self.cursor = None;
+        let saved = self.save_cursor(&cursor);
+        drop(hold);
+        self.reached = cursor;
+        saved
     }
+}
+
+const SOURCE: &str = "journald";
+
+/// What stands in the spool beside entries: the cursors before and behind them.
+fn note(before: &str, behind: &str) -> String {
+    format!("{SOURCE}\n{before}\n{behind}")
+}
+
+/// The cursor behind the entries of a note, when the one before them is `reached`.
+fn behind(note: &str, reached: &str) -> Option<String> {
+    let (before, behind) = note.strip_prefix(SOURCE)?.strip_prefix('\n')?.split_once('\n')?;
+    (before == reached).then(|| behind.to_owned())
 }
 
 /// The syslog priority that a level and all graver ones have.
@@ -248,6 +297,19 @@ fn entry_of(fields: &Map<String, Value>, bytes: usize) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_counts_only_where_the_file_was_not_written_after_it() {
+        let note = note("s=1", "s=2");
+        assert_eq!(behind(&note, "s=1").as_deref(), Some("s=2"));
+        assert_eq!(behind(&note, "s=2"), None);
+        assert_eq!(
+            behind(&super::note("", "s=2"), "").as_deref(),
+            Some("s=2"),
+            "from the journal's beginning"
+        );
+        assert_eq!(behind("other\ns=1\ns=2", "s=1"), None);
+    }
 
     #[test]
     fn an_entry_of_the_journal_is_a_record_of_its_unit() {

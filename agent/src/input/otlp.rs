@@ -4,16 +4,19 @@
 //!
 //! ```text
 //! request ─► spool full? no memory? 429 / UNAVAILABLE with the time to come back, before the body is read
-//!         ─► body ─► decompress (bounded) ─► add resource attributes ─► zstd ─► spool ─► success, or
-//!            `partial_success` when the policy of a full spool gave something up
+//!         ─► body ─► decompress (bounded) ─► JSON to protobuf ─► hide secrets ─► add resource attributes
+//!         ─► processors of log records ─► split, zstd ─► spool ─► success, or `partial_success` when a record had a wrong
+//!            value or the policy of a full spool gave something up
 //! ```
 //!
 //! Invariants: success leaves only after the spool has the request; a sender that is refused learns when
-//! to come back; nothing is decoded into objects, a protobuf request is only walked.
+//! to come back; nothing is decoded into objects, requests are only walked; behind the edge there is one format.
 
 mod grpc;
+mod process;
 pub(crate) mod resource;
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,21 +30,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 use model::Signal;
+use model::otlp::json::{self, NotTranscoded};
 use model::otlp::rpc;
 use model::wire::{put_bytes, put_message, put_u64};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use super::intake::{Intake, Prepared};
+use self::process::Processors;
+use super::intake::{Incoming, Intake, Prepared};
+use crate::config::OtlpSettings;
 use crate::memory::{Budget, Taken};
 use crate::queue::{Encoding, QueueError};
+use crate::status::DropReason;
 
 /// Bytes of a request, compressed or not.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-/// Bytes of a request in JSON, which takes many times as much while it is worked on.
-const JSON_BYTES_MAX: usize = 1 << 20;
-/// What a request uses while it is worked on: unpacked, with attributes, compressed; or as JSON values.
-/// One is worked on at a time.
+/// What a request uses while it is worked on: before and after a step, and compressed. One is worked on at a time.
 pub(crate) const WORK_BYTES_MAX: usize = 16 << 20;
 /// What a request of unknown size takes before its body is read, and then at a time.
 const STEP_BYTES: usize = 64 << 10;
@@ -75,21 +79,39 @@ enum Refusal {
     Closing,
 }
 
+impl From<NotTranscoded> for Refusal {
+    fn from(problem: NotTranscoded) -> Self {
+        match problem {
+            NotTranscoded::TooLarge { bytes_max, .. } => Self::TooLarge(bytes_max),
+            problem => Self::Malformed(problem.to_string()),
+        }
+    }
+}
+
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     intake: Intake,
+    processors: Processors,
     /// Bytes for bodies.
     room: Budget,
     work: Arc<Semaphore>,
 }
 
+/// What a sender is told of items that were not kept.
+#[derive(Debug, Default)]
+struct NotKept {
+    items: u64,
+    why: String,
+}
+
 impl Receiver {
-    pub(crate) fn new(intake: Intake, room: Budget) -> Arc<Self> {
-        Arc::new(Self { intake, room, work: Arc::new(Semaphore::new(1)) })
+    pub(crate) fn new(intake: Intake, settings: &OtlpSettings, room: Budget) -> Arc<Self> {
+        let processors = Processors::new(settings);
+        Arc::new(Self { intake, processors, room, work: Arc::new(Semaphore::new(1)) })
     }
 
-    /// The whole path of a request, whatever its protocol; how many of its items were not kept.
+    /// The whole path of a request, whatever its protocol.
     async fn receive(
         self: &Arc<Self>,
         signal: Signal,
@@ -97,7 +119,7 @@ impl Receiver {
         length: Option<usize>,
         body: Body,
         unframe: impl FnOnce(Bytes) -> Result<(Bytes, String), Refusal> + Send + 'static,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<NotKept, Refusal> {
         if self.intake.queue.is_full(signal) {
             return Err(self.intake.queue.full().into());
         }
@@ -111,10 +133,17 @@ impl Receiver {
         let receiver = Arc::clone(self);
         let accepting = tokio::task::spawn_blocking(move || {
             let (body, compression) = unframe(body)?;
-            let prepared = receiver.prepare(signal, encoding, &decompress(&body, &compression)?)?;
+            let raw = decompress(&body, &compression)?;
+            drop(body);
+            let (prepared, mut not_kept) = receiver.prepare(signal, encoding, raw)?;
             // Requests that wait for the disk together share its syncs.
             drop(work);
-            prepared.map_or(Ok(0), |prepared| Ok(receiver.intake.commit(prepared)?))
+            let given_up = receiver.intake.commit(prepared)?;
+            if given_up > 0 {
+                not_kept.items += given_up;
+                NOT_KEPT.clone_into(&mut not_kept.why);
+            }
+            Ok(not_kept)
         });
         let accepted = accepting.await.unwrap_or(Err(Refusal::Closing));
         drop(taken);
@@ -144,20 +173,44 @@ impl Receiver {
         Ok(read.into())
     }
 
-    /// What goes into the spool; `None` when the request is empty.
-    fn prepare(&self, signal: Signal, encoding: Encoding, raw: &[u8]) -> Result<Option<Prepared>, Refusal> {
-        if encoding == Encoding::Json && raw.len() > JSON_BYTES_MAX {
-            return Err(Refusal::TooLarge(JSON_BYTES_MAX));
-        }
-        let (request, items) = match encoding {
-            Encoding::Protobuf => resource::add_to_protobuf(raw, &self.intake.resource),
-            Encoding::Json => resource::add_to_json(raw, signal, &self.intake.resource),
-        }
-        .map_err(Refusal::Malformed)?;
-        if items == 0 {
-            return Ok(None);
-        }
-        Ok(Some(self.intake.prepare(signal, encoding, &request, items as u64, raw.len() as u64)?))
+    /// What goes into the spool, and the records that are none.
+    fn prepare(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        raw: Bytes,
+    ) -> Result<(Prepared, NotKept), Refusal> {
+        let raw_bytes = raw.len() as u64;
+        let (mut not_kept, mut malformed) = (NotKept::default(), 0);
+        let request = match encoding {
+            Encoding::Protobuf => raw,
+            Encoding::Json => {
+                let transcoded = json::transcode(signal, &raw, REQUEST_BYTES_MAX)?;
+                malformed = transcoded.rejected as u64;
+                not_kept = NotKept { items: malformed, why: transcoded.errors.join("; ") };
+                transcoded.request.into()
+            }
+        };
+        let redacted = self.processors.redact(signal, Cow::Borrowed(&request));
+        let (complete, items) =
+            resource::add_to_protobuf(&redacted, &self.intake.resource).map_err(Refusal::Malformed)?;
+        drop(redacted);
+        drop(request);
+        let processed = self.processors.process(signal, complete, self.intake.shared.clock.monotonic());
+        let items = (items as u64).saturating_sub(processed.records());
+        let mut prepared = match items {
+            0 => Prepared::nothing(signal, raw_bytes),
+            _ => self.intake.prepare(Incoming {
+                signal,
+                request: &processed.request,
+                items,
+                raw_bytes,
+                note: "",
+            })?,
+        };
+        prepared.left_out.extend(processed.left_out);
+        prepared.left_out.push((DropReason::Malformed, malformed));
+        Ok((prepared, not_kept))
     }
 }
 
@@ -189,8 +242,8 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
     match receiver.receive(signal, encoding, length, body, move |body| Ok((body, compression))).await {
         Ok(not_kept) => {
             let answer = match encoding {
-                Encoding::Json => answer_in_json(signal, not_kept).into_bytes(),
-                Encoding::Protobuf => answer(not_kept),
+                Encoding::Json => answer_in_json(signal, &not_kept).into_bytes(),
+                Encoding::Protobuf => answer(&not_kept),
             };
             ([(CONTENT_TYPE, encoding.content_type())], answer).into_response()
         }
@@ -198,30 +251,31 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
     }
 }
 
-/// What a sender is told of items that were not kept.
+/// Why items were not kept that were all right.
 const NOT_KEPT: &str = "the spool of the agent is full";
 
 /// An answer without `partial_success` (field 1) is an empty message.
-fn answer(not_kept: u64) -> Vec<u8> {
+fn answer(not_kept: &NotKept) -> Vec<u8> {
     let mut out = Vec::new();
-    if not_kept > 0 {
+    if not_kept.items > 0 {
         put_message(&mut out, 1, |partial| {
-            put_u64(partial, 1, not_kept);
-            put_bytes(partial, 2, NOT_KEPT.as_bytes());
+            put_u64(partial, 1, not_kept.items);
+            put_bytes(partial, 2, not_kept.why.as_bytes());
         });
     }
     out
 }
 
-fn answer_in_json(signal: Signal, not_kept: u64) -> String {
+fn answer_in_json(signal: Signal, not_kept: &NotKept) -> String {
     let rejected = match signal {
         Signal::Traces => "rejectedSpans",
         Signal::Logs => "rejectedLogRecords",
         Signal::Metrics => "rejectedDataPoints",
     };
-    match not_kept {
+    let NotKept { items, why } = not_kept;
+    match items {
         0 => "{}".to_owned(),
-        _ => serde_json::json!({ "partialSuccess": { rejected: not_kept.to_string(), "errorMessage": NOT_KEPT } })
+        _ => serde_json::json!({ "partialSuccess": { rejected: items.to_string(), "errorMessage": why } })
             .to_string(),
     }
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use model::Signal;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use crate::config::OwnMetricsSettings;
-use crate::queue::Encoding;
 use crate::status::metrics::families;
 
 const SERVICE: &str = "silmari-agent";
@@ -27,7 +25,7 @@ pub(crate) async fn run(settings: OwnMetricsSettings, intake: Intake, stop: Canc
         let resource: Vec<(&str, &str)> = intake.resource_of(SERVICE).chain(id).collect();
         let request = families.request(&resource, status.started, intake.shared.clock.now());
         let count = families.all().len() as u64;
-        let put = intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64);
+        let put = intake.put(Incoming::metrics(&request, count));
         if let Err(error) = put {
             tracing::warn!(%error, "own metrics found no room in the spool");
         }

@@ -5,15 +5,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use model::UnixNano;
 use model::dialect::{Dialect, ParsedLine, parse_line};
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use crate::process::limit::Bucket;
 use crate::process::{Chain, State};
-use crate::queue::{Encoding, QueueError};
+use crate::queue::{Queue, QueueError};
 use crate::status::{DropReason, Flow};
 
 /// Senders whose state is kept.
@@ -139,6 +140,11 @@ impl Records {
         self.waiting += 1;
     }
 
+    /// The spool that it goes into.
+    pub(crate) const fn queue(&self) -> &Arc<Queue> {
+        &self.intake.queue
+    }
+
     /// Whether enough waits for a request.
     pub(crate) const fn is_full(&self) -> bool {
         self.bytes >= REQUEST_BYTES
@@ -169,6 +175,14 @@ impl Records {
     /// # Errors
     /// When the spool has no room, or the disk fails.
     pub(crate) fn flush(&mut self, flow: &Flow) -> Result<(), QueueError> {
+        self.flush_with(flow, "")
+    }
+
+    /// As [`Records::flush`], with a note to be found again.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn flush_with(&mut self, flow: &Flow, note: &str) -> Result<(), QueueError> {
         if self.waiting == 0 {
             return Ok(());
         }
@@ -178,7 +192,9 @@ impl Records {
         }
         let (items, raw) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.raw_bytes));
         self.bytes = 0;
-        match self.intake.put(model::Signal::Logs, Encoding::Protobuf, &request, items, raw) {
+        let incoming =
+            Incoming { signal: model::Signal::Logs, request: &request, items, raw_bytes: raw, note };
+        match self.intake.put(incoming) {
             Ok(()) => {
                 flow.left(items, 0, request.len() as u64);
                 Ok(())

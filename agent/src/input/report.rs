@@ -11,10 +11,9 @@ use model::otlp::logs::{LogRecordParts, LogsWriter};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use crate::config::ReportSettings;
 use crate::config::process::RedactPreset;
-use crate::queue::Encoding;
 use model::redact::Redactor;
 
 /// Bytes of a file that are reported.
@@ -78,5 +77,11 @@ fn report(
     let changed = is_change.then_some(("config.service", service));
     writer.push(&parts, [("event.name", what), ("file.path", &path)].into_iter().chain(changed));
     let request = writer.finish();
-    intake.put(Signal::Logs, Encoding::Protobuf, &request, 1, text.len() as u64)
+    intake.put(Incoming {
+        signal: Signal::Logs,
+        request: &request,
+        items: 1,
+        raw_bytes: text.len() as u64,
+        note: "",
+    })
 }

@@ -21,18 +21,17 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use model::{Signal, UnixNano};
+use model::UnixNano;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::families::{Families, Known};
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use super::points::{Head, Kind, Metrics};
 use crate::config::ScrapeSettings;
 use crate::config::inputs::target_url;
 use crate::memory::{Budget, Taken};
-use crate::queue::Encoding;
 use crate::status::{DropReason, Flow};
 
 /// What pages that are read at the same time use at most, with what is made of them.
@@ -236,7 +235,7 @@ impl Scraper {
         metrics.number(Head::new("scrape_samples_scraped", ""), Kind::Gauge, scraped as f64);
         let count = metrics.count();
         let request = metrics.finish();
-        match self.intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64) {
+        match self.intake.put(Incoming::metrics(&request, count)) {
             Ok(()) => self.flow.left(families.samples, 0, request.len() as u64),
             Err(error) => {
                 tracing::warn!(target = target.url, %error, "a scrape found no room in the spool");

@@ -11,16 +11,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Signal, UnixNano};
+use model::UnixNano;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::parse::samples;
 use self::parse::{Kind as SampleKind, Sample};
-use super::intake::Intake;
+use super::intake::{Incoming, Intake};
 use super::points::{Attributes, Buckets, Head, Kind, Metrics};
 use super::syslog::Socket;
 use crate::config::StatsdSettings;
-use crate::queue::Encoding;
 use crate::status::{DropReason, Flow};
 
 /// What a series takes, about: name, tags, value.
@@ -242,7 +241,7 @@ async fn receive(socket: Socket, datagrams: tokio::sync::mpsc::Sender<Vec<u8>>, 
 
 fn send(sums: &mut Sums, intake: &Intake, service: &str, flow: &Flow) {
     let Some((request, count)) = sums.request(intake, service) else { return };
-    match intake.put(Signal::Metrics, Encoding::Protobuf, &request, count, request.len() as u64) {
+    match intake.put(Incoming::metrics(&request, count)) {
         Ok(()) => {
             flow.left(std::mem::take(&mut sums.waiting), 0, request.len() as u64);
             sums.advance();

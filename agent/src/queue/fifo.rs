@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk::{DiskFile, Fs, create_dir_durable};
+use model::UnixNano;
 use model::positions::StreamId;
 
 use super::cursor::Cursor;
@@ -47,7 +48,13 @@ pub(super) struct Fifo {
     /// Where the next request is read: the number before a segment's first, and an offset in it.
     read_at: (u64, u64),
     settled: Place,
+    /// Number and time of requests that were taken and are not settled.
+    taken: VecDeque<(u64, UnixNano)>,
     cursor: Cursor,
+    /// The last note of the runs before.
+    note: Option<String>,
+    /// Who keeps segments from being deleted.
+    holds: usize,
     /// Requests found damaged or missing since they were last asked for.
     lost: Amount,
     /// Files written since the last sync, and whether names changed.
@@ -78,7 +85,10 @@ impl Fifo {
             read: settled,
             read_at: (0, HEADER_BYTES),
             settled,
+            taken: VecDeque::new(),
             cursor,
+            note: None,
+            holds: 0,
             lost: Amount::default(),
             unsynced: Vec::new(),
             has_new_name: false,
@@ -107,6 +117,12 @@ impl Fifo {
             }
             self.next = self.next.max(place);
         }
+        // A note is of the last moments before a crash; whatever follows it meanwhile is little.
+        for segment in self.segments.iter().rev().take(2) {
+            if self.note.is_none() {
+                self.note = segment.last_note()?;
+            }
+        }
         self.delete_settled()?;
         if let Some(first) = self.segments.front() {
             self.read_at = (first.before.number, HEADER_BYTES);
@@ -119,6 +135,16 @@ impl Fifo {
         let aside = path.with_extension("bad");
         tracing::error!(path = %aside.display(), "a segment of the spool has no whole header; its requests are lost");
         self.fs.rename(path, &aside)
+    }
+
+    /// See [`Queue::last_note`](super::Queue::last_note).
+    pub(super) fn note_before(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// See [`Queue::hold`](super::Queue::hold).
+    pub(super) const fn hold(&mut self, begins: bool) {
+        self.holds = if begins { self.holds + 1 } else { self.holds.saturating_sub(1) };
     }
 
     /// Bytes on disk, from the segments themselves.
@@ -243,7 +269,28 @@ impl Fifo {
             }
             group.push(next);
         }
+        self.taken.extend(group.iter().map(|taken| (taken.number(), taken.time)));
         Ok(group)
+    }
+
+    /// When the oldest request came that is not settled; `None` when none waits, or its head cannot be read.
+    pub(super) fn oldest(&self) -> Option<UnixNano> {
+        if let Some((_, time)) = self.taken.front() {
+            return Some(*time);
+        }
+        let mut at = self.read_at.1;
+        for segment in self.segments.iter().filter(|segment| segment.before.number >= self.read_at.0) {
+            if segment.before.number > self.read_at.0 {
+                at = HEADER_BYTES;
+            }
+            while let Ok(Some((number, time, end))) = segment.number_and_time(at) {
+                if number > self.read.number {
+                    return Some(time);
+                }
+                at = end;
+            }
+        }
+        None
     }
 
     fn read_next(&mut self) -> io::Result<Option<Spooled>> {
@@ -310,7 +357,12 @@ impl Fifo {
     /// Everything up to `place` is settled.
     pub(super) fn settle(&mut self, place: Place) -> io::Result<()> {
         self.settled = self.settled.max(place);
+        while self.taken.pop_front_if(|(number, _)| *number <= self.settled.number).is_some() {}
         self.cursor.write(self.settled)?;
+        if self.holds > 0 {
+            // The next time.
+            return Ok(());
+        }
         let is_drained = self.settled == self.next && self.bytes() > self.segment_bytes_max / 4;
         if is_drained {
             return self.delete_all();
@@ -369,6 +421,7 @@ impl Fifo {
         let dropped = self.next.since(self.read);
         self.read = self.next;
         self.settled = self.next;
+        self.taken.clear();
         self.cursor.write(self.settled)?;
         self.delete_all()?;
         Ok(dropped)

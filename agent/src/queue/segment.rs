@@ -5,8 +5,9 @@
 //! header "SILSPOOL" | version u16 | header bytes u16 | 0 u32 | before: number u64, items u64, bytes u64
 //!        | stream 16 bytes | crc32c u32 (of all before)                                             60 bytes
 //! record sync u32 | head crc u32 | body crc u32 | body bytes u32 | before: number u64, items u64, bytes u64
-//!        | signal u8 | encoding u8 | ranges bytes u16 | items u32 | raw bytes u32 | 0 u32 | time i64   64 bytes
-//!        | body: ranges, payload (zstd)
+//!        | signal u8 | encoding u8 | ranges bytes u16 | items u32 | raw bytes u32 | note bytes u16 | 0 u16
+//!        | time i64                                                                                    64 bytes
+//!        | body: ranges, note, payload (zstd)
 //! head crc: of the record's bytes 8..64; both begin with the checksum of the segment's header
 //! ```
 //!
@@ -26,7 +27,11 @@ use model::{Signal, UnixNano};
 use super::{Encoding, Place, Spooled};
 
 const MAGIC: &[u8; 8] = b"SILSPOOL";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+/// The oldest version that is read: without notes, where their length is 0.
+const VERSION_LEAST: u16 = 2;
+/// Longest note.
+const NOTE_BYTES_MAX: usize = 4096;
 const SYNC: [u8; 4] = 0x7A5B_0C1Du32.to_le_bytes();
 /// Bytes before the first record: two headers, each in a sector of its own.
 pub(super) const HEADER_BYTES: u64 = 1024;
@@ -128,8 +133,8 @@ impl Segment {
             if crc32c::crc32c(&fields[..HEADER_FIELDS_BYTES - 4]) != seed(&fields) {
                 continue;
             }
-            if fields[8..10] != VERSION.to_le_bytes() {
-                let version = u16::from_le_bytes([fields[8], fields[9]]);
+            let version = u16::from_le_bytes([fields[8], fields[9]]);
+            if !(VERSION_LEAST..=VERSION).contains(&version) {
                 let problem = format!(
                     "`{}` has version {version}, this agent reads {VERSION}: empty the spool with the agent that wrote it",
                     path.display()
@@ -173,6 +178,28 @@ impl Segment {
                 None => Found::Damaged(place, end),
             });
         }
+    }
+
+    /// The note of the last whole record that has one.
+    pub(super) fn last_note(&self) -> io::Result<Option<String>> {
+        let (mut at, mut found) = (HEADER_BYTES, None);
+        while let Some(head) = self.head_at(at)? {
+            found = if head.note_bytes > 0 { Some(at) } else { found };
+            at += RECORD_HEAD_BYTES as u64 + head.body_bytes as u64;
+        }
+        let Some(at) = found else { return Ok(None) };
+        Ok(match self.next(at)? {
+            Found::Record(spooled, _) => Some(spooled.note).filter(|note| !note.is_empty()),
+            Found::Damaged(..) | Found::End => None,
+        })
+    }
+
+    /// Number and time of the record at `at`, and where it ends.
+    pub(super) fn number_and_time(&self, at: u64) -> io::Result<Option<(u64, UnixNano, u64)>> {
+        Ok(self.head_at(at)?.map(|head| {
+            let end = at + RECORD_HEAD_BYTES as u64 + head.body_bytes as u64;
+            (head.spooled.number(), head.spooled.time, end)
+        }))
     }
 
     fn head_at(&self, at: u64) -> io::Result<Option<Head>> {
@@ -230,18 +257,22 @@ impl Segment {
 
     fn encode(&self, spooled: &Spooled) -> Vec<u8> {
         let ranges = positions::encode(&spooled.ranges);
-        let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + ranges.len() + spooled.payload.len());
+        let note = note_of(spooled);
+        let body_bytes = ranges.len() + note.len() + spooled.payload.len();
+        let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + body_bytes);
         record.extend_from_slice(&SYNC);
         record.extend_from_slice(&[0; 8]);
-        record.extend_from_slice(&((ranges.len() + spooled.payload.len()) as u32).to_le_bytes());
+        record.extend_from_slice(&(body_bytes as u32).to_le_bytes());
         spooled.before.put(&mut record);
         record.extend_from_slice(&[spooled.signal.code(), spooled.encoding.code()]);
         record.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
         record.extend_from_slice(&spooled.items.to_le_bytes());
         record.extend_from_slice(&spooled.raw_bytes.to_le_bytes());
-        record.extend_from_slice(&[0; 4]);
+        record.extend_from_slice(&(note.len() as u16).to_le_bytes());
+        record.extend_from_slice(&[0; 2]);
         record.extend_from_slice(&spooled.time.0.to_le_bytes());
         record.extend_from_slice(&ranges);
+        record.extend_from_slice(note.as_bytes());
         record.extend_from_slice(&spooled.payload);
         let body_crc = crc32c::crc32c_append(self.seed, &record[RECORD_HEAD_BYTES..]);
         record[8..12].copy_from_slice(&body_crc.to_le_bytes());
@@ -256,6 +287,7 @@ struct Head {
     body_crc: u32,
     body_bytes: usize,
     ranges_bytes: usize,
+    note_bytes: usize,
     spooled: Spooled,
 }
 
@@ -270,7 +302,8 @@ impl Head {
         }
         let body_bytes = word(12) as usize;
         let ranges_bytes = usize::from(u16::from_le_bytes([bytes[42], bytes[43]]));
-        if body_bytes > BODY_BYTES_MAX || ranges_bytes > body_bytes {
+        let note_bytes = usize::from(u16::from_le_bytes([bytes[52], bytes[53]]));
+        if body_bytes > BODY_BYTES_MAX || ranges_bytes + note_bytes > body_bytes {
             return None;
         }
         let spooled = Spooled {
@@ -282,22 +315,29 @@ impl Head {
             raw_bytes: word(48),
             time: UnixNano(i64::from_le_bytes(bytes[56..64].try_into().unwrap_or_default())),
             ranges: Vec::new(),
+            note: String::new(),
             payload: Bytes::new(),
         };
-        Some(Self { body_crc: word(8), body_bytes, ranges_bytes, spooled })
+        Some(Self { body_crc: word(8), body_bytes, ranges_bytes, note_bytes, spooled })
     }
 
     fn with_body(self, body: Vec<u8>) -> Option<Spooled> {
         let mut payload = Bytes::from(body);
         let ranges = positions::decode(&payload.split_to(self.ranges_bytes)).ok()?;
-        Some(Spooled { ranges, payload, ..self.spooled })
+        let note = String::from_utf8(payload.split_to(self.note_bytes).into()).ok()?;
+        Some(Spooled { ranges, note, payload, ..self.spooled })
     }
 }
 
 /// Bytes that a record takes in its segment.
 pub(super) fn record_bytes(spooled: &Spooled) -> u64 {
     let ranges = if spooled.ranges.is_empty() { 0 } else { positions::encode(&spooled.ranges).len() };
-    (RECORD_HEAD_BYTES + ranges + spooled.payload.len()) as u64
+    (RECORD_HEAD_BYTES + ranges + note_of(spooled).len() + spooled.payload.len()) as u64
+}
+
+/// What is written of a note; one that is too long is left out, as it is no use in part.
+fn note_of(spooled: &Spooled) -> &str {
+    if spooled.note.len() > NOTE_BYTES_MAX { "" } else { &spooled.note }
 }
 
 fn seed(fields: &[u8]) -> u32 {

@@ -59,6 +59,56 @@ fn damage(folder: &Path, text: &str, change: impl Fn(&mut [u8], usize)) {
 }
 
 #[test]
+fn a_note_is_found_again_although_everything_is_settled_as_long_as_its_segment_is_held() {
+    let folder = tempfile::tempdir().expect("folder");
+    let queue = open(folder.path());
+    assert_eq!(queue.last_note(LOGS), None);
+    let large = "x".repeat(20_000);
+    let hold = queue.hold(LOGS);
+    queue.append(LOGS, &Spooled { note: "older".to_owned(), ..request(Signal::Logs, 1, "a") }).expect("room");
+    queue
+        .append(LOGS, &Spooled { note: "newer".to_owned(), ..request(Signal::Logs, 1, &large) })
+        .expect("room");
+    put(&queue, Signal::Logs, "b");
+    let taken = queue.take(LOGS, 1 << 20).expect("read");
+    assert_eq!((taken.len(), taken[1].note.as_str(), taken[2].note.as_str()), (3, "newer", ""));
+    queue.settle_taken(LOGS);
+    let again = open(folder.path());
+    assert_eq!((again.waiting(LOGS).requests, again.last_note(LOGS).as_deref()), (0, Some("newer")));
+    drop((again, hold));
+    put(&queue, Signal::Logs, "c");
+    queue.take(LOGS, 1 << 20).expect("read");
+    queue.settle_taken(LOGS);
+    assert_eq!(open(folder.path()).last_note(LOGS), None, "deleted with all that is settled");
+}
+
+#[test]
+fn the_oldest_request_is_told_whether_it_was_taken_or_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let clock = model::ManualClock::at(UnixNano(1_795_000_000 * SECOND));
+    let open =
+        || Queue::open(Arc::new(RealFs), folder.path(), LIMITS, Arc::clone(&clock) as _).expect("opened");
+    let queue = open();
+    let oldest = |queue: &Queue| queue.status().lanes[LOGS.index()].oldest_seconds;
+    assert_eq!(oldest(&queue), 0);
+    for text in ["a", "b"] {
+        queue.append(LOGS, &Spooled { time: clock.now(), ..request(Signal::Logs, 1, text) }).expect("room");
+        clock.advance(Duration::from_secs(10));
+    }
+    assert_eq!(oldest(&queue), 20, "nothing is taken");
+    let taken = queue.take(LOGS, 1).expect("read");
+    assert_eq!(oldest(&queue), 20, "taken, and not settled");
+    queue.settle(LOGS, taken[0].after());
+    assert_eq!(oldest(&queue), 10);
+    drop(queue);
+    let queue = open();
+    assert_eq!(oldest(&queue), 10, "after a restart");
+    queue.take(LOGS, 1 << 20).expect("read");
+    queue.settle_taken(LOGS);
+    assert_eq!(oldest(&queue), 0);
+}
+
+#[test]
 fn neighbours_in_a_lane_are_taken_together_in_order_and_lanes_do_not_wait_for_each_other() {
     let folder = tempfile::tempdir().expect("folder");
     let queue = open(folder.path());

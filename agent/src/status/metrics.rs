@@ -33,9 +33,18 @@ pub(crate) fn families(status: &Status) -> Families {
             "Times another agent with the same identity took over.",
             status.collector.fenced,
         ),
+        (
+            "agent_duplicate_suppressed_total",
+            "Records that the collector had already: sent again after a lost answer, and not stored twice.",
+            status.collector.duplicates,
+        ),
     ] {
         families.counter(name, help, value as f64);
     }
+    let help = "Requests that were sent and are not answered.";
+    families.gauge("agent_inflight_batches", help, status.collector.in_flight as f64);
+    let help = "0 closed; 1 half open: one request asks whether the collector is back; 2 open: all wait.";
+    families.gauge("agent_breaker_state", help, f64::from(status.collector.breaker as u8));
     let memory = &status.memory;
     for (name, help, value) in [
         ("agent_memory_limit_bytes", "What the agent may use.", memory.limit_bytes),
@@ -133,6 +142,11 @@ fn write_spool(status: &Status, families: &mut Families) {
         families.add(Kind::Gauge, "agent_spool_records", "Spans, records or metrics that wait in it.");
     for lane in &spool.lanes {
         family.sample([("lane", &lane.lane)], lane.records as f64);
+    }
+    let help = "How long the oldest request waits in it.";
+    let family = families.add(Kind::Gauge, "agent_spool_oldest_seconds", help);
+    for lane in &spool.lanes {
+        family.sample([("lane", &lane.lane)], lane.oldest_seconds as f64);
     }
 }
 

@@ -16,6 +16,7 @@
 //! A file restored from a backup under its old name goes on where the lost one was left, if it is at
 //! least as long as a whole head. When in doubt a line is sent twice, never lost.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,14 +25,15 @@ use std::time::Duration;
 use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark, TAIL_BYTES, read_range};
 use super::packed::is_packed;
 use super::positions::SavedFile;
-use super::tracked::{CopyOf, FileId, Tracked};
+use super::start::last_line_end;
+use super::tracked::{CopyOf, FileId, Tracked, lane_of};
 use super::{FileTail, REMEMBERED_MAX, stream_id};
 
 /// A generation of a file that is no longer read.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     /// Number in this run; `None` for one of an earlier run.
-    id: Option<FileId>,
+    pub(super) id: Option<FileId>,
     pub(super) key: FileKey,
     pub(super) generation: u32,
     pub(super) path: PathBuf,
@@ -48,6 +50,8 @@ pub(super) struct Remembered {
     pub(super) continues: Option<(FileKey, u32, u64)>,
     /// Nothing of it is left to be read. `false` for an open file of an earlier run.
     pub(super) is_closed: bool,
+    /// See [`SavedFile::is_undecided`].
+    pub(super) is_undecided: bool,
 }
 
 impl From<SavedFile> for Remembered {
@@ -65,6 +69,7 @@ impl From<SavedFile> for Remembered {
             sent: saved.acked.offset,
             continues: saved.continues,
             is_closed: saved.is_closed,
+            is_undecided: saved.is_undecided,
         }
     }
 }
@@ -85,6 +90,7 @@ impl Remembered {
             sent: file.sent,
             continues: file.continues,
             is_closed: true,
+            is_undecided: false,
         }
     }
 
@@ -103,6 +109,7 @@ impl Remembered {
             sent: end.offset,
             continues: None,
             is_closed: true,
+            is_undecided: false,
         }
     }
 
@@ -115,7 +122,7 @@ impl Remembered {
     /// evidence than a whole head, files that only begin alike would be taken for each other.
     /// A time of change before the birth is evidence as well: a restoring program set it.
     fn is_restored_as(&self, path: &Path, stat: &FileStat) -> bool {
-        let is_named = self.path == path || is_kin(&self.stream_path, path);
+        let is_named = self.path == path || is_kin_of_one([&self.path, &self.stream_path], path);
         is_named
             && self.read.offset > 0
             && (self.read.offset >= HEAD_BYTES as u64 || stat.modified < stat.born())
@@ -135,6 +142,7 @@ impl Remembered {
             stream_path: self.stream_path.clone(),
             input: self.input.clone(),
             is_closed: self.is_closed,
+            is_undecided: self.is_undecided,
             acked: self.acked,
             seen: self.read,
             continues: self.continues,
@@ -161,8 +169,8 @@ impl Remembered {
 /// What to do with a file that may be a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Not known yet; `true` when it is a copy of the original's bytes as far as it goes.
-    Wait(bool),
+    /// Not known yet. When it is a copy of a live file's bytes as far as it goes: how far, and of which.
+    Wait(Option<(u64, FileId)>),
     /// Read from the beginning: a file of its own.
     Own,
     /// Go on at this offset: the bytes before it were read in the original, which is named when they may
@@ -197,7 +205,7 @@ impl FileTail {
     /// Whether a new file has to wait, because it may be a copy.
     pub(super) fn possible_copy(&self, file: &Tracked, stat: &FileStat) -> io::Result<Option<CopyOf>> {
         let since = self.shared.clock.monotonic();
-        let copy = CopyOf { size: stat.size, verified_size: 0, since };
+        let copy = CopyOf { size: stat.size, verified: None, since };
         Ok((self.judge(file, copy, since)? != Verdict::Own).then_some(copy))
     }
 
@@ -210,11 +218,35 @@ impl FileTail {
                 continue;
             };
             let verdict = self.judge(file, copy, now);
+            let original = self.rotated_from(&file.path);
             if let Some(file) = self.files.get_mut(&id) {
-                apply(verdict, file, copy);
+                apply(verdict, file, copy, original);
                 self.has_unsaved = true;
             }
         }
+    }
+
+    /// The name that a rotation made `path` of, one that matches or of a known stream: its lines belong to that stream.
+    pub(super) fn rotated_from(&self, path: &Path) -> Option<PathBuf> {
+        let live = self.files.values().map(|file| Path::new(&file.stream.file_path));
+        let known = live.chain(self.remembered.iter().map(|old| &*old.stream_path));
+        let mut names = self.names.iter().map(PathBuf::as_path).chain(known);
+        names.find(|name| is_rotation(name, path)).map(Path::to_path_buf)
+    }
+
+    /// Files that wait to be judged and may be older parts of a stream: newer parts are not read before them.
+    pub(super) fn undecided(&self) -> HashMap<(usize, u64), FileId> {
+        let mut first = HashMap::new();
+        let is_undecided = |copy: CopyOf| copy.verified.is_none();
+        for file in self.files.values().filter(|file| file.copy_of.is_some_and(is_undecided)) {
+            if file.size_now() == 0 {
+                continue;
+            }
+            let lane =
+                self.rotated_from(&file.path).map_or(file.lane, |name| lane_of(&name.to_string_lossy()));
+            first.entry((file.input, lane)).or_insert(file.id);
+        }
+        first
     }
 
     /// The verdict over all kin: going on beats waiting, waiting beats reading it all.
@@ -223,13 +255,18 @@ impl FileTail {
         let size = stat.size;
         let is_over = now.saturating_sub(copy.since) >= self.grace.copy;
         let mut waits = None;
-        let held = self.files.values().filter(|known| known.gone_since.is_some() && known.path == file.path);
-        let held = held.filter(|known| known.id != file.id && !known.is_packed());
+        let is_named_so = |known: &Tracked| {
+            known.path == file.path
+                || is_kin_of_one([&known.path, Path::new(&known.stream.file_path)], &file.path)
+        };
+        let held = self.files.values().filter(|known| known.gone_since.is_some() && is_named_so(known));
+        // Only older ones: of two copies of one file, one goes first.
+        let held = held.filter(|known| known.id < file.id && !known.is_packed());
         for known in held.clone() {
             // What is left of the deleted file is read there first.
             let has_rest = size > 0 && known.read.offset < known.size_now();
             if has_rest && same_at(file, known, 0, size.min(HEAD_BYTES as u64))? {
-                return Ok(Verdict::Wait(false));
+                return Ok(Verdict::Wait(None));
             }
         }
         let held: Vec<_> = held.map(Remembered::restorable).collect();
@@ -249,7 +286,7 @@ impl FileTail {
         {
             match judge_gone(file, size, old, copy, is_over)? {
                 found @ Verdict::GoOn(..) => return Ok(found),
-                Verdict::Wait(is_same) => waits = Some(waits.unwrap_or(false) | is_same),
+                Verdict::Wait(is_same) => waits = Some(waits.flatten().or(is_same)),
                 Verdict::Own => {}
             }
         }
@@ -259,21 +296,25 @@ impl FileTail {
                 && is_kin_of_one([&known.path, Path::new(&known.stream.file_path)], &file.path)
         }) {
             if let Verdict::Wait(is_same) = judge_live(file, size, original, copy, is_over)? {
-                waits = Some(waits.unwrap_or(false) | is_same);
+                waits = Some(waits.flatten().or(is_same));
             }
         }
         Ok(waits.map_or(Verdict::Own, Verdict::Wait))
     }
 }
 
-fn apply(verdict: io::Result<Verdict>, file: &mut Tracked, copy: CopyOf) {
+fn apply(verdict: io::Result<Verdict>, file: &mut Tracked, copy: CopyOf, original: Option<PathBuf>) {
     let started = match verdict {
         Ok(Verdict::Wait(is_same)) => {
-            let verified_size = if is_same { file.size_now() } else { copy.verified_size };
-            file.copy_of = Some(CopyOf { verified_size, ..copy });
+            file.copy_of = Some(CopyOf { verified: is_same.or(copy.verified), ..copy });
             return;
         }
-        Ok(Verdict::Own) => Ok(()),
+        Ok(Verdict::Own) => {
+            if let Some(original) = original {
+                file.rename_stream(&original);
+            }
+            Ok(())
+        }
         Ok(Verdict::GoOn(offset, original)) => {
             tracing::info!(path = %file.path.display(), offset, "file is a copy; going on where its original was left");
             file.continues = original;
@@ -298,17 +339,17 @@ fn judge_live(
     let original_size = FileStat::of(&original.file)?.size;
     if original_size < original.read.offset || !original.read.holds_in(&original.file)? {
         // Truncated, and not yet noticed by reading: the next look knows.
-        return Ok(Verdict::Wait(false));
+        return Ok(Verdict::Wait(None));
     }
     if size == 0 && !is_over {
-        return Ok(Verdict::Wait(false));
+        return Ok(Verdict::Wait(None));
     }
     if size == 0 || size > original_size || is_over && size != copy.size {
         return Ok(Verdict::Own);
     }
     let is_same = same_at(file, original, 0, size.min(HEAD_BYTES as u64))?
         && same_at(file, original, size.saturating_sub(TAIL_BYTES as u64), size)?;
-    Ok(if is_same { Verdict::Wait(true) } else { Verdict::Own })
+    Ok(if is_same { Verdict::Wait(Some((size, original.id))) } else { Verdict::Own })
 }
 
 fn same_at(a: &Tracked, b: &Tracked, from: u64, to: u64) -> io::Result<bool> {
@@ -332,14 +373,16 @@ fn judge_gone(
             Verdict::Own
         });
     }
-    if size > 0 && size == copy.verified_size {
-        // The original went on after the copy was made, and was read further than the copy reaches.
-        return Ok(Verdict::GoOn(size, None));
+    let is_of_it = |(verified, original): (u64, FileId)| verified == size && old.id == Some(original);
+    if size > 0 && copy.verified.is_some_and(is_of_it) {
+        // The original went on after the copy was made, and was read further than the copy reaches. A line without its
+        // end is no evidence: when it goes on, it is one of a file of its own.
+        return Ok(Verdict::GoOn(last_line_end(&file.file, size)?, None));
     }
     let first = read_range(&file.file, 0, (size as usize).min(HEAD_BYTES))?;
     let may_become_same = first.len() < old.read.head.len as usize || old.read.head.begins(&first);
     // Still being copied, perhaps.
-    Ok(if may_become_same && !is_over { Verdict::Wait(false) } else { Verdict::Own })
+    Ok(if may_become_same && !is_over { Verdict::Wait(None) } else { Verdict::Own })
 }
 
 /// Whether `new` is a name that a rotation gives to `original`: in the same folder,
@@ -387,6 +430,14 @@ fn without_count(text: &str) -> &str {
 pub(super) fn may_be_packed_from(original: &Path, new: &Path) -> bool {
     let unpacked = new.with_extension("");
     original == unpacked || is_kin_of_one([original, original], &unpacked)
+}
+
+/// Whether `new` is a name that a rotation gives to the compressed form of this file, by numbers and dates only.
+pub(super) fn is_packed_rotation(old: &Remembered, new: &Path) -> bool {
+    let unpacked = new.with_extension("");
+    [&old.path, &old.stream_path]
+        .into_iter()
+        .any(|name| *name == unpacked || is_rotation(name, &unpacked) || is_of_one_family(name, &unpacked))
 }
 
 /// Whether `new` is `original` with a number or a date: the same stream, rotated.

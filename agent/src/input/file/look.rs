@@ -2,19 +2,20 @@
 //!
 //! Does not own: where a file is read from (`start`), whether it is a copy (`copies`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::FileTail;
 use super::batch::Stream;
 use super::copies::Remembered;
 use super::identity::{FileKey, FileStat};
 use super::packed::is_packed;
 use super::tracked::{FileId, Tracked};
+use super::{FileTail, Input};
 use crate::status::FileStatus;
 
 /// Descriptors that files leave to sockets, the spool and the rest.
@@ -40,7 +41,7 @@ impl FileTail {
         self.folders.clear();
         self.names.clear();
         self.begin_packed_look();
-        for at in 0..self.inputs.len() {
+        for at in (0..self.inputs.len()).filter(|at| !self.inputs[*at].is_removed).collect::<Vec<_>>() {
             let found = self.inputs[at].globs.find();
             self.folders.extend(found.folders);
             for (path, reason) in found.left_out {
@@ -53,11 +54,13 @@ impl FileTail {
         }
         self.end_packed_look();
         self.mark_gone(&present, now);
-        if self.is_first_look {
+        if self.inputs.iter().any(|input| input.is_first_look && !input.is_removed) {
             self.find_missing(&mut unknown, now);
         }
         self.open_unknown(unknown, now);
-        if std::mem::take(&mut self.is_first_look) && self.committed.is_some() {
+        self.inputs.iter_mut().for_each(|input| input.is_first_look = false);
+        self.is_first_look = false;
+        if self.committed.is_some() {
             self.first_start_is_over();
         }
         self.settle_files();
@@ -139,62 +142,89 @@ impl FileTail {
             Stream::new(path, settings.dialect, settings.service.clone(), self.fallback_service.as_deref());
         self.next_id += 1;
         let mut file = Tracked::new(self.next_id, &stat, at, path.to_path_buf(), stream, opened, now);
-        file.first_size = self.is_first_look.then_some(stat.size);
+        file.first_size = self.inputs[at].is_first_look.then_some(stat.size);
         file.generation = self.first_generation(at);
         let id = file.id;
         self.by_key.insert(file.key, id);
         self.files.insert(id, file);
         self.has_unsaved = true;
-        if self.committed.is_some() {
-            self.place_file(id);
-        }
         Ok(())
     }
 
-    /// Opens files: those of an earlier run first, so that a new file is compared with where they went, and the
-    /// others in the order in which they were written. Known files have their new names by now.
-    fn open_unknown(&mut self, mut unknown: Vec<Unknown>, now: Duration) {
-        let known: HashSet<FileKey> = self.remembered.iter().map(|old| old.key).collect();
-        // Births are coarse: of two files born at once, the one with the higher number is the older one.
-        unknown.sort_by(|a, b| {
-            let order = |file: &Unknown| (!known.contains(&file.stat.key), file.stat.born());
-            order(a).cmp(&order(b)).then_with(|| b.path.cmp(&a.path))
-        });
-        for Unknown { input, path, stat, was } in unknown {
+    /// Opens files, the older parts of a stream before the newer ones, and chooses where they are read from.
+    /// Known files have their new names by now.
+    fn open_unknown(&mut self, unknown: Vec<Unknown>, now: Duration) {
+        let mut opened = Vec::new();
+        for Unknown { input, path, stat, was } in self.in_order(unknown) {
             if self.by_key.contains_key(&stat.key) {
                 continue;
             }
-            if let Err(error) = self.open(input, &path, now) {
+            if !self.may_open(&stat.key) {
+                let reason = "what was read of it under other settings is not acknowledged yet".to_owned();
+                self.leave_out(input, &path, reason);
+            } else if let Err(error) = self.open(input, &path, now) {
                 self.leave_out(input, &path, why_not_opened(&error));
-            } else if let Some(was) = was
-                && let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id))
-            {
-                file.gone_since = Some(now);
-                file.rename_stream(&was);
+            } else if let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id)) {
+                opened.push(file.id);
+                if let Some(was) = was {
+                    file.gone_since = Some(now);
+                    file.rename_stream(&was);
+                }
             }
         }
+        if self.committed.is_some() {
+            self.place_files(opened);
+        }
+    }
+
+    /// Files in the order in which they were written: those of an earlier run as it read them, the others before the
+    /// first of these that is younger.
+    fn in_order(&self, unknown: Vec<Unknown>) -> Vec<Unknown> {
+        let mut turns: HashMap<FileKey, usize> = HashMap::new();
+        for (at, old) in self.remembered.iter().enumerate() {
+            turns.entry(old.key).or_insert(at);
+        }
+        // Births are coarse: of two files born at once, the one with the higher number is the older one.
+        let by_age = |a: &Unknown, b: &Unknown| {
+            a.stat.born().cmp(&b.stat.born()).then_with(|| natural_order(&b.path, &a.path))
+        };
+        let (mut known, mut new): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|file| turns.contains_key(&file.stat.key));
+        known.sort_by_key(|file| turns.get(&file.stat.key).copied());
+        new.sort_by(by_age);
+        let mut all = Vec::with_capacity(known.len() + new.len());
+        let mut new = new.into_iter().peekable();
+        for file in known {
+            all.extend(std::iter::from_fn(|| new.next_if(|new| by_age(new, &file).is_lt())));
+            all.push(file);
+        }
+        all.extend(new);
+        all
     }
 
     /// Looks beside their old places for files that were renamed out of the globs while no agent ran.
     fn find_missing(&mut self, unknown: &mut Vec<Unknown>, now: Duration) {
         let here: HashSet<FileKey> = unknown.iter().map(|file| file.stat.key).collect();
-        let wanted: Vec<(FileKey, PathBuf, PathBuf, String)> = self
+        let wanted: Vec<Remembered> = self
             .remembered
             .iter()
             .filter(|file| !file.is_closed && !here.contains(&file.key))
             .filter(|file| !self.by_key.contains_key(&file.key) && !self.packed.contains_key(&file.key))
-            .map(|file| (file.key, file.path.clone(), file.stream_path.clone(), file.input.clone()))
+            .cloned()
             .collect();
-        for (key, path, was, input) in wanted {
-            let Some(input) = self.inputs.iter().position(|known| known.name == input) else { continue };
+        for missing in wanted {
+            let (key, path) = (missing.key, &missing.path);
+            let is_it =
+                |known: &Input| known.name == missing.input && known.is_first_look && !known.is_removed;
+            let Some(input) = self.inputs.iter().position(is_it) else { continue };
             let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
             let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
             let mut stats = siblings.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat)));
             if let Some((path, stat)) = stats.find(|(_, stat)| stat.key == key) {
-                unknown.push(Unknown { input, path, stat, was: Some(was) });
+                unknown.push(Unknown { input, path, stat, was: Some(missing.stream_path) });
                 continue;
             }
-            if self.seek_packed(input, &path, now) {
+            if self.seek_packed(input, &missing, now) {
                 continue;
             }
             self.shared.files_missing.fetch_add(1, Relaxed);
@@ -248,6 +278,21 @@ impl FileTail {
     }
 }
 
+/// The order of names in which `app.log.9` comes before `app.log.10`.
+fn natural_order(one: &Path, other: &Path) -> Ordering {
+    natural_parts(one).cmp(natural_parts(other))
+}
+
+/// A name as its texts and numbers.
+fn natural_parts(path: &Path) -> impl Iterator<Item = (u64, &[u8])> {
+    let parts = path.as_os_str().as_encoded_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    // What is too long for a number is a text.
+    parts.map(|part| match str::from_utf8(part).ok().and_then(|digits| digits.parse().ok()) {
+        Some(number) => (number, &b""[..]),
+        None => (0, part),
+    })
+}
+
 /// How many files may be open under the limit of this process.
 pub(super) fn open_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -272,6 +317,13 @@ fn why_not_opened(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["a.log.10", "a.log", "a.log.9", "a.log.2.gz", "a.log.2"].map(Path::new);
+        names.sort_by(|a, b| natural_order(a, b));
+        assert_eq!(names, ["a.log", "a.log.2", "a.log.2.gz", "a.log.9", "a.log.10"].map(Path::new));
+    }
 
     #[test]
     fn a_file_that_cannot_be_opened_says_what_to_do() {

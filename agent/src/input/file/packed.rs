@@ -40,10 +40,14 @@ pub(super) struct Packed {
     modified: i64,
     /// When it was last seen to change.
     changed: Duration,
+    /// One that is sought stays open, so that it is found whatever it is called meanwhile.
+    held: Option<File>,
     /// Matched at the last look.
     is_present: bool,
     /// Not matched, but perhaps the rest of a file that went missing.
     is_sought: bool,
+    /// That file, when this was written to while it was there, or later.
+    missing: Option<Original>,
     stage: Stage,
 }
 
@@ -82,6 +86,27 @@ struct Original {
     generation: u32,
 }
 
+impl Packed {
+    /// Whether it was found by an input.
+    pub(super) const fn is_of(&self, input: usize) -> bool {
+        self.input == input
+    }
+
+    fn open(&self) -> io::Result<File> {
+        match &self.held {
+            Some(held) => held.try_clone(),
+            None => File::open(&self.path),
+        }
+    }
+
+    /// Lets go of the file when nothing more is done with it.
+    fn settle(&mut self) {
+        if matches!(self.stage, Stage::Done(_) | Stage::Bad(_)) {
+            self.held = None;
+        }
+    }
+}
+
 /// Whether a file is compressed, by its name.
 pub(super) fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz")
@@ -95,7 +120,9 @@ impl FileTail {
 
     /// After a look: those that are gone are forgotten.
     pub(super) fn end_packed_look(&mut self) {
-        self.packed.retain(|_, packed| packed.is_present || packed.is_sought && packed.path.exists());
+        self.packed.retain(|_, packed| {
+            packed.is_present || packed.is_sought && (packed.held.is_some() || packed.path.exists())
+        });
     }
 
     /// A compressed file was found that is not being read.
@@ -118,7 +145,8 @@ impl FileTail {
     fn add_packed(&mut self, input: usize, path: PathBuf, stat: &FileStat, now: Duration, is_sought: bool) {
         let newest =
             self.remembered.iter().filter(|old| old.key == stat.key).max_by_key(|old| old.generation);
-        let is_old = self.is_first_look && self.skips_old(input, stat) && newest.is_none() && !is_sought;
+        let is_old =
+            self.inputs[input].is_first_look && self.skips_old(input, stat) && newest.is_none() && !is_sought;
         let stage = match newest {
             Some(old) if old.is_closed => Stage::Done("read already".to_owned()),
             None if is_old => Stage::Done("it was there before the first start".to_owned()),
@@ -129,16 +157,27 @@ impl FileTail {
             self.remember_packed(input, &path, stat.key, end);
         }
         let (key, size, modified) = (stat.key, stat.size, stat.modified);
-        let packed =
-            Packed { input, path, key, size, modified, changed: now, is_present: true, is_sought, stage };
+        let packed = Packed {
+            input,
+            path,
+            key,
+            size,
+            modified,
+            changed: now,
+            is_present: true,
+            is_sought,
+            held: None,
+            missing: None,
+            stage,
+        };
         self.packed.insert(key, packed);
     }
 
     /// Looks beside a missing file for what may be its rest, compressed; whether there is something.
-    pub(super) fn seek_packed(&mut self, input: usize, missing: &Path, now: Duration) -> bool {
-        let siblings = missing.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    pub(super) fn seek_packed(&mut self, input: usize, missing: &Remembered, now: Duration) -> bool {
+        let siblings = missing.path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
         let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
-        let kin = siblings.filter(|path| is_packed(path) && copies::may_be_packed_from(missing, path));
+        let kin = siblings.filter(|path| is_packed(path) && copies::may_be_packed_from(&missing.path, path));
         let mut found: Vec<_> =
             kin.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat))).collect();
         found.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.born()));
@@ -146,8 +185,15 @@ impl FileTail {
         let mut is_sought = false;
         for (path, stat) in found.into_iter().take(SOUGHT_MAX).filter(|(_, stat)| stat.is_regular) {
             let is_done = self.remembered.iter().any(|old| old.key == stat.key && old.is_closed);
+            let is_later = missing.key.birth_time_unix_nano.is_some_and(|born| stat.modified >= born)
+                && copies::is_packed_rotation(missing, &path);
             if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done {
                 self.add_packed(input, path, &stat, now, true);
+                if let Some(packed) = self.packed.get_mut(&stat.key) {
+                    let original = Original { key: missing.key, generation: missing.generation };
+                    packed.missing = is_later.then_some(original);
+                    packed.held = File::open(&packed.path).ok();
+                }
                 is_sought = true;
             }
         }
@@ -177,6 +223,7 @@ impl FileTail {
                     Err(error) => packed.stage = Stage::Bad(format!("cannot read: {error}")),
                 }
             }
+            packed.settle();
             self.packed.insert(key, packed);
         }
         is_looking
@@ -202,7 +249,7 @@ impl FileTail {
     }
 
     fn begin_probe(&self, packed: &Packed) -> io::Result<Stage> {
-        let file = File::open(&packed.path)?;
+        let file = packed.open()?;
         let originals = self.originals(&packed.path)?;
         let probe = Probe::new(&file, originals.iter().map(|(mark, _)| *mark).collect())?;
         Ok(Stage::Looking { file, probe: Box::new(probe), originals })
@@ -254,6 +301,11 @@ impl FileTail {
         let same = originals.iter().filter(|(mark, _)| probed.found.contains(mark));
         match same.max_by_key(|(mark, original)| (mark.offset, self.reached(*original))) {
             Some((_, original)) => self.judge_copy(packed, *original, end),
+            // What nobody read, and was written after the missing file began: all that came after a truncation, or a
+            // file that came and went while no agent ran.
+            None if packed.missing.is_some() => {
+                Stage::Ready { at: 0, end, original: packed.missing, continues: None }
+            }
             None if packed.is_sought => Stage::Done("other content than that of a missing file".to_owned()),
             None => Stage::Ready { at: 0, end, original: None, continues: None },
         }
@@ -266,7 +318,7 @@ impl FileTail {
             return u64::MAX;
         }
         let old = self.remembered.iter().filter(|old| is_it(old.key, old.generation));
-        old.map(|old| old.resume).max().unwrap_or_default()
+        old.map(|old| self.resume(old)).max().unwrap_or_default()
     }
 
     /// What is left of a file whose content is that of `original`.
@@ -281,13 +333,13 @@ impl FileTail {
         if old.is_unacknowledged() {
             return Stage::CopyOf { original, end };
         }
-        if old.resume >= end.offset {
+        let at = self.resume(old);
+        if at >= end.offset {
             let reason = format!("read already, as {}", old.path.display());
             self.remember_packed(packed.input, &packed.path, packed.key, end);
             return Stage::Done(reason);
         }
-        let continues = Some((old.key, old.generation, old.resume));
-        Stage::Ready { at: old.resume, end, original: Some(original), continues }
+        Stage::Ready { at, end, original: Some(original), continues: Some((old.key, old.generation, at)) }
     }
 
     fn remember_packed(&mut self, input: usize, path: &Path, key: FileKey, end: Mark) {
@@ -304,7 +356,7 @@ impl FileTail {
         original: Option<Original>,
         continues: Option<(FileKey, u32, u64)>,
     ) -> io::Result<()> {
-        let opened = File::open(&packed.path)?;
+        let opened = packed.open()?;
         let stat = FileStat::of(&opened)?;
         if stat.key != packed.key {
             return Err(io::Error::other("it was exchanged meanwhile"));
@@ -348,6 +400,8 @@ impl FileTail {
             changed: self.shared.clock.monotonic(),
             is_present: true,
             is_sought: file.gone_since.is_some(),
+            held: None,
+            missing: None,
             stage: Stage::Done("read already".to_owned()),
         };
         self.packed.insert(file.key, packed);

@@ -31,6 +31,9 @@ pub(crate) struct SavedFile {
     /// Nothing of it is left to be read: it was truncated, or rotated away and read to its end.
     #[serde(default)]
     pub(crate) is_closed: bool,
+    /// It may be a copy of another file, and nothing of it was read.
+    #[serde(default)]
+    pub(crate) is_undecided: bool,
     #[serde(flatten)]
     pub(crate) acked: Mark,
     /// How far it was read: evidence that it is still the same file where the collector has more than
@@ -108,6 +111,7 @@ mod tests {
             stream_path: PathBuf::from("/l/a.log"),
             input: "shop".to_owned(),
             is_closed: false,
+            is_undecided: true,
             acked: Mark { offset: u64::MAX, ..Mark::default() },
             seen: Mark { offset: 3, ..Mark::default() },
             continues: Some((FileKey { inode: 8, birth_time_unix_nano: None, device: Some((1, 2)) }, 3, 4)),

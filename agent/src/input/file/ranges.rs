@@ -157,16 +157,17 @@ impl FileTail {
         if !self.has_unsaved {
             return Ok(());
         }
-        let inputs = self.inputs.iter().map(|input| input.name.clone()).collect();
+        let inputs = self.inputs.iter().filter(|input| !input.is_removed);
+        let inputs = inputs.map(|input| input.name.clone()).collect();
         // A file that has no place yet stands as the last run left it.
-        let placed = |file: &&Tracked| file.is_placed && file.copy_of.is_none();
-        let open = self.files.values().filter(placed).map(|file| SavedFile {
+        let open = self.files.values().filter(|file| file.is_placed).map(|file| SavedFile {
             key: file.key,
             generation: file.generation,
             path: file.path.clone(),
             stream_path: PathBuf::from(&file.stream.file_path),
             input: self.inputs[file.input].name.clone(),
             is_closed: false,
+            is_undecided: file.copy_of.is_some(),
             acked: file.acked,
             seen: file.read,
             continues: file.continues,

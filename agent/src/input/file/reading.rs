@@ -26,6 +26,7 @@ impl FileTail {
         // One block of each file in turn, so that a busy file does not keep the others waiting; but the
         // files of one stream one after the other, the oldest first.
         let mut active = ids;
+        let undecided = self.undecided();
         let mut busy = HashSet::new();
         while !active.is_empty() && !self.builder.is_full() {
             busy.clear();
@@ -33,6 +34,9 @@ impl FileTail {
                 let lane = self.files.get(id).map(|file| (file.input, file.lane));
                 if lane.is_some_and(|lane| busy.contains(&lane)) {
                     return true;
+                }
+                if lane.and_then(|lane| undecided.get(&lane)).is_some_and(|older| older < id) {
+                    return false;
                 }
                 let outcome = self.read_block(*id);
                 has_read |= outcome == Outcome::Progress;
@@ -83,7 +87,7 @@ impl FileTail {
             flow.dropped(DropReason::Joined, logical.take_joined_parts());
             ControlFlow::Continue(())
         };
-        let outcome = file.read_lines(&mut self.block, now, &mut take);
+        let outcome = file.read_lines(&mut self.block, (now, self.shared.clock.now()), &mut take);
         for (file, generation) in logical.take_released() {
             self.builder.touch(file, generation);
         }
@@ -171,7 +175,7 @@ fn write(
 }
 
 /// Ends what waited long enough in a stream, or everything when `until` is `None`.
-fn settle_stream(
+pub(super) fn settle_stream(
     logical: &mut LogicalStream,
     builder: &mut BatchBuilder,
     flow: &Flow,

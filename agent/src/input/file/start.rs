@@ -1,14 +1,15 @@
 //! Where a file is read from: behind what was acknowledged, behind a truncation, as `start_at` says, or
 //! as the copy that it is.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
 use model::UnixNano;
 use model::time::SECOND;
 
-use super::copies::{self, Remembered};
-use super::identity::{FileStat, read_range};
+use super::copies::Remembered;
+use super::identity::{FileKey, FileStat, read_range};
 use super::tracked::{FileId, LINE_BYTES_MAX, Tracked};
 use super::{FileTail, stream_id};
 use crate::config::StartAt;
@@ -16,6 +17,9 @@ use crate::export::session::Committed;
 
 /// A file younger than this is read from its beginning by `start_at = "auto"`.
 const YOUNG: i64 = 300 * SECOND;
+
+/// Copies of copies that are followed back to their original.
+const COPIES_MAX: usize = 16;
 
 /// Generations of a file that are looked for among the collector's positions when the saved ones were lost.
 const GENERATIONS_ASKED: u32 = 64;
@@ -32,11 +36,17 @@ impl FileTail {
             // Files that were there all the time, and not those that come meanwhile.
             return;
         }
-        let ids: Vec<FileId> = self.files.keys().copied().collect();
-        for id in ids {
-            self.place_file(id);
-        }
+        self.place_files(self.files.keys().copied().collect());
         self.first_start_is_over();
+    }
+
+    /// Chooses where open files are read from: those of an earlier run first, so that a new file is compared with where
+    /// they went.
+    pub(super) fn place_files(&mut self, ids: Vec<FileId>) {
+        let known: HashSet<FileKey> = self.remembered.iter().map(|old| old.key).collect();
+        let is_known = |id: &FileId| self.files.get(id).is_some_and(|file| known.contains(&file.key));
+        let (known, new): (Vec<FileId>, Vec<FileId>) = ids.into_iter().partition(is_known);
+        known.into_iter().chain(new).for_each(|id| self.place_file(id));
     }
 
     pub(super) fn first_start_is_over(&mut self) {
@@ -44,7 +54,7 @@ impl FileTail {
     }
 
     /// Chooses where an open file is read from.
-    pub(super) fn place_file(&mut self, id: FileId) {
+    fn place_file(&mut self, id: FileId) {
         let Some(mut file) = self.files.remove(&id) else { return };
         let placed = FileStat::of(&file.file).and_then(|stat| self.choose_start(&mut file, &stat));
         match placed {
@@ -59,7 +69,7 @@ impl FileTail {
     }
 
     fn choose_start(&mut self, file: &mut Tracked, stat: &FileStat) -> io::Result<()> {
-        if let Some(known) = self.recall(&stat.key) {
+        if let Some(known) = self.recall(&stat.key).filter(|known| !known.is_undecided) {
             file.generation = known.generation;
             if known.is_begun_in(&file.file, stat.size)? {
                 file.continues = known.continues;
@@ -80,10 +90,10 @@ impl FileTail {
         }
         file.copy_of = self.possible_copy(file, stat)?;
         if file.copy_of.is_none()
-            && let Some(original) = self.names.iter().find(|name| copies::is_rotation(name, &file.path))
+            && let Some(original) = self.rotated_from(&file.path)
         {
-            // Rotated before it was ever seen: its lines belong to the stream of that name.
-            file.rename_stream(&original.clone());
+            // Rotated before it was ever seen.
+            file.rename_stream(&original);
         }
         Ok(())
     }
@@ -122,14 +132,20 @@ impl FileTail {
     }
 
     /// Where a file of an earlier run goes on. A copy that went on where its original was left begins
-    /// earlier when the last lines of the original never arrived.
+    /// earlier when the last lines of the original never arrived; so does a copy of that copy.
     pub(super) fn resume(&self, known: &Remembered) -> u64 {
-        let Some((key, generation, began)) = known.continues.filter(|(_, _, began)| *began == known.resume)
-        else {
-            return known.resume;
-        };
-        let original = self.remembered.iter().find(|old| old.key == key && old.generation == generation);
-        original.map_or(began, |original| original.resume.min(began))
+        let (mut at, mut copy) = (known.resume, known);
+        for _ in 0..COPIES_MAX {
+            let Some((key, generation, _)) = copy.continues.filter(|(_, _, began)| *began == copy.resume)
+            else {
+                break;
+            };
+            let is_it = |old: &&Remembered| old.key == key && old.generation == generation;
+            let Some(original) = self.remembered.iter().find(is_it) else { break };
+            at = at.min(original.resume);
+            copy = original;
+        }
+        at
     }
 }
 

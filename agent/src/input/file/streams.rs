@@ -271,6 +271,12 @@ impl Streams {
         self.by_input[input].get_mut(&stream.file_path).expect("it was there or was put there")
     }
 
+    /// The streams of an input, which are forgotten.
+    pub(crate) fn take(&mut self, input: usize) -> Vec<LogicalStream> {
+        let streams = self.by_input.get_mut(input).map(std::mem::take).unwrap_or_default();
+        streams.into_values().collect()
+    }
+
     fn all(&self) -> impl Iterator<Item = &LogicalStream> {
         self.by_input.iter().flat_map(HashMap::values)
     }

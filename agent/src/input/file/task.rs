@@ -4,6 +4,7 @@
 //! Reading blocks, so it has its own thread with its own small runtime. At most
 //! [`BATCHES_MAX`](crate::input::BATCHES_MAX) batches are unacknowledged; then it waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::FileTail;
 use super::batch::{Batch, Range};
 use super::watch::{Change, Watcher};
+use crate::config::FileSettings;
 use crate::export::pack::unpack;
 use crate::export::session::{Committed, Told};
 use crate::input::BATCHES_MAX;
@@ -55,12 +57,22 @@ pub(crate) enum Event {
     },
 }
 
+/// `[files.NAME]` tables to be read from now on.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) tables: BTreeMap<String, FileSettings>,
+    /// Answered with the names of the tables that changed.
+    pub(crate) answer: oneshot::Sender<Result<Vec<String>, globset::Error>>,
+}
+
 /// The ends of the channels to the exporter, and when to stop.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Room for twice [`BATCHES_MAX`]: as many as are outstanding, and as many that are to be dropped.
     pub(crate) batches: mpsc::Sender<Batch>,
     pub(crate) events: mpsc::Receiver<Event>,
+    /// Tables to exchange.
+    pub(crate) exchanges: mpsc::Receiver<Exchange>,
     /// Whether batches belong into the spool, because deleted files are let go of.
     pub(crate) spills: watch::Sender<bool>,
     /// Read what is there, then end.
@@ -263,6 +275,13 @@ impl Loop {
         tokio::select! {
             biased;
             event = link.events.recv() => self.take_event(tail, event),
+            Some(exchange) = link.exchanges.recv() => {
+                let exchanged = tail.exchange(&exchange.tables);
+                // New files are looked for, and new folders watched.
+                (self.has_changed_names, self.is_stale) = (true, true);
+                // Whoever asked may have gone; the change holds all the same.
+                exchange.answer.send(exchanged).unwrap_or_default();
+            }
             () = link.deadline.cancelled() => {}
             () = link.shutdown.cancelled(), if is_open => {}
             change = watcher.changed(), if is_listening => {

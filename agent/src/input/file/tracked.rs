@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::UnixNano;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Stream;
@@ -24,6 +25,9 @@ const BLOCK_BYTES: usize = 128 * 1024;
 /// Bytes read when no line ends in a block: room for the longest line.
 const LONG_BLOCK_BYTES: usize = 2 * LINE_BYTES_MAX;
 
+/// A tick of the clock that filesystems take times from, and then some, in nanoseconds.
+const TICK: i64 = 20_000_000;
+
 /// Number of a file among those of this run.
 pub(crate) type FileId = u64;
 
@@ -32,8 +36,8 @@ pub(crate) type FileId = u64;
 pub(crate) struct CopyOf {
     /// Size when it was found, to see whether it grows.
     pub(crate) size: u64,
-    /// Size at which it held the same bytes as its original; 0 when it never did.
-    pub(crate) verified_size: u64,
+    /// Size at which it held the same bytes as another file, and that one.
+    pub(crate) verified: Option<(u64, FileId)>,
     pub(crate) since: Duration,
 }
 
@@ -66,7 +70,8 @@ pub(crate) struct Tracked {
     pub(crate) continues: Option<(FileKey, u32, u64)>,
     /// The first bytes before the position.
     pub(crate) head: Vec<u8>,
-    /// Size and time of change when there was nothing more to read.
+    /// Size and time of change when there was nothing more to read, and that time was over: what is written within
+    /// the same tick of the clock changes neither.
     idle_at: Option<(u64, i64)>,
     pub(crate) size: u64,
     pub(crate) links: u32,
@@ -129,7 +134,7 @@ impl Tracked {
             generation: 0,
             input,
             path,
-            lane: xxh3_64(stream.file_path.as_bytes()),
+            lane: lane_of(&stream.file_path),
             stream,
             file,
             gzip: None,
@@ -166,6 +171,17 @@ impl Tracked {
         Ok(())
     }
 
+    /// Whether the file still begins with the bytes it began with: lines of one length may end alike where the
+    /// position is, also when they were written after a truncation.
+    fn has_its_head(&self) -> io::Result<bool> {
+        if self.is_packed() || self.read.offset <= TAIL_BYTES as u64 {
+            return Ok(true);
+        }
+        let mut head = [0; HEAD_BYTES];
+        let len = read_into(&self.file, 0, &mut head[..self.head.len()])?;
+        Ok(head[..len] == self.head)
+    }
+
     /// Reads the file as a compressed one with `size` inflated bytes, which nobody writes to.
     pub(crate) fn unpack(&mut self, gzip: GzipReader, size: u64) {
         (self.gzip, self.size, self.is_finishing) = (Some(gzip), size, true);
@@ -187,7 +203,7 @@ impl Tracked {
     /// Lets the lines carry the name that the file had when it was first seen.
     pub(crate) fn rename_stream(&mut self, path: &Path) {
         self.stream = self.stream.renamed(path);
-        self.lane = xxh3_64(self.stream.file_path.as_bytes());
+        self.lane = lane_of(&self.stream.file_path);
     }
 
     /// Begins the next generation, at offset 0.
@@ -218,7 +234,7 @@ impl Tracked {
     pub(crate) fn read_lines(
         &mut self,
         block: &mut Vec<u8>,
-        now: Duration,
+        (now, time): (Duration, UnixNano),
         take: &mut dyn FnMut(&Stream, Line<'_>) -> ControlFlow<()>,
     ) -> io::Result<Outcome> {
         let mut stat = FileStat::of(&self.file)?;
@@ -236,8 +252,9 @@ impl Tracked {
         if self.idle_at == Some(seen) && !self.is_finishing {
             return Ok(Outcome::Idle);
         }
+        let is_over = time.since(UnixNano(stat.modified)) > TICK;
         if !self.is_text && !self.is_packed() && !self.look_for_text()? {
-            self.idle_at = Some(seen);
+            self.idle_at = is_over.then_some(seen);
             return Ok(Outcome::Idle);
         }
         // What is inflated is not read twice.
@@ -253,7 +270,7 @@ impl Tracked {
                 Some(gzip) => gzip.read_into(from, room)?,
                 None => read_into(&self.file, from, room)?,
             };
-            if read < tail_len || !self.read.tail.begins(&room[..read]) {
+            if read < tail_len || !self.read.tail.begins(&room[..read]) || !self.has_its_head()? {
                 return Ok(Outcome::Truncated);
             }
             let is_end = read < room.len();
@@ -275,7 +292,7 @@ impl Tracked {
             Outcome::Progress
         } else {
             // What is left is an unfinished line: look again when the file changes.
-            self.idle_at = Some(seen);
+            self.idle_at = is_over.then_some(seen);
             if taken > 0 { Outcome::Progress } else { Outcome::Idle }
         })
     }
@@ -340,6 +357,11 @@ impl Tracked {
         self.read.offset += taken as u64;
         self.read.tail = Fingerprint::of(&before[before.len().saturating_sub(TAIL_BYTES)..]);
     }
+}
+
+/// The logical stream of a name.
+pub(super) fn lane_of(path: &str) -> u64 {
+    xxh3_64(path.as_bytes())
 }
 
 /// Where a piece ends so that no character is cut in two.

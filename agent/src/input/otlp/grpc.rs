@@ -48,7 +48,7 @@ async fn handle(receiver: &Arc<Receiver>, signal: Signal, request: Request) -> R
     let length = header(&parts.headers, CONTENT_LENGTH).parse().ok();
     let unframe = move |body: Bytes| unframe(&body, compression);
     match receiver.receive(signal, Encoding::Protobuf, length, body, unframe).await {
-        Ok(not_kept) => success(&answer(not_kept)),
+        Ok(not_kept) => success(&answer(&not_kept)),
         Err(refusal) => failure(&refusal),
     }
 }

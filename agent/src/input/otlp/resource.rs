@@ -1,13 +1,10 @@
 //! Adds resource attributes to a request, where a resource does not have them.
 //!
-//! A protobuf request is copied field by field down to the resource; spans, records and points are
-//! copied as the bytes they are. JSON is changed as JSON and stays JSON.
+//! A request is copied field by field down to the resource; spans, records and points are copied as the bytes they are.
 
-use model::Signal;
 use model::otlp::logs::put_attribute;
 use model::otlp::{self, attributes};
 use model::wire::{self, Fields, Repeated, Value, put_bytes, put_fixed32, put_fixed64, put_message, put_u64};
-use serde_json::{Value as Json, json};
 
 type Attributes = [(String, String)];
 
@@ -60,50 +57,6 @@ pub(crate) fn put_value(out: &mut Vec<u8>, number: u32, value: Value<'_>) {
     }
 }
 
-/// The request with the attributes, and how many items it holds.
-pub(crate) fn add_to_json(
-    request: &[u8],
-    signal: Signal,
-    added: &Attributes,
-) -> Result<(Vec<u8>, usize), String> {
-    let (groups, scopes, leaves) = match signal {
-        Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
-        Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
-        Signal::Metrics => ("resourceMetrics", "scopeMetrics", "metrics"),
-    };
-    let mut request: Json = serde_json::from_slice(request).map_err(|error| error.to_string())?;
-    let object = request.as_object_mut().ok_or("the body is no JSON object")?;
-    let mut items = 0;
-    for group in object.get_mut(groups).and_then(Json::as_array_mut).into_iter().flatten() {
-        let group = group.as_object_mut().ok_or_else(|| format!("an element of `{groups}` is no object"))?;
-        items += group
-            .get(scopes)
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|scope| scope.get(leaves)?.as_array())
-            .map(Vec::len)
-            .sum::<usize>();
-        add_to_json_resource(group.entry("resource").or_insert_with(|| json!({})), added);
-    }
-    Ok((request.to_string().into_bytes(), items))
-}
-
-fn add_to_json_resource(resource: &mut Json, added: &Attributes) {
-    if resource.is_null() {
-        *resource = json!({});
-    }
-    let Some(resource) = resource.as_object_mut() else { return };
-    let Some(attributes) = resource.entry("attributes").or_insert_with(|| json!([])).as_array_mut() else {
-        return;
-    };
-    for (key, value) in added {
-        if !attributes.iter().any(|attribute| attribute["key"] == key.as_str()) {
-            attributes.push(json!({ "key": key, "value": { "stringValue": value } }));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use model::otlp::AnyValue;
@@ -142,31 +95,12 @@ mod tests {
         assert!(memchr::memmem::find(&changed, b"schema").is_some());
     }
 
-    #[test]
-    fn json_requests_get_the_same_attributes() {
-        let request = json!({"resourceLogs": [
-            {"resource": {"attributes": [{"key": "env", "value": {"stringValue": "dev"}}]},
-             "scopeLogs": [{"logRecords": [{"timeUnixNano": "1795000000123456789"}, {}]}]},
-            {"resource": null},
-        ]});
-        let (changed, items) =
-            add_to_json(request.to_string().as_bytes(), Signal::Logs, &added()).expect("JSON");
-        let changed: Json = serde_json::from_slice(&changed).expect("JSON");
-        assert_eq!(items, 2);
-        assert_eq!(changed["resourceLogs"][0]["resource"]["attributes"][0]["value"]["stringValue"], "dev");
-        assert_eq!(changed["resourceLogs"][0]["resource"]["attributes"][1]["key"], "service.name");
-        assert_eq!(changed["resourceLogs"][1]["resource"]["attributes"].as_array().map(Vec::len), Some(2));
-        assert!(add_to_json(b"[]", Signal::Logs, &added()).is_err());
-        assert!(add_to_json(b"{", Signal::Logs, &added()).is_err());
-    }
-
     proptest! {
         #[test]
         fn any_bytes_end_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok((changed, items)) = add_to_protobuf(&bytes, &added()) {
                 prop_assert_eq!(otlp::count_items(&changed), items);
             }
-            let _ = add_to_json(&bytes, Signal::Traces, &added());
         }
     }
 }

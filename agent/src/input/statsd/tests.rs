@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use model::Signal;
 
 fn taken(datagrams: &[&str]) -> (Sums, Flow) {
     let (mut sums, flow) = (Sums::new(100, UnixNano(1)), Flow::default());

@@ -10,10 +10,11 @@
 //! lines of a file that was deleted while nobody held it, and copies made of files that an agent without
 //! its state has never met. `SILMARI_FILE_CASES` sets the number of histories.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,6 +22,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::super::batch::Batch;
+use super::super::identity::FileStat;
 use super::*;
 use crate::export::session::Committed;
 
@@ -206,15 +208,18 @@ struct Machine {
     /// How often each line may be among the rows: at least, at most.
     expected: BTreeMap<String, (usize, usize)>,
     twins: usize,
-    /// The agent lost its state and has not started since.
-    is_without_memory: bool,
+    /// The agent lost its state.
+    has_lost_memory: bool,
+    /// Identities that files had.
+    keys: HashSet<FileKey>,
 }
 
 impl Machine {
     fn new(glob: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let data = tempfile::tempdir().expect("folder");
-        let clock = ManualClock::at(UnixNano(1_795_000_000 * SECOND));
+        // Before the times of any file, so that none of them counts as over.
+        let clock = ManualClock::at(UnixNano(1_000_000_000 * SECOND));
         let writer = |_| Writer { next: 0, cut: None, handle: None, file: 0, is_ordered: true, targets: 0 };
         Self {
             folder,
@@ -231,7 +236,8 @@ impl Machine {
             compressing: None,
             expected: BTreeMap::new(),
             twins: 0,
-            is_without_memory: false,
+            has_lost_memory: false,
+            keys: HashSet::new(),
         }
     }
 
@@ -268,6 +274,38 @@ impl Machine {
         }
     }
 
+    /// A new file. A filesystem may give an inode to the next file within one tick of its clock, or keep no births:
+    /// then both have one identity, and no reader tells them apart while their first bytes agree. Such a file is
+    /// made once more, while the first one holds the inode.
+    fn create(&mut self, name: &str) -> File {
+        let path = self.path(name);
+        let newest = self.newest_write();
+        let mut held = Vec::new();
+        loop {
+            let file = OpenOptions::new().create_new(true).append(true).open(&path).expect("created");
+            let is_later = birth(&file).is_none_or(|born| newest.is_none_or(|written| born > written));
+            if is_later && self.keys.insert(FileStat::of(&file).expect("there").key) {
+                return file;
+            }
+            if !is_later {
+                fs::remove_file(&path).expect("deleted");
+                continue;
+            }
+            fs::remove_file(&path).expect("deleted");
+            held.push(file);
+        }
+    }
+
+    /// Without its state, an agent tells by times alone which compressed file beside a missing one is older: when the
+    /// last of the others was written, where that matters.
+    fn newest_write(&self) -> Option<i64> {
+        if !self.has_lost_memory || self.matches_rotated() {
+            return None;
+        }
+        let entries = fs::read_dir(self.folder.path()).expect("listed").flatten();
+        entries.filter_map(|entry| FileStat::at(&entry.path()).ok()).map(|stat| stat.modified).max()
+    }
+
     // The writers.
 
     /// Opens the stream's file, if its name is not the one written to.
@@ -282,10 +320,15 @@ impl Machine {
             return;
         }
         self.finish_line(stream);
-        let handle = OpenOptions::new().create(true).append(true).open(self.path(&name)).expect("opened");
-        if stream == LINK && self.writers[stream].handle.is_none() {
+        let handle = self.create(&name);
+        if stream == LINK {
             std::os::unix::fs::symlink(self.path(&name), self.path(STREAMS[LINK])).expect("linked");
         }
+        self.begin(stream, name, handle);
+    }
+
+    /// A file that the stream is written to from now on.
+    fn begin(&mut self, stream: usize, name: String, handle: File) {
         self.files.push(OnDisk {
             name: Some(name),
             lines: Vec::new(),
@@ -397,6 +440,7 @@ impl Machine {
         self.reopen(stream);
         self.shift(stream);
         let (old, new) = (STREAMS[stream], format!("{}.1", STREAMS[stream]));
+        self.create(&new);
         fs::copy(self.path(old), self.path(&new)).expect("copied");
         let file = self.writers[stream].file;
         let lines = std::mem::take(&mut self.files[file].lines);
@@ -442,11 +486,11 @@ impl Machine {
         self.agent().reconcile();
         self.agent().save().expect("saved");
         self.writers[LINK].targets += 1;
-        let target = self.path(&format!("cur.{}", self.writers[LINK].targets));
-        File::create(&target).expect("created");
-        std::os::unix::fs::symlink(&target, self.path("new-link")).expect("linked");
+        let target = format!("cur.{}", self.writers[LINK].targets);
+        let handle = self.create(&target);
+        std::os::unix::fs::symlink(self.path(&target), self.path("new-link")).expect("linked");
         fs::rename(self.path("new-link"), self.path(STREAMS[LINK])).expect("switched");
-        self.reopen(LINK);
+        self.begin(LINK, target, handle);
     }
 
     fn compress(&mut self, stream: usize, is_slow: bool) {
@@ -463,7 +507,7 @@ impl Machine {
         encoder.write_all(&fs::read(self.path(&name)).expect("read")).expect("compressed");
         let bytes = encoder.finish().expect("compressed");
         let packed = format!("{name}.gz");
-        fs::write(self.path(&packed), &bytes[..bytes.len() / 2]).expect("written");
+        self.create(&packed).write_all(&bytes[..bytes.len() / 2]).expect("written");
         let lines = self.files[source].lines.clone();
         self.files.push(OnDisk { name: Some(packed), lines, is_copy: true, was_truncated: false, stream });
         self.may_repeat_without_memory();
@@ -479,6 +523,10 @@ impl Machine {
         let path = self.path(self.files[packed].name.as_ref().expect("named"));
         let mut file = OpenOptions::new().append(true).open(path).expect("opened");
         file.write_all(&bytes[bytes.len() / 2..]).expect("written");
+        // As `gzip` and `logrotate` do.
+        let source_path = self.path(self.files[source].name.as_ref().expect("named"));
+        let modified = fs::metadata(source_path).expect("there").modified().expect("known");
+        file.set_modified(modified).expect("set");
         self.delete(source);
     }
 
@@ -535,20 +583,29 @@ impl Machine {
         if let Some(agent) = &mut self.agent {
             agent.reconcile();
         }
-        let path = self.path(self.files[file].name.as_ref().expect("named"));
+        let name = self.files[file].name.clone().expect("named");
+        let path = self.path(&name);
         let bytes = fs::read(&path).expect("read");
-        let modified = fs::metadata(&path).expect("there").modified().expect("known");
         let holder = File::open(&path).expect("held, so that its inode is not given again");
+        let modified = FileStat::of(&holder).expect("there").modified;
         fs::remove_file(&path).expect("deleted");
         if self.agent.is_some() {
             self.agent().reconcile();
         }
-        fs::write(&path, &bytes).expect("restored");
-        drop(holder);
+        let mut restored = self.create(&name);
+        // A backup is older than the tick of the clock in which it is restored.
+        while keeps_times && birth(&restored).is_some_and(|born| born <= modified) {
+            fs::remove_file(&path).expect("deleted");
+            restored = self.create(&name);
+        }
+        restored.write_all(&bytes).expect("restored");
         if keeps_times {
-            File::options().write(true).open(&path).expect("opened").set_modified(modified).expect("set");
-        } else if bytes.len() < 1024 {
-            // Not enough evidence: as good as a file written anew.
+            let since_epoch = Duration::from_nanos(modified.unsigned_abs());
+            restored.set_modified(SystemTime::UNIX_EPOCH + since_epoch).expect("set");
+        }
+        // Not enough evidence, or nobody left who had any: as good as a file written anew.
+        let is_short = bytes.len() < 1024 && (!keeps_times || birth(&restored).is_none());
+        if is_short || self.is_without_memory() {
             self.may_repeat(file);
         }
         self.files[file].is_copy = true;
@@ -556,9 +613,14 @@ impl Machine {
 
     /// The newest file is a copy that was made before the agent could meet its original again.
     fn may_repeat_without_memory(&mut self) {
-        if self.is_without_memory {
+        if self.is_without_memory() {
             self.may_repeat(self.files.len() - 1);
         }
+    }
+
+    /// The agent lost its state and nothing was saved since: an agent at work saves ten times a second.
+    fn is_without_memory(&self) -> bool {
+        self.has_lost_memory && !self.data.path().join("positions.json").exists()
     }
 
     fn may_repeat(&mut self, file: usize) {
@@ -574,7 +636,8 @@ impl Machine {
         let common = format!("{}{}", self.twins, "h".repeat(head));
         for name in [format!("t{}.log", self.twins), format!("a.log.twin{}", self.twins)] {
             let own = format!("t{name}");
-            fs::write(self.path(&name), format!("{common}\n{own}\n")).expect("written");
+            let text = format!("{common}\n{own}\n");
+            self.create(&name).write_all(text.as_bytes()).expect("written");
             if name.starts_with('t') || self.matches_rotated() {
                 self.expect_line(&common);
                 self.expect_line(&own);
@@ -586,6 +649,12 @@ impl Machine {
 
     fn agent(&mut self) -> &mut FileTail {
         if self.agent.is_none() {
+            if self.is_without_memory() {
+                // The collector's positions may be of what stood there before a truncation.
+                let truncated: Vec<usize> =
+                    (0..self.files.len()).filter(|file| self.files[*file].was_truncated).collect();
+                self.give_up_hidden(&truncated);
+            }
             self.starts += 1;
             let mut tail = start((&self.folder, &self.data), self.glob, "", &self.clock);
             if self.starts.is_multiple_of(2) {
@@ -594,7 +663,6 @@ impl Machine {
             }
             tail.place(self.store.committed.clone());
             tail.reconcile();
-            self.is_without_memory = false;
             self.agent = Some(tail);
         }
         self.agent.as_mut().expect("just started")
@@ -643,29 +711,29 @@ impl Machine {
             // Where they stand nobody looks any more.
             (0..3).for_each(|stream| self.finish_line(stream));
             fs::remove_file(self.data.path().join("positions.json")).unwrap_or_default();
-            self.is_without_memory = true;
+            self.has_lost_memory = true;
             let copies: Vec<usize> = (0..self.files.len()).filter(|file| self.files[*file].is_copy).collect();
             copies.into_iter().for_each(|file| self.may_repeat(file));
             self.writers.iter_mut().for_each(|writer| writer.is_ordered = false);
-            let truncated = (0..self.files.len()).filter(|file| self.files[*file].was_truncated);
-            truncated.collect::<Vec<_>>().into_iter().for_each(|file| self.give_up_hidden(file));
             // Files that only the state knew where to look for.
+            let mut hidden: Vec<usize> = Vec::new();
             if !self.matches_rotated() {
-                let hidden: Vec<usize> = (0..2).flat_map(|stream| self.rotated(stream)).collect();
-                hidden.into_iter().for_each(|file| self.give_up_hidden(file));
+                hidden.extend((0..2).flat_map(|stream| self.rotated(stream)));
             }
             let current = format!("cur.{}", self.writers[LINK].targets);
             let is_old = |file: &OnDisk| file.stream == LINK && file.name.as_ref() != Some(&current);
-            let old: Vec<usize> = (0..self.files.len()).filter(|file| is_old(&self.files[*file])).collect();
-            old.into_iter().for_each(|file| self.give_up_hidden(file));
+            hidden.extend((0..self.files.len()).filter(|file| is_old(&self.files[*file])));
+            self.give_up_hidden(&hidden);
         }
     }
 
-    /// A file that has a name, but none that the agent looks at.
-    fn give_up_hidden(&mut self, file: usize) {
-        let name = self.files[file].name.take();
-        self.give_up(file);
-        self.files[file].name = name;
+    /// Files that have names, but none that the agent looks at.
+    fn give_up_hidden(&mut self, hidden: &[usize]) {
+        let names: Vec<_> = hidden.iter().map(|file| self.files[*file].name.take()).collect();
+        hidden.iter().for_each(|file| self.give_up(*file));
+        for (file, name) in hidden.iter().zip(names) {
+            self.files[*file].name = name;
+        }
     }
 
     /// Reads, delivers and waits until nothing moves.
@@ -718,6 +786,11 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// When a file came into being; `None` where the filesystem does not say.
+fn birth(file: &File) -> Option<i64> {
+    FileStat::of(file).expect("there").key.birth_time_unix_nano
 }
 
 /// The number and what follows it in `a.log.2.gz`.
