@@ -9,9 +9,13 @@
 //! original still as it was ── copy differs, outgrows it, or grows on ─► a file of its own, from 0
 //!                          └─ else ─► wait
 //! original truncated or gone at R ── bytes before R are the same ─► go on at R
-//!                          ├─ copy is shorter, and was seen to be the same ─► read already
+//!                          ├─ copy is shorter, and was seen to be the same ─► read already, up to its last line end
 //!                          └─ else, after a grace ─► a file of its own, from 0
 //! ```
+//!
+//! While a part of a stream waits, newer parts are not read, so that lines keep their order; of two that wait for each other
+//! the older one goes first. What a copy goes on behind may not have arrived yet: it is remembered what it continues, and
+//! a restart follows that back to the file whose lines never arrived.
 //!
 //! A file restored from a backup under its old name goes on where the lost one was left, if it is at
 //! least as long as a whole head. When in doubt a line is sent twice, never lost.
@@ -122,10 +126,20 @@ impl Remembered {
     /// evidence than a whole head, files that only begin alike would be taken for each other.
     /// A time of change before the birth is evidence as well: a restoring program set it.
     fn is_restored_as(&self, path: &Path, stat: &FileStat) -> bool {
-        let is_named = self.path == path || is_kin_of_one([&self.path, &self.stream_path], path);
+        let is_named = self.path == path || self.is_kin_of(path);
         is_named
             && self.read.offset > 0
             && (self.read.offset >= HEAD_BYTES as u64 || stat.modified < stat.born())
+    }
+
+    /// What it continues when it is read from `at`: what lies behind is its own from then on.
+    pub(super) fn continued_at(&self, at: u64) -> Option<Origin> {
+        self.continues.map(|(key, generation, began)| (key, generation, began.min(at)))
+    }
+
+    /// Whether `path` is a name that a rotation gives to it.
+    fn is_kin_of(&self, path: &Path) -> bool {
+        is_kin_of_one([&self.path, &self.stream_path], path)
     }
 
     /// Whether this is that generation of that file.
@@ -173,10 +187,12 @@ enum Verdict {
     Wait(Option<(u64, FileId)>),
     /// Read from the beginning: a file of its own.
     Own,
-    /// Go on at this offset: the bytes before it were read in the original, which is named when they may
-    /// not have arrived yet.
-    GoOn(u64, Option<(FileKey, u32, u64)>),
+    /// Go on at this offset: the bytes before it were read in the original, and may not have arrived yet.
+    GoOn(u64, Origin),
 }
+
+/// The generation of a file that holds the bytes before an offset as its own, and the offset.
+pub(super) type Origin = (FileKey, u32, u64);
 
 impl FileTail {
     /// Takes the newest generation of a file out of memory.
@@ -270,28 +286,27 @@ impl FileTail {
             }
         }
         let held: Vec<_> = held.map(Remembered::restorable).collect();
-        let mut restored: Vec<_> =
-            held.iter().chain(&self.remembered).filter(|old| old.is_restored_as(&file.path, &stat)).collect();
-        // Of several that agree, the one that was read furthest.
-        restored.sort_by_key(|old| std::cmp::Reverse(old.read.offset));
-        for old in restored {
-            if let found @ Verdict::GoOn(..) = judge_gone(file, size, old, copy, is_over)? {
-                return Ok(found);
+        let restored =
+            held.iter().chain(&self.remembered).filter(|old| old.is_restored_as(&file.path, &stat));
+        let kin = self.remembered.iter().filter(|old| old.read.offset > 0 && old.is_kin_of(&file.path));
+        let mut goes_on: Option<(u64, Origin)> = None;
+        for (old, is_kin) in restored.map(|old| (old, false)).chain(kin.map(|old| (old, true))) {
+            match judge_gone(file, size, old, (copy, is_over), self.resume(old))? {
+                // Of several that agree, the one that arrived furthest.
+                Verdict::GoOn(at, origin) if goes_on.is_none_or(|(best, _)| at > best) => {
+                    goes_on = Some((at, origin));
+                }
+                Verdict::Wait(is_same) if is_kin => waits = Some(waits.flatten().or(is_same)),
+                _ => {}
             }
         }
-        for old in self
-            .remembered
-            .iter()
-            .filter(|old| old.read.offset > 0 && is_kin_of_one([&old.path, &old.stream_path], &file.path))
-        {
-            match judge_gone(file, size, old, copy, is_over)? {
-                found @ Verdict::GoOn(..) => return Ok(found),
-                Verdict::Wait(is_same) => waits = Some(waits.flatten().or(is_same)),
-                Verdict::Own => {}
-            }
+        if let Some((at, origin)) = goes_on {
+            return Ok(Verdict::GoOn(at, origin));
         }
         for original in self.files.values().filter(|known| {
+            // Of two that wait for each other the older one goes first.
             known.id != file.id
+                && !(known.copy_of.is_some() && known.id > file.id)
                 && !known.is_packed()
                 && is_kin_of_one([&known.path, Path::new(&known.stream.file_path)], &file.path)
         }) {
@@ -315,9 +330,9 @@ fn apply(verdict: io::Result<Verdict>, file: &mut Tracked, copy: CopyOf, origina
             }
             Ok(())
         }
-        Ok(Verdict::GoOn(offset, original)) => {
+        Ok(Verdict::GoOn(offset, origin)) => {
             tracing::info!(path = %file.path.display(), offset, "file is a copy; going on where its original was left");
-            file.continues = original;
+            file.continues = Some(origin);
             file.start_at(offset)
         }
         Err(error) => Err(error),
@@ -362,22 +377,18 @@ fn judge_gone(
     file: &Tracked,
     size: u64,
     old: &Remembered,
-    copy: CopyOf,
-    is_over: bool,
+    (copy, is_over): (CopyOf, bool),
+    resume: u64,
 ) -> io::Result<Verdict> {
+    let go_on = |at: u64| Verdict::GoOn(at, (old.key, old.generation, at));
     if size >= old.read.offset {
-        return Ok(if old.read.holds_in(&file.file)? {
-            let at = old.resume.min(size);
-            Verdict::GoOn(at, Some((old.key, old.generation, at)))
-        } else {
-            Verdict::Own
-        });
+        return Ok(if old.read.holds_in(&file.file)? { go_on(resume.min(size)) } else { Verdict::Own });
     }
     let is_of_it = |(verified, original): (u64, FileId)| verified == size && old.id == Some(original);
     if size > 0 && copy.verified.is_some_and(is_of_it) {
         // The original went on after the copy was made, and was read further than the copy reaches. A line without its
         // end is no evidence: when it goes on, it is one of a file of its own.
-        return Ok(Verdict::GoOn(last_line_end(&file.file, size)?, None));
+        return Ok(go_on(last_line_end(&file.file, size)?));
     }
     let first = read_range(&file.file, 0, (size as usize).min(HEAD_BYTES))?;
     let may_become_same = first.len() < old.read.head.len as usize || old.read.head.begins(&first);

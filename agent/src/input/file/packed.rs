@@ -64,6 +64,8 @@ enum Stage {
     CopyOf {
         original: Original,
         end: Mark,
+        /// It was open when it was found to have the same content.
+        is_live: bool,
     },
     /// To be read from a position.
     Ready {
@@ -187,10 +189,13 @@ impl FileTail {
             let is_done = self.remembered.iter().any(|old| old.key == stat.key && old.is_closed);
             let is_later = missing.key.birth_time_unix_nano.is_some_and(|born| stat.modified >= born)
                 && copies::is_packed_rotation(missing, &path);
-            if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done {
+            let original = Original { key: missing.key, generation: missing.generation };
+            if let Some(packed) = self.packed.get_mut(&stat.key).filter(|packed| packed.is_sought) {
+                packed.missing = packed.missing.or(is_later.then_some(original));
+            } else if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done
+            {
                 self.add_packed(input, path, &stat, now, true);
                 if let Some(packed) = self.packed.get_mut(&stat.key) {
-                    let original = Original { key: missing.key, generation: missing.generation };
                     packed.missing = is_later.then_some(original);
                     packed.held = File::open(&packed.path).ok();
                 }
@@ -243,7 +248,9 @@ impl FileTail {
                 Ok(Some(probed)) => self.judge_packed(packed, &probed, &originals),
                 Err(error) => Stage::Bad(format!("not a sound gzip file, perhaps still written: {error}")),
             },
-            Stage::CopyOf { original, end } => self.judge_copy(packed, original, end),
+            // It was truncated before that was noticed: whose content this is has to be asked again.
+            Stage::CopyOf { original, is_live: true, .. } if self.is_outdated(original) => Stage::Unknown,
+            Stage::CopyOf { original, end, .. } => self.judge_copy(packed, original, end),
             stage => stage,
         }
     }
@@ -287,12 +294,8 @@ impl FileTail {
         let end = probed.end;
         // Its own reading was under way when the last run ended.
         if let Some(known) = self.recall(&packed.key) {
-            return Stage::Ready {
-                at: self.resume(&known).min(end.offset),
-                end,
-                original: None,
-                continues: known.continues,
-            };
+            let at = self.resume(&known).min(end.offset);
+            return Stage::Ready { at, end, original: None, continues: known.continued_at(at) };
         }
         if let Some(at) = self.committed_at(&packed.key, self.first_generation(packed.input)) {
             return Stage::Ready { at: at.min(end.offset), end, original: None, continues: None };
@@ -300,6 +303,8 @@ impl FileTail {
         // Of several with this content the one that is being read, else the one that went furthest.
         let same = originals.iter().filter(|(mark, _)| probed.found.contains(mark));
         match same.max_by_key(|(mark, original)| (mark.offset, self.reached(*original))) {
+            // It was truncated, or read further, while this was looked through: to be asked again.
+            Some((mark, original)) if !self.has_mark(mark, *original) => Stage::Unknown,
             Some((_, original)) => self.judge_copy(packed, *original, end),
             // What nobody read, and was written after the missing file began: all that came after a truncation, or a
             // file that came and went while no agent ran.
@@ -325,13 +330,13 @@ impl FileTail {
     fn judge_copy(&mut self, packed: &Packed, original: Original, end: Mark) -> Stage {
         let is_it = |key: FileKey, generation: u32| (key, generation) == (original.key, original.generation);
         if self.files.values().any(|live| is_it(live.key, live.generation)) {
-            return Stage::CopyOf { original, end };
+            return Stage::CopyOf { original, end, is_live: true };
         }
         let Some(old) = self.remembered.iter().find(|old| is_it(old.key, old.generation)) else {
             return Stage::Unknown;
         };
         if old.is_unacknowledged() {
-            return Stage::CopyOf { original, end };
+            return Stage::CopyOf { original, end, is_live: false };
         }
         let at = self.resume(old);
         if at >= end.offset {
@@ -340,6 +345,23 @@ impl FileTail {
             return Stage::Done(reason);
         }
         Stage::Ready { at, end, original: Some(original), continues: Some((old.key, old.generation, at)) }
+    }
+
+    /// Whether a position is still one of a file, or was one of its last.
+    fn has_mark(&self, mark: &Mark, original: Original) -> bool {
+        let is_it = |key: FileKey, generation: u32| (key, generation) == (original.key, original.generation);
+        self.files.values().any(|live| is_it(live.key, live.generation))
+            || self
+                .remembered
+                .iter()
+                .any(|old| is_it(old.key, old.generation) && [old.read, old.acked].contains(mark))
+    }
+
+    /// Whether a newer generation of a file is known.
+    fn is_outdated(&self, original: Original) -> bool {
+        let Original { key, generation } = original;
+        self.files.values().any(|live| live.key == key && live.generation > generation)
+            || self.remembered.iter().any(|old| old.key == key && old.generation > generation)
     }
 
     fn remember_packed(&mut self, input: usize, path: &Path, key: FileKey, end: Mark) {

@@ -72,9 +72,10 @@ impl FileTail {
         if let Some(known) = self.recall(&stat.key).filter(|known| !known.is_undecided) {
             file.generation = known.generation;
             if known.is_begun_in(&file.file, stat.size)? {
-                file.continues = known.continues;
+                let at = self.resume(&known);
+                file.continues = known.continued_at(at);
                 file.rename_stream(&known.stream_path);
-                return file.start_at(self.resume(&known));
+                return file.start_at(at);
             }
             self.note_truncation(&file.path, stat.size, known.resume);
             file.restart();

@@ -405,3 +405,101 @@ fn the_unread_rest_of_a_deleted_file_comes_once_although_it_is_restored_at_once(
     fs::write(world.path("a.log"), bytes).expect("restored");
     assert_eq!(world.all(), ["unread"]);
 }
+
+#[test]
+fn a_truncated_file_whose_new_lines_end_like_the_old_ones_is_told_by_its_beginning() {
+    let mut world = World::new("*.log");
+    let line = |number: usize| format!("{number} {}\n", "x".repeat(200));
+    world.append("a.log", &line(1));
+    assert_eq!(world.texts().len(), 1);
+    fs::write(world.path("a.log"), line(2)).expect("truncated and written");
+    assert_eq!(world.texts(), [line(2).trim_end()], "the same size, the same end");
+    fs::write(world.path("a.log"), line(3) + &line(4)).expect("truncated and written");
+    assert_eq!(world.texts().len(), 2, "more than before");
+    assert_eq!(world.tail.shared.truncations.load(Relaxed), 2);
+}
+
+#[test]
+fn what_a_stream_left_in_several_files_is_read_oldest_first_after_a_restart() {
+    let mut world = World::new("*.log*");
+    world.append("a.log", "1\n");
+    assert_eq!(world.texts(), ["1"]);
+    world.append("a.log", "2\n");
+    for number in 3..6 {
+        for old in (1..number).rev().filter(|old| world.path(&format!("a.log.{old}")).exists()) {
+            world.rename(&format!("a.log.{old}"), &format!("a.log.{}", old + 1));
+        }
+        world.rename("a.log", "a.log.1");
+        world.append("a.log", &format!("{number}\n"));
+    }
+    world.restart();
+    let mut texts = world.texts();
+    world.pass(3);
+    texts.extend(world.texts());
+    assert_eq!(texts, ["2", "3", "4", "5"]);
+}
+
+#[test]
+fn the_rest_of_a_link_target_comes_before_the_next_target_after_a_restart() {
+    let mut world = World::new("cur.log");
+    world.append("cur.0", "1\n");
+    world.link("cur.0", "cur.log");
+    assert_eq!(world.texts(), ["1"]);
+    world.append("cur.0", "2\n");
+    world.append("cur.1", "3\n");
+    world.link("cur.1", "cur.log");
+    world.tail.reconcile();
+    world.tail.save().expect("saved");
+    world.restart();
+    assert_eq!(world.texts(), ["2", "3"]);
+}
+
+#[test]
+fn what_nobody_read_is_found_compressed_beside_the_name_that_it_had() {
+    let mut world = World::new("a.log");
+    // Seen, and nothing of it was read.
+    world.append("a.log", "1\n");
+    world.tail.reconcile();
+    world.tail.save().expect("saved");
+    world.rename("a.log", "a.log.1");
+    world.gzip("a.log.1");
+    world.append("a.log.other.gz", "never meant\n");
+    world.restart();
+    assert_eq!(world.all(), ["1"]);
+    world.restart();
+    assert!(world.all().is_empty());
+}
+
+#[test]
+fn a_deleted_copy_and_its_restored_twin_do_not_wait_for_each_other() {
+    let mut world = World::new("*.log*");
+    world.append("a.log", "1\n");
+    assert_eq!(world.texts(), ["1"]);
+    world.append("a.log", "2\n");
+    world.copytruncate("a.log", "a.log.1");
+    world.tail.reconcile();
+    let bytes = fs::read(world.path("a.log.1")).expect("read");
+    let holder = File::open(world.path("a.log.1")).expect("its inode is not given again");
+    fs::remove_file(world.path("a.log.1")).expect("removed");
+    world.tail.reconcile();
+    fs::write(world.path("a.log.1"), bytes).expect("restored");
+    drop(holder);
+    assert!(world.all().contains(&"2".to_owned()));
+}
+
+#[test]
+fn a_half_written_line_that_another_file_begins_with_is_not_taken_for_a_copy() {
+    let mut world = World::new("*.log*");
+    world.append("a.log", "line 1\n");
+    assert_eq!(world.texts(), ["line 1"]);
+    world.rename("a.log", "a.log.1");
+    world.append("a.log", "line");
+    assert!(world.texts().is_empty());
+    fs::remove_file(world.path("a.log.1")).expect("removed");
+    world.pass(11);
+    world.texts();
+    world.pass(11);
+    world.texts();
+    world.append("a.log", " 2\n");
+    assert_eq!(world.all(), ["line 2"]);
+}

@@ -299,7 +299,7 @@ impl Machine {
     /// Without its state, an agent tells by times alone which compressed file beside a missing one is older: when the
     /// last of the others was written, where that matters.
     fn newest_write(&self) -> Option<i64> {
-        if !self.has_lost_memory || self.matches_rotated() {
+        if self.matches_rotated() {
             return None;
         }
         let entries = fs::read_dir(self.folder.path()).expect("listed").flatten();
@@ -819,6 +819,201 @@ fn check(glob: &'static str, steps: &[Step]) -> Result<(), TestCaseError> {
         machine.run(step);
     }
     machine.finish()
+}
+
+const fn write(stream: usize, lines: usize, is_cut: bool) -> Step {
+    Step::Write { stream, lines, length: 0, is_cut }
+}
+
+const CRASH: Step = Step::Crash { loses_state: false };
+const FIRST: usize = 0;
+
+/// Each was the shortest form of a history in which a line was lost, doubled or out of order.
+#[test]
+fn histories_that_failed_once_do_not_fail_again() {
+    let long = || Step::WriteLong { stream: FIRST };
+    let rename = || Step::Rename { stream: FIRST };
+    let copytruncate = || Step::CopyTruncate { stream: FIRST };
+    let compress = || Step::Compress { stream: FIRST, is_slow: false };
+    let overwrite = || Step::Overwrite { stream: FIRST, lines: 1 };
+    let restore = |keeps_times| Step::Restore { stream: FIRST, keeps_times };
+    let recreate = |has_banner| Step::Recreate { stream: FIRST, has_banner };
+    let histories: [(&str, bool, Vec<Step>); 19] = [
+        (
+            "a link switched before a crash",
+            true,
+            vec![
+                write(0, 0, false),
+                Step::WriteLong { stream: LINK },
+                Step::SwitchLink,
+                Step::Read,
+                CRASH,
+                write(LINK, 1, false),
+                write(0, 0, false),
+            ],
+        ),
+        (
+            "lines of one length behind a truncation",
+            true,
+            vec![long(), Step::Stop, Step::Save, copytruncate(), long()],
+        ),
+        (
+            "three parts of a stream, two of them new",
+            true,
+            vec![write(0, 0, true), overwrite(), rename(), write(0, 1, false), rename(), write(0, 2, true)],
+        ),
+        (
+            "compressed unread beside its missing name",
+            false,
+            vec![write(0, 1, false), rename(), compress(), CRASH],
+        ),
+        (
+            "compressed with what came after a truncation",
+            false,
+            vec![overwrite(), overwrite(), rename(), CRASH, compress()],
+        ),
+        (
+            "a half line like the beginning of another file",
+            true,
+            vec![
+                write(0, 1, false),
+                Step::Stop,
+                copytruncate(),
+                rename(),
+                write(0, 0, true),
+                rename(),
+                Step::Look,
+            ],
+        ),
+        (
+            "all parts renamed when the agent starts",
+            true,
+            vec![
+                write(0, 0, true),
+                Step::Look,
+                rename(),
+                write(0, 1, false),
+                Step::Read,
+                rename(),
+                write(0, 1, false),
+                rename(),
+                CRASH,
+            ],
+        ),
+        (
+            "a compressed file renamed while it is looked through",
+            false,
+            vec![long(), rename(), compress(), CRASH, rename()],
+        ),
+        (
+            "an unknown part that is older than a known one",
+            true,
+            vec![
+                long(),
+                Step::Read,
+                recreate(true),
+                rename(),
+                CRASH,
+                recreate(true),
+                Step::SwitchLink,
+                CRASH,
+            ],
+        ),
+        (
+            "two copies that wait for each other",
+            true,
+            vec![overwrite(), Step::Read, write(0, 1, false), copytruncate(), restore(false), compress()],
+        ),
+        (
+            "a copy of lines that never arrived",
+            true,
+            vec![long(), Step::Read, copytruncate(), compress(), recreate(true), Step::Read, CRASH],
+        ),
+        (
+            "restored and renamed at once",
+            true,
+            vec![write(0, 1, true), Step::Read, copytruncate(), restore(true), rename(), write(0, 0, false)],
+        ),
+        (
+            "renamed while it may be a copy",
+            false,
+            vec![overwrite(), rename(), write(0, 0, true), Step::Deliver { batches: 1 }, rename(), CRASH],
+        ),
+        (
+            "a copy of a copy of lines that never arrived",
+            true,
+            vec![
+                write(0, 1, false),
+                Step::Read,
+                copytruncate(),
+                Step::Read,
+                restore(true),
+                recreate(false),
+                write(0, 1, false),
+                Step::Read,
+                CRASH,
+            ],
+        ),
+        (
+            "a copy that arrived further than its original",
+            true,
+            vec![
+                long(),
+                write(0, 1, false),
+                Step::Read,
+                copytruncate(),
+                CRASH,
+                Step::Read,
+                Step::Deliver { batches: 1 },
+                restore(false),
+                CRASH,
+            ],
+        ),
+        (
+            "a copy that was read from its original's place on",
+            true,
+            vec![
+                write(0, 0, true),
+                Step::Look,
+                rename(),
+                rename(),
+                restore(true),
+                write(0, 1, false),
+                Step::Read,
+                CRASH,
+                Step::Look,
+                compress(),
+            ],
+        ),
+        (
+            "compressed after a truncation that was not noticed yet",
+            true,
+            vec![
+                write(0, 1, false),
+                overwrite(),
+                rename(),
+                compress(),
+                Step::Pass { seconds: 2 },
+                Step::Stop,
+            ],
+        ),
+        (
+            "two files missing beside one compressed file",
+            false,
+            vec![recreate(true), rename(), compress(), long(), CRASH, Step::Read, recreate(false), CRASH],
+        ),
+        (
+            "a restored copy that is renamed before it is seen",
+            true,
+            vec![overwrite(), overwrite(), copytruncate(), restore(false), rename()],
+        ),
+    ];
+    for (name, matches_rotated, steps) in histories {
+        let glob = if matches_rotated { "*.log*" } else { "*.log" };
+        if let Err(failure) = check(glob, &steps) {
+            panic!("{name}: {failure}");
+        }
+    }
 }
 
 proptest! {
