@@ -74,6 +74,11 @@ fn write_store(store: &Store, families: &mut Families) {
         ("silmari_segments", "Live segments.", stats.segments),
         ("silmari_segment_bytes", "Bytes of live segments.", stats.segment_bytes),
         ("silmari_segments_unreadable", "Segments that cannot be opened.", stats.segments_unreadable),
+        (
+            "silmari_indexes_damaged",
+            "Indexes of segments that searches do without, because they are damaged.",
+            stats.indexes_damaged,
+        ),
         ("silmari_wal_sequence", "Last durable WAL record.", stats.wal_sequence),
         ("silmari_wal_replaying", "1 while the WAL is replayed.", u64::from(stats.is_replaying)),
         ("silmari_wal_records_replayed", "WAL records replayed since the start.", stats.wal_records_replayed),

@@ -16,7 +16,10 @@
 //! search, and is no term. Values of more than [`VALUE_BYTES_MAX`] bytes stand as a hash ([`shortened`]).
 //! Indexes of format 1 have traces as terms, and all values in full.
 //!
-//! Invariant: the index says only where rows are; it is rebuilt from the rows, never the other way.
+//! Invariants: the index says only where rows are; it is rebuilt from the rows, never the other way; its files are
+//! held against their checksums (`files`) before it is asked the first time.
+
+pub(crate) mod files;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -239,7 +242,7 @@ impl IdIndexWriter {
         }
         let doing = || format!("writing the id index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
-        Ok(())
+        files::write_checksums(&self.dir).context(ErrorKind::Retry, doing)
     }
 }
 
@@ -287,22 +290,6 @@ impl Part {
         let start = number(&self.row, document) as usize;
         start..start + number(&self.rows, document) as usize
     }
-}
-
-/// Whether the numbers of an index are as they were written: what is damaged is not taken apart, because that
-/// can panic.
-fn check_numbers(index: &Index, dir: &Path) -> Result<(), String> {
-    for entry in std::fs::read_dir(dir).map_err(|error| error.to_string())? {
-        let path = PathBuf::from(entry.map_err(|error| error.to_string())?.file_name());
-        if path.extension().is_some_and(|extension| extension == "fast") {
-            match index.directory().validate_checksum(&path) {
-                Ok(true) => {}
-                Ok(false) => return Err(format!("the checksum of `{}` does not hold", path.display())),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-    Ok(())
 }
 
 fn number(column: &Column, document: DocId) -> u64 {
@@ -372,7 +359,7 @@ impl IdIndex {
     fn open_parts(&self) -> Result<Vec<Part>, String> {
         let searcher = self.reader.searcher();
         let has_traces = searcher.index().schema().get_field("trace").is_ok();
-        check_numbers(searcher.index(), &self.dir)?;
+        files::check(&self.dir)?;
         let mut parts = Vec::new();
         for segment in searcher.segment_readers() {
             let column = |name| segment.fast_fields().u64(name).map_err(|error| error.to_string());

@@ -16,6 +16,7 @@ mod form;
 #[cfg(test)]
 mod golden;
 pub(crate) mod layout;
+mod lookup;
 mod ranges;
 pub(crate) mod reader;
 pub(crate) mod writer;
@@ -102,6 +103,12 @@ impl SegmentMeta {
     /// The number in a folder's name.
     pub(crate) fn number_of(name: &str) -> Option<u64> {
         name.trim_end_matches(".tmp").rsplit('-').next()?.parse().ok()
+    }
+
+    /// Where it stands among segments of one window in the order in which their rows were received.
+    pub(crate) fn received_order(&self) -> (u64, u64, u64) {
+        let (first, last) = self.sequences;
+        (last, first, Self::number_of(&self.name).unwrap_or(0))
     }
 
     /// Refuses a format that this program does not know.

@@ -30,7 +30,8 @@ pub use finder::{Finder, Place, Rows};
 /// In which order a scan visits the parts of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanOrder {
-    /// As it is convenient.
+    /// Data points as they were received, within one hour of their time: of two at the same time the later one counts.
+    /// Others as it is convenient.
     Any,
     /// Parts that end later come first; rows within a part are in no promised order.
     Newest,
@@ -302,7 +303,11 @@ impl Snapshot {
         order: ScanOrder,
         stats: &mut ScanStats,
     ) -> Vec<Part<'_>> {
-        let segments = self.segments(signal).map(Part::Segment);
+        let mut segments: Vec<&Segment> = self.segments(signal).collect();
+        if signal == Signal::Metrics {
+            segments.sort_unstable_by_key(|segment| segment.meta().received_order());
+        }
+        let segments = segments.into_iter().map(Part::Segment);
         let head = self.head(signal).map(Part::Head);
         let (mut parts, others): (Vec<_>, Vec<_>) =
             segments.chain(head).partition(|part| part.time().overlaps(range));

@@ -143,6 +143,8 @@ pub struct StoreStats {
     pub wal_records_lost: u64,
     /// Segments the catalog names and that cannot be opened.
     pub segments_unreadable: u64,
+    /// Indexes of segments that are damaged: searches read all rows of those segments.
+    pub indexes_damaged: u64,
     /// Last WAL sequence that is durable.
     pub wal_sequence: u64,
     /// Bytes free on the disk when it was last looked at.
@@ -763,13 +765,15 @@ impl Store {
     /// The numbers as they are now.
     pub fn stats(&self) -> StoreStats {
         let DiskState { free, is_low } = self.shared.disk.state();
+        let state = self.shared.state();
         StoreStats {
             disk_free_bytes: free,
             is_disk_low: is_low,
             is_wal_refusing: self.wal.get().is_some_and(|wal| wal.is_refusing()),
             is_replaying: self.wal.get().is_none(),
             wal_records_replayed: self.shared.progress().records,
-            ..self.shared.state().stats.clone()
+            indexes_damaged: state.segments.iter().map(|segment| segment.damaged_indexes()).sum(),
+            ..state.stats.clone()
         }
     }
 

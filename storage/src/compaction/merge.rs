@@ -85,7 +85,7 @@ struct Cursor {
 }
 
 impl<'a> Merger<'a> {
-    /// Of streams in the order in which their rows were received, as far as one can say.
+    /// Of streams in the order in which their rows were received.
     pub(crate) fn new(
         signal: Signal,
         streams: Vec<Stream>,

@@ -9,9 +9,14 @@
 //!    more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle of late
 //!    rows does not rewrite an hour again and again.
 //!
+//! Of data points only segments are merged that follow each other in the order in which their rows were received: of
+//! two points at one time the later one stays, and of a merge of the first with the third nobody could say whether
+//! it is older than the second.
+//!
 //! Invariants: no input is in two merges; no merge leaves its window; inputs of a merge of several stay
 //! within the settings' rows and bytes, so that there is one output; every merge leaves fewer segments,
-//! fewer hidden rows or fewer segments of level 0, so that planning ends.
+//! fewer hidden rows or fewer segments of level 0, so that planning ends; the segments of points of a window lie in
+//! their order ([`SegmentMeta::received_order`]) as their rows were received, whatever was merged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,23 +71,40 @@ type Place = (Signal, Kept, Window);
 /// The merges to do, most urgent first.
 pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano) -> Vec<Merge> {
     let mut merges = Vec::new();
-    let mut places: BTreeMap<(usize, Kept, Window), Vec<&SegmentMeta>> = BTreeMap::new();
-    for Candidate { meta, has_hidden } in candidates {
-        if *has_hidden {
-            merges.push(Merge { inputs: vec![meta.clone()] });
-        } else if meta.rows < settings.rows_max && meta.bytes < settings.bytes_max {
-            let (signal, kept, window) = place_of(meta);
-            places.entry((signal.index(), kept, window)).or_default().push(meta);
+    let mut places: BTreeMap<(usize, Kept, Window), Vec<&Candidate>> = BTreeMap::new();
+    for candidate in candidates {
+        if candidate.has_hidden {
+            merges.push(Merge { inputs: vec![candidate.meta.clone()] });
         }
+        let (signal, kept, window) = place_of(&candidate.meta);
+        places.entry((signal.index(), kept, window)).or_default().push(candidate);
     }
-    for ((_, _, window), mut segments) in places {
-        segments.sort_unstable_by(|a, b| (a.rows, &a.name).cmp(&(b.rows, &b.name)));
-        match window.is_closed(now, nanos(settings.window_grace)) {
-            true => merges.extend(merge_all(&segments, settings)),
-            false => merges.extend(merge_similar(&segments, settings)),
+    for ((_, _, window), candidates) in places {
+        for segments in chains(candidates, settings) {
+            match window.is_closed(now, nanos(settings.window_grace)) {
+                true => merges.extend(merge_all(&segments, settings)),
+                false => merges.extend(merge_similar(&segments, settings)),
+            }
         }
     }
     merges
+}
+
+/// The segments of a place that may be merged, in lists of which any neighbours may: of points as they were
+/// received, in one list what nothing stands between; of others by size.
+fn chains<'a>(mut candidates: Vec<&'a Candidate>, settings: &Settings) -> Vec<Vec<&'a SegmentMeta>> {
+    let is_free = |candidate: &&Candidate| {
+        let Candidate { meta, has_hidden } = candidate;
+        !has_hidden && meta.rows < settings.rows_max && meta.bytes < settings.bytes_max
+    };
+    let metas = |candidates: &[&'a Candidate]| candidates.iter().map(|candidate| &candidate.meta).collect();
+    if candidates.first().is_some_and(|first| first.meta.signal == Signal::Metrics) {
+        candidates.sort_unstable_by_key(|candidate| candidate.meta.received_order());
+        return candidates.split(|candidate| !is_free(candidate)).map(metas).collect();
+    }
+    candidates.retain(is_free);
+    candidates.sort_unstable_by(|a, b| (a.meta.rows, &a.meta.name).cmp(&(b.meta.rows, &b.meta.name)));
+    vec![metas(&candidates)]
 }
 
 /// Where a segment's rows belong: merges never leave it.
@@ -94,34 +116,47 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Of segments sorted by size, runs of at least `fan_in` that differ by less than `fan_in` times.
+/// Runs of at least `fan_in` segments that differ in size by less than `fan_in` times.
 fn merge_similar(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
     let fan_in = settings.fan_in.max(2);
     let mut merges = Vec::new();
     let mut left = segments;
-    while let Some(smallest) = left.first() {
-        let size_max = smallest.rows.max(1).saturating_mul(fan_in as u64);
-        let similar = left.partition_point(|segment| segment.rows < size_max).max(1);
-        let taken = fitting(&left[..similar], settings);
+    while !left.is_empty() {
+        let taken = fitting(&left[..similar(left, fan_in as u64)], settings);
         if taken >= fan_in {
             merges.push(merge(&left[..taken]));
             left = &left[taken..];
         } else {
-            // The smallest has too few like it; the next may have more.
+            // The first has too few like it behind it; the next may have more.
             left = &left[1..];
         }
     }
     merges
 }
 
-/// All segments of a window that has ended, packed smallest first.
+/// How many segments from the first on differ in size by less than `times`.
+fn similar(segments: &[&SegmentMeta], times: u64) -> usize {
+    let (mut smallest, mut largest) = (u64::MAX, 0);
+    let is_similar = |segment: &&&SegmentMeta| {
+        smallest = smallest.min(segment.rows.max(1));
+        largest = largest.max(segment.rows);
+        largest < smallest.saturating_mul(times)
+    };
+    segments.iter().take_while(is_similar).count().max(1)
+}
+
+/// All segments of a window that has ended, packed as they come.
 fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
     let mut merges = Vec::new();
     let mut left = segments;
     while !left.is_empty() {
         let mut taken = fitting(left, settings).max(1);
-        while taken > 1 && taken < settings.fan_in && is_skewed(&left[..taken]) {
-            taken -= 1;
+        while taken > 1
+            && taken < settings.fan_in
+            && let Some(largest) = outweighing(&left[..taken])
+        {
+            // The others go on without it, those before it or those behind it.
+            taken = largest.max(1);
         }
         let is_lone_and_new = taken == 1 && left[0].level == 0 && left[0].rows >= PROMOTE_ROWS;
         if taken > 1 || is_lone_and_new {
@@ -132,10 +167,11 @@ fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
     merges
 }
 
-/// Whether the last, and largest, outweighs the others.
-fn is_skewed(segments: &[&SegmentMeta]) -> bool {
-    let (largest, others) = segments.split_last().expect("two at least");
-    largest.rows > SKEW_MAX * others.iter().map(|segment| segment.rows).sum::<u64>()
+/// Which of the segments outweighs all the others, if one does.
+fn outweighing(segments: &[&SegmentMeta]) -> Option<usize> {
+    let (at, largest) = segments.iter().enumerate().max_by_key(|(_, segment)| segment.rows)?;
+    let all: u64 = segments.iter().map(|segment| segment.rows).sum();
+    (largest.rows > SKEW_MAX * (all - largest.rows)).then_some(at)
 }
 
 /// How many segments from the first on fit into one.

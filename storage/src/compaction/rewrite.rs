@@ -39,7 +39,7 @@ pub(crate) fn write(
     mut rewrite: Rewrite,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Arc<Segment>>, Error> {
-    rewrite.inputs.sort_by_key(|input| (input.meta().sequences.1, input.meta().name.clone()));
+    rewrite.inputs.sort_by_key(|input| input.meta().received_order());
     let layout = output_layout(&rewrite)?;
     let mut streams = Vec::with_capacity(rewrite.inputs.len());
     for input in &rewrite.inputs {

@@ -1,6 +1,9 @@
 //! Merging segments as the store's callers see it: nothing lost, nothing doubled, at any step.
 
-use model::Signal;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use model::{Clock as _, Signal};
 use proptest::prelude::*;
 
 use super::*;
@@ -170,6 +173,87 @@ async fn an_input_that_went_bad_stops_its_merge_and_stays() {
     let error = store.compact().await.expect_err("an input cannot be read");
     assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error}");
     assert_eq!(folders(dir.path(), Signal::Logs).len(), 2, "nothing half written stays");
+}
+
+/// What a reader takes the points for: of two of one series at one time the one it reads later.
+fn points_as_read(store: &Store) -> BTreeMap<(String, i64), String> {
+    let mut read = BTreeMap::new();
+    let mut visit = |rows: &arrow::array::RecordBatch| {
+        let rows = crate::rows::PointRows::new(rows);
+        for row in 0..rows.len() {
+            let key = (rows.name(row).to_owned(), rows.time(row).since(NOW));
+            read.insert(key, rows.value(row).to_string());
+        }
+        ControlFlow::Continue(())
+    };
+    let mut stats = crate::ScanStats::default();
+    store
+        .snapshot()
+        .scan(Signal::Metrics, &model::TimeRange::ALL, &[], crate::ScanOrder::Any, &mut stats, &mut visit)
+        .expect("readable");
+    read
+}
+
+/// Points of one seal: series, time, and how many others there are besides.
+type SealedPoints = (Vec<(u8, i64)>, usize);
+
+async fn check_last_point_wins(seals: &[SealedPoints], merges: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = model::ManualClock::at(NOW);
+    let store = open_with(settings(dir.path()), Arc::clone(&clock)).await;
+    let mut expected = BTreeMap::new();
+    let mut value = 0.0;
+    for (number, (points, others)) in seals.iter().enumerate() {
+        let others = (0..*others).map(|at| ("other".to_owned(), (number * 1_000 + at) as i64));
+        let points = points.iter().map(|(series, time)| (format!("series{series}"), *time)).chain(others);
+        let mut sent = Vec::new();
+        for (name, time) in points {
+            value += 1.0;
+            expected.insert((name.clone(), time), value.to_string());
+            sent.push((name, time, value));
+        }
+        let sent: Vec<(&str, i64, f64)> =
+            sent.iter().map(|(name, time, value)| (name.as_str(), *time, *value)).collect();
+        append_points(&store, &sent).await;
+        store.seal().await.expect("sealed");
+        // The window is open, or has ended: the planner goes by size or takes all.
+        let merge = merges[number % merges.len()];
+        let at = if merge == 2 { NOW.plus(2 * HOUR) } else { NOW };
+        clock.jump(at.since(clock.now()));
+        if merge > 0 {
+            store.compact().await.expect("merged");
+        }
+        assert_eq!(points_as_read(&store), expected, "after seal {number}");
+    }
+    clock.jump(NOW.plus(2 * HOUR).since(clock.now()));
+    store.compact().await.expect("merged");
+    assert_eq!(points_as_read(&store), expected);
+    drop(store);
+    assert_eq!(points_as_read(&*open(dir.path()).await), expected, "opened again");
+}
+
+#[tokio::test]
+async fn a_small_older_segment_does_not_win_by_being_merged_with_a_small_newer_one_first() {
+    let same = vec![(1, 5)];
+    let seals = [(same.clone(), 3), (same.clone(), 400), (same.clone(), 3), (same, 2)];
+    check_last_point_wins(&seals, &[2]).await;
+    check_last_point_wins(&seals, &[1]).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_point_acknowledged_last_wins_whatever_is_merged_when(
+        seals in prop::collection::vec(
+            (prop::collection::vec((0..3_u8, 0..3_i64), 1..6), prop_oneof![0..3_usize, 20..200_usize]),
+            1..8,
+        ),
+        merges in prop::collection::vec(0..3_u8, 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(check_last_point_wins(&seals, &merges));
+    }
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use tantivy::schema::Field;
 use tantivy::{Index, Searcher};
 
 use super::stats::IdKindStats;
-use crate::index::IdIndex;
+use crate::index::{IdIndex, files};
 
 /// The terms of one row.
 pub(super) struct Sample {
@@ -42,11 +42,8 @@ pub(super) fn check(dir: &Path, rows: u64, samples: &[Sample]) -> Checked {
 
 /// Checksums of the files, and every range within the file.
 fn check_ranges(dir: &Path, rows: u64, checked: &mut Checked) -> Result<(), String> {
-    let (index, searcher) = open(dir)?;
-    let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
-    if let Some(file) = damaged.iter().min() {
-        return Err(format!("the checksum of `{}` does not hold", file.display()));
-    }
+    files::check(dir)?;
+    let (_, searcher) = open(dir)?;
     let mut outside = Vec::new();
     for segment in searcher.segment_readers() {
         let fast = segment.fast_fields();

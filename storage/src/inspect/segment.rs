@@ -17,6 +17,7 @@ use super::ids::{self, Sample};
 use super::repair::Repair;
 use super::verify::Verification;
 use super::{Finding, Inspector, Severity, bytes_below};
+use crate::index::files;
 use crate::rows::{RowTerms, time_range};
 use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
@@ -98,6 +99,14 @@ impl Inspector {
             found.ids_looked_up += checked.looked_up;
             for problem in checked.problems {
                 report.index(problem);
+            }
+            report.path = self.relative(&dir.join("text"));
+            if dir.join("text").is_dir()
+                && let Err(problem) = files::check(&dir.join("text"))
+            {
+                let remedy =
+                    "nothing to do: searches read all rows of the segment, and compaction writes a new one";
+                report.push(Severity::Defect, None, problem, remedy, Repair::None);
             }
         }
     }

@@ -37,9 +37,25 @@ pub(super) fn parts(signal: Signal, batches: &[&RecordBatch]) -> Vec<Vec<Placed>
     let mut bounded = Vec::new();
     for mut part in parts {
         part.sort_unstable();
-        bounded.extend(part.chunks(ROWS_MAX).map(<[Placed]>::to_vec));
+        bounded.extend(chunks(&part, ROWS_MAX).map(<[Placed]>::to_vec));
     }
     bounded
+}
+
+/// Rows in pieces of at most `rows_max`. Rows of equal keys, points of one series at one time, stay together unless they
+/// alone are more.
+fn chunks(part: &[Placed], rows_max: usize) -> impl Iterator<Item = &[Placed]> {
+    let mut left = part;
+    std::iter::from_fn(move || {
+        let mut end = rows_max.min(left.len());
+        if let Some(next) = left.get(end) {
+            let first = left[..end].partition_point(|placed| placed.key < next.key);
+            end = if first == 0 { end } else { first };
+        }
+        let (chunk, rest) = left.split_at(end);
+        left = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 /// The windows with most rows, numbered.
@@ -94,6 +110,16 @@ mod tests {
         assert_eq!(rows_of(&parts[0]), [(1, 0), (0, 0), (0, 1), (1, 1), (1, 2)]);
         assert_eq!(rows_of(&parts[1]), [(0, 2)]);
         assert_eq!(parts.len(), 2);
+    }
+
+    #[test]
+    fn rows_of_equal_keys_are_not_cut_apart() {
+        let rows = logs(&[(1, 1), (2, 1), (3, 1), (3, 1), (3, 1), (4, 1)]);
+        let part = &parts(Signal::Logs, &[&rows])[0];
+        let lengths = |rows_max| chunks(part, rows_max).map(<[Placed]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(6), [6]);
+        assert_eq!(lengths(4), [2, 4]);
+        assert_eq!(lengths(2), [2, 2, 2], "three that do not fit into two");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading a segment: by row ranges that the index names, or front to back.
+//! Reading a segment: by row ranges that an index names (`lookup`), or front to back.
 //!
 //! Invariants: footer and page index are parsed once, when the segment is opened, and shared by all
 //! readers; no block of Parquet is given out whose checksum does not hold; files stay as long as anyone holds the segment; hidden rows are never given out; a batch is small
@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::RecordBatch;
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -21,10 +21,10 @@ use parquet::file::statistics::Statistics;
 
 use super::checksums::{CheckedFile, Checksums};
 use super::layout::Layout;
+use super::lookup::Beside;
 use super::{RowRanges, SegmentMeta, form};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{Example, IdIndex, is_shortened_to};
-use crate::rows;
+use crate::index::IdIndex;
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::{TextHint, TextIndex};
 use disk::Fs;
@@ -53,8 +53,8 @@ struct Files {
     checksums: Option<Arc<Checksums>>,
     parquet: ArrowReaderMetadata,
     layout: Layout,
-    ids: Option<IdIndex>,
-    text: Option<TextIndex>,
+    ids: Beside<IdIndex>,
+    text: Beside<TextIndex>,
     batch_rows: usize,
     /// Set when the files are to go with their last reader: through which file system.
     dead: OnceLock<Arc<dyn Fs>>,
@@ -81,8 +81,10 @@ impl Segment {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         check_version(&parquet, &data)?;
-        let has_index = schema::group_column(meta.signal).is_some();
-        let ids = has_index.then(|| IdIndex::open(&dir.join("ids"))).transpose()?;
+        let ids = match schema::group_column(meta.signal) {
+            Some(_) => Beside::opened(IdIndex::open(&dir.join("ids"))),
+            None => Beside::none(),
+        };
         let text = text_index(&dir.join("text"), meta.rows as usize);
         let batch_rows = batch_rows(&parquet);
         let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
@@ -144,6 +146,19 @@ impl Segment {
         promoted.collect()
     }
 
+    pub(super) fn ids(&self) -> &Beside<IdIndex> {
+        &self.files.ids
+    }
+
+    pub(super) fn text(&self) -> &Beside<TextIndex> {
+        &self.files.text
+    }
+
+    /// Indexes that cannot be used: its rows are searched without them.
+    pub(crate) fn damaged_indexes(&self) -> u64 {
+        u64::from(self.files.ids.is_damaged()) + u64::from(self.files.text.is_damaged())
+    }
+
     /// Rows that reads leave out.
     pub(crate) fn hidden(&self) -> &RowRanges {
         &self.hidden
@@ -180,107 +195,17 @@ impl Segment {
         SegmentMeta { rows, time, ..self.meta().clone() }
     }
 
-    /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how
-    /// many groups were left out. Reading ends after the batch with which there are more than `rows_max`.
-    /// All columns when `columns` is empty.
-    pub(crate) fn lookup(
-        &self,
-        terms: &[String],
-        rows_max: usize,
-        groups_max: usize,
-        columns: &[&str],
-    ) -> Result<(Vec<RecordBatch>, usize), Error> {
-        let (ranges, left_out) = self.groups_with(terms, groups_max)?;
-        let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden.outside(range)).collect();
-        if ranges.is_empty() {
-            return Ok((Vec::new(), left_out));
-        }
-        let (mut found, mut rows) = (Vec::new(), 0);
-        for batch in self.read_ranges(ranges, columns)? {
-            let batch = batch?;
-            rows += batch.num_rows();
-            found.push(batch);
-            if rows > rows_max {
-                break;
-            }
-        }
-        Ok((found, left_out))
-    }
-
-    /// How many groups carry the term, told by the index alone.
-    pub(crate) fn count_groups(&self, term: &str) -> Result<usize, Error> {
-        self.files.ids.as_ref().map_or(Ok(0), |ids| ids.count(term))
-    }
-
-    /// How many values of an id kind there are, and one of them as `kind=value`.
-    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
-        let Some(ids) = &self.files.ids else { return Ok((0, None)) };
-        let (values, example) = ids.values(kind)?;
-        let example = match example {
-            None => None,
-            Some(Example::Term(term)) => Some(term),
-            Some(Example::On(rows, short)) => self.term_on(rows, &short)?,
-        };
-        Ok((values, example))
-    }
-
-    /// The term on some rows that the index has in a shorter form.
-    fn term_on(&self, rows: Range<usize>, short: &str) -> Result<Option<String>, Error> {
-        for batch in self.read_ranges(vec![rows], &["ids"])? {
-            let batch = batch?;
-            let ids = batch.column(0).as_list::<i32>().values();
-            let found = ids.as_string::<i32>().iter().flatten().find(|term| is_shortened_to(term, short));
-            if found.is_some() {
-                return Ok(found.map(str::to_owned));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The rows that carry `term` themselves, hidden ones too.
-    pub(crate) fn rows_with(&self, term: &str) -> Result<RowRanges, Error> {
-        let (groups, _) = self.groups_with(&[term.to_owned()], usize::MAX)?;
-        if groups.is_empty() {
-            return Ok(RowRanges::default());
-        }
-        let mut positions = groups.clone().into_iter().flatten();
-        let mut found = Vec::new();
-        for batch in self.read_ranges(groups, &["trace_id", "ids"])? {
-            let batch = batch?;
-            for is_found in rows::carrying(&batch, term) {
-                let at = positions.next().expect("as many positions as rows are read");
-                if is_found {
-                    found.push(at..at + 1);
-                }
-            }
-        }
-        Ok(RowRanges::new(found))
-    }
-
-    /// Ranges of the rows of the last `groups_max` groups that carry one of the terms, hidden ones too, and how
-    /// many groups were left out.
-    pub(crate) fn groups_with(
-        &self,
-        terms: &[String],
-        groups_max: usize,
-    ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        self.files.ids.as_ref().map_or(Ok((Vec::new(), 0)), |ids| ids.lookup(terms, groups_max))
-    }
-
-    /// The rows that may contain the text of the hint; `None` when all may.
-    fn rows_with_text(&self, hint: &TextHint) -> Result<Option<Vec<usize>>, Error> {
-        match &self.files.text {
-            Some(text) if !hint.is_empty() => text.rows(hint),
-            _ => Ok(None),
-        }
-    }
-
     /// Rows of the file, hidden ones too, with the columns named (all when empty).
     pub(crate) fn read(&self, rows: Vec<Range<usize>>, columns: &[&str]) -> Result<Vec<RecordBatch>, Error> {
         self.read_ranges(rows, columns)?.collect()
     }
 
-    fn read_ranges(&self, ranges: Vec<Range<usize>>, columns: &[&str]) -> Result<RowReader<'_>, Error> {
+    /// As [`Segment::read`], batch by batch.
+    pub(super) fn read_ranges(
+        &self,
+        ranges: Vec<Range<usize>>,
+        columns: &[&str],
+    ) -> Result<RowReader<'_>, Error> {
         // A reader decodes the dictionaries of row groups that it passes over, so it gets none to pass over.
         let (mut groups, mut within, mut rows) = (Vec::new(), Vec::new(), 0);
         let all = 0..self.files.parquet.metadata().num_row_groups();
@@ -303,7 +228,8 @@ impl Segment {
         Ok(self.restoring(stored, columns))
     }
 
-    fn restoring(&self, stored: ParquetRecordBatchReader, columns: &[&str]) -> RowReader<'_> {
+    /// Rows of the file as rows of the table.
+    pub(super) fn restoring(&self, stored: ParquetRecordBatchReader, columns: &[&str]) -> RowReader<'_> {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
         RowReader { segment: self, stored, columns }
     }
@@ -317,7 +243,7 @@ impl Segment {
         hint: &TextHint,
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
-        let reader = match self.rows_with_text(hint)? {
+        let reader = match self.rows_with_text(hint) {
             Some(rows) if rows.is_empty() => return Ok(ControlFlow::Continue(())),
             Some(rows) if rows.len() < self.files.meta.rows as usize / SCAN_SHARE => {
                 self.read_rows(&rows, range, columns)?
@@ -384,7 +310,11 @@ impl Segment {
         format!("reading `{}`", self.files.data.display())
     }
 
-    fn builder(&self, columns: &[&str]) -> Result<ParquetRecordBatchReaderBuilder<CheckedFile>, Error> {
+    /// A reader of all rows, hidden ones too, with the columns of the file that these of the table are made of.
+    pub(super) fn builder(
+        &self,
+        columns: &[&str],
+    ) -> Result<ParquetRecordBatchReaderBuilder<CheckedFile>, Error> {
         let file = self.open_data().context(ErrorKind::Damaged, || self.doing())?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.files.parquet.clone())
             .with_batch_size(self.files.batch_rows);
@@ -477,12 +407,9 @@ fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
     serde_json::from_str(pair.value.as_deref()?).ok()
 }
 
-/// The text index, where there is one; without it, or with a damaged one, scans read all rows.
-fn text_index(dir: &Path, rows: usize) -> Option<TextIndex> {
-    if !dir.is_dir() {
-        return None;
-    }
-    TextIndex::open(dir, rows).inspect_err(|error| tracing::warn!("{error}: searches read every row")).ok()
+/// The text index, where there is one.
+fn text_index(dir: &Path, rows: usize) -> Beside<TextIndex> {
+    if dir.is_dir() { Beside::opened(TextIndex::open(dir, rows)) } else { Beside::none() }
 }
 
 /// Rows of a batch that is likely below [`BATCH_BYTES`].

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use memchr::memmem::Finder;
@@ -16,7 +17,7 @@ use tantivy::{
 use super::tokens::TextTokenizer;
 use super::{Piece, TextHint};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::caught;
+use crate::index::{caught, files};
 
 const WRITER_BYTES: usize = 64 << 20;
 const TOKENIZER: &str = "silmari";
@@ -104,12 +105,15 @@ impl TextIndexWriter {
         }
         let doing = || format!("writing the text index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
-        Ok(())
+        files::write_checksums(&self.dir).context(ErrorKind::Retry, doing)
     }
 }
 
 /// A text index that is open for reading.
 pub(crate) struct TextIndex {
+    dir: PathBuf,
+    /// What was wrong with its files, if something was, once they were looked at.
+    checked: OnceLock<Result<(), String>>,
     reader: IndexReader,
     field: Field,
     /// Rows of the segment, and of one document.
@@ -168,12 +172,16 @@ impl TextIndex {
             .context(ErrorKind::Damaged, doing)?;
         let documents = reader.searcher().num_docs() as usize;
         let rows_per_document = if documents == rows { 1 } else { ROWS_PER_DOCUMENT };
-        Ok(Self { reader, field, rows, rows_per_document })
+        let (dir, checked) = (dir.to_owned(), OnceLock::new());
+        Ok(Self { dir, checked, reader, field, rows, rows_per_document })
     }
 
     /// The rows, in order, that may contain all of the hint; `None` when the hint rules out too little.
     pub(crate) fn rows(&self, hint: &TextHint) -> Result<Option<Vec<usize>>, Error> {
-        let doing = || "reading the text index".to_owned();
+        let doing = || format!("reading the text index `{}`", self.dir.display());
+        if let Err(problem) = self.checked.get_or_init(|| files::check(&self.dir)) {
+            return Err(Error::damaged(format!("{}: {problem}", doing())));
+        }
         let searcher = self.reader.searcher();
         let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
         let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;

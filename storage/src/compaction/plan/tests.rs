@@ -92,6 +92,57 @@ proptest! {
     }
 }
 
+/// Merges points as the planner says, with sizes and times as they come, and holds every merge against all segments
+/// of its window: none may stand between its inputs.
+fn check_neighbours(sizes: &[u64], ends: &[bool], fan_in: usize) -> Result<(), TestCaseError> {
+    let settings = Settings { fan_in, ..Settings::default() };
+    let mut live: Vec<Candidate> = Vec::new();
+    for (at, rows) in sizes.iter().enumerate() {
+        let mut sealed = candidate(at as u64 + 1, 0, *rows, 0);
+        sealed.meta.signal = Signal::Metrics;
+        live.push(sealed);
+        let now = if ends[at % ends.len()] { NOW.plus(3 * WINDOW_NANO) } else { NOW };
+        let Some(merge) = plan(&live, &settings, now).into_iter().next() else { continue };
+        let inside = |meta: &SegmentMeta| merge.inputs.iter().any(|input| input.name == meta.name);
+        let order = |meta: &SegmentMeta| meta.received_order();
+        let from = merge.inputs.iter().map(order).min().expect("inputs");
+        let to = merge.inputs.iter().map(order).max().expect("inputs");
+        for other in live.iter().filter(|other| !inside(&other.meta)) {
+            let is_between = from < order(&other.meta) && order(&other.meta) < to;
+            prop_assert!(!is_between, "{} stands between {:?}", other.meta.name, merge.inputs);
+        }
+        let mut merged = SegmentMeta::named(Signal::Metrics, 1, (from.1, to.0), 1_000 + at as u64);
+        let first = &merge.inputs[0];
+        (merged.time, merged.rows) = (first.time, merge.inputs.iter().map(|input| input.rows).sum());
+        live.retain(|candidate| !inside(&candidate.meta));
+        live.push(Candidate { meta: merged, has_hidden: at % 13 == 5 });
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn points_are_merged_with_their_neighbours_only(
+        sizes in prop::collection::vec(prop_oneof![1..50_u64, 1_000..9_000_u64, 900_000..1_200_000_u64], 1..60),
+        ends in prop::collection::vec(any::<bool>(), 1..8),
+        fan_in in 2..9_usize,
+    ) {
+        check_neighbours(&sizes, &ends, fan_in)?;
+    }
+}
+
+#[test]
+fn a_small_segment_of_points_is_not_merged_around_a_large_one() {
+    let points = |number, rows| {
+        let mut candidate = candidate(number, hours_ago(), rows, 0);
+        candidate.meta.signal = Signal::Metrics;
+        candidate
+    };
+    assert!(merged_rows(&[points(1, 10), points(2, 60_000), points(3, 10)]).is_empty());
+    assert_eq!(merged_rows(&[points(1, 10), points(2, 60_000), points(3, 10), points(4, 9)]), [[10, 9]]);
+    assert_eq!(merged_rows(&[points(1, 70_000), points(2, 60_000), points(3, 10)]), [[70_000, 60_000, 10]]);
+}
+
 fn merged_rows(all: &[Candidate]) -> Vec<Vec<u64>> {
     let merges = plan(all, &Settings::default(), NOW);
     merges.iter().map(|merge| merge.inputs.iter().map(|input| input.rows).collect()).collect()

@@ -1,0 +1,228 @@
+//! Finding rows of a segment by id and by text: through the indexes beside the rows, and from the rows themselves
+//! where an index is damaged.
+//!
+//! ```text
+//! groups_with(terms) ─► ids/  ──────────────► ranges of rows        damaged: count it, read the id columns
+//! rows_with_text     ─► text/ ──────────────► rows                  damaged: count it, all rows may match
+//! ```
+//!
+//! Invariants: an answer is the same with and without indexes; no panic inside tantivy leaves [`Beside::ask`]; a
+//! damaged index is not asked again.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::{AsArray as _, RecordBatch};
+use model::Signal;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::RowRanges;
+use super::reader::Segment;
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::index::{Example, caught, is_shortened_to};
+use crate::rows::{self, TermColumns, Wanted};
+use crate::text::TextHint;
+
+/// An index beside the rows.
+#[derive(Debug)]
+pub(super) struct Beside<T> {
+    index: Option<T>,
+    is_damaged: AtomicBool,
+}
+
+impl<T> Beside<T> {
+    /// There is no index.
+    pub(super) const fn none() -> Self {
+        Self { index: None, is_damaged: AtomicBool::new(false) }
+    }
+
+    /// The index that was opened, or could not be.
+    pub(super) fn opened(opened: Result<T, Error>) -> Self {
+        if let Err(error) = &opened {
+            tracing::error!("{error}: rows are searched without it");
+        }
+        Self { is_damaged: AtomicBool::new(opened.is_err()), index: opened.ok() }
+    }
+
+    /// Whether there should be one, and it cannot be used.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// What a sound index says.
+    fn ask<R>(&self, ask: impl FnOnce(&T) -> Result<R, Error>) -> Option<R> {
+        let index = self.index.as_ref().filter(|_| !self.is_damaged())?;
+        match caught("reading an index", || ask(index)) {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::error!("{error}: rows are searched without it");
+                self.is_damaged.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+impl Segment {
+    /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how
+    /// many groups were left out. Reading ends after the batch with which there are more than `rows_max`.
+    /// All columns when `columns` is empty.
+    pub(crate) fn lookup(
+        &self,
+        terms: &[String],
+        rows_max: usize,
+        groups_max: usize,
+        columns: &[&str],
+    ) -> Result<(Vec<RecordBatch>, usize), Error> {
+        let (ranges, left_out) = self.groups_with(terms, groups_max)?;
+        let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden().outside(range)).collect();
+        if ranges.is_empty() {
+            return Ok((Vec::new(), left_out));
+        }
+        let (mut found, mut rows) = (Vec::new(), 0);
+        for batch in self.read_ranges(ranges, columns)? {
+            let batch = batch?;
+            rows += batch.num_rows();
+            found.push(batch);
+            if rows > rows_max {
+                break;
+            }
+        }
+        Ok((found, left_out))
+    }
+
+    /// Ranges of the rows of the last `groups_max` groups that carry one of the terms, hidden ones too, and how
+    /// many groups were left out.
+    pub(crate) fn groups_with(
+        &self,
+        terms: &[String],
+        groups_max: usize,
+    ) -> Result<(Vec<Range<usize>>, usize), Error> {
+        if let Some(found) = self.ids().ask(|ids| ids.lookup(terms, groups_max)) {
+            return Ok(found);
+        }
+        let mut groups = self.groups_without_index(terms)?;
+        let left_out = groups.len().saturating_sub(groups_max);
+        Ok((groups.split_off(left_out), left_out))
+    }
+
+    /// How many groups carry the term, told by the index alone.
+    pub(crate) fn count_groups(&self, term: &str) -> Result<usize, Error> {
+        match self.ids().ask(|ids| ids.count(term)) {
+            Some(count) => Ok(count),
+            None => Ok(self.groups_without_index(&[term.to_owned()])?.len()),
+        }
+    }
+
+    /// How many values of an id kind there are, and one of them as `kind=value`.
+    pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
+        let Some((values, example)) = self.ids().ask(|ids| ids.values(kind)) else {
+            return self.values_without_index(kind);
+        };
+        let example = match example {
+            None => None,
+            Some(Example::Term(term)) => Some(term),
+            Some(Example::On(rows, short)) => self.term_on(rows, &short)?,
+        };
+        Ok((values, example))
+    }
+
+    /// The term on some rows that the index has in a shorter form.
+    fn term_on(&self, rows: Range<usize>, short: &str) -> Result<Option<String>, Error> {
+        for batch in self.read_ranges(vec![rows], &["ids"])? {
+            let batch = batch?;
+            let ids = batch.column(0).as_list::<i32>().values();
+            let found = ids.as_string::<i32>().iter().flatten().find(|term| is_shortened_to(term, short));
+            if found.is_some() {
+                return Ok(found.map(str::to_owned));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rows that carry `term` themselves, hidden ones too.
+    pub(crate) fn rows_with(&self, term: &str) -> Result<RowRanges, Error> {
+        let (groups, _) = self.groups_with(&[term.to_owned()], usize::MAX)?;
+        if groups.is_empty() {
+            return Ok(RowRanges::default());
+        }
+        let mut positions = groups.clone().into_iter().flatten();
+        let mut found = Vec::new();
+        for batch in self.read_ranges(groups, &["trace_id", "ids"])? {
+            let batch = batch?;
+            for is_found in rows::carrying(&batch, term) {
+                let at = positions.next().expect("as many positions as rows are read");
+                if is_found {
+                    found.push(at..at + 1);
+                }
+            }
+        }
+        Ok(RowRanges::new(found))
+    }
+
+    /// The rows that may contain the text of the hint; `None` when all may.
+    pub(super) fn rows_with_text(&self, hint: &TextHint) -> Option<Vec<usize>> {
+        if hint.is_empty() {
+            return None;
+        }
+        self.text().ask(|text| text.rows(hint)).flatten()
+    }
+
+    /// The groups as the index has them, found by reading every row's ids.
+    fn groups_without_index(&self, terms: &[String]) -> Result<Vec<Range<usize>>, Error> {
+        let wanted = Wanted::new(terms.iter().map(String::as_str));
+        let (mut found, mut row_number) = (Vec::new(), 0);
+        let (mut trace, mut first, mut is_found) = (None, 0, false);
+        self.each_id_batch(&mut |columns, rows| {
+            for row in 0..rows {
+                let of_row = columns.group(row).ok();
+                if of_row.is_none() || of_row != trace {
+                    if is_found {
+                        found.push(first..row_number);
+                    }
+                    (trace, first, is_found) = (of_row, row_number, false);
+                }
+                is_found |= wanted.is_on(columns, row);
+                row_number += 1;
+            }
+        })?;
+        if is_found {
+            found.push(first..row_number);
+        }
+        Ok(found)
+    }
+
+    fn values_without_index(&self, kind: &str) -> Result<(u64, Option<String>), Error> {
+        let mut known: HashSet<u64> = HashSet::new();
+        let mut last: Option<String> = None;
+        self.each_id_batch(&mut |columns, rows| {
+            let terms = (0..rows).flat_map(|row| columns.ids(row));
+            for term in terms.filter(|term| term.split_once('=').is_some_and(|(of, _)| of == kind)) {
+                if known.insert(xxh3_64(term.as_bytes())) && last.as_deref().is_none_or(|last| last < term) {
+                    last = Some(term.to_owned());
+                }
+            }
+        })?;
+        Ok((known.len() as u64, last))
+    }
+
+    /// The ids of all rows, hidden ones too, in the order of the file.
+    fn each_id_batch(&self, visit: &mut dyn FnMut(&TermColumns<'_>, usize)) -> Result<(), Error> {
+        let columns: &[&str] = match self.signal() {
+            Signal::Traces => &["trace_id", "ids", "links"],
+            Signal::Logs => &["trace_id", "ids"],
+            Signal::Metrics => return Ok(()),
+        };
+        let stored = self.builder(columns)?.build().context(ErrorKind::Damaged, || self.doing())?;
+        for batch in self.restoring(stored, columns) {
+            let batch = batch?;
+            let terms = TermColumns::new(self.signal(), &batch).expect("only points have no ids");
+            visit(&terms, batch.num_rows());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
