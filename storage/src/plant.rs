@@ -18,11 +18,13 @@ pub(crate) enum Plant {
     ReuseSequences,
     TrimOneTooMany,
     EpochLeftOut,
+    ReusedNameNotSynced,
     // The log, reading.
     BodyNotChecked,
     StopAtBadRecord,
     DamageTakenForTorn,
     ReplayFromOneBefore,
+    EarlierHeaderBelieved,
     // Sealing.
     SegmentNotSynced,
     SegmentNameNotSynced,

@@ -737,9 +737,16 @@ impl Store {
     async fn delete_or_count(&self, term: &str, is_dry: bool) -> Result<DeleteReceipt, Error> {
         let term = deletes::check_term(term, &self.ids)?;
         // What is not replayed yet would not be found.
-        self.wal()?;
+        let (wal, shared) = (Arc::clone(self.wal()?), Arc::clone(&self.shared));
         // A task of its own: a caller that goes away must not leave a delete half done.
-        let delete = deletes::delete(Arc::clone(&self.shared), term, is_dry);
+        let delete = async move {
+            let receipt = deletes::delete(shared, term, is_dry).await?;
+            if !is_dry {
+                // The requests hold what was deleted.
+                wal.forget();
+            }
+            Ok(receipt)
+        };
         tokio::spawn(delete).await.context(ErrorKind::Internal, || "deleting".to_owned())?
     }
 

@@ -22,6 +22,7 @@ mod quarantine;
 mod queue;
 mod replay;
 mod scan;
+mod spares;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod walk;
@@ -29,6 +30,7 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -142,6 +144,10 @@ pub(crate) struct Stats {
     pub(crate) files: usize,
     /// Bytes in them that hold records and headers.
     pub(crate) bytes: u64,
+    /// Files that wait to be written again.
+    pub(crate) spares: usize,
+    /// Files that were begun over an earlier one.
+    pub(crate) files_reused: u64,
     /// The last durable record.
     pub(crate) last_sequence: u64,
     /// Records written.
@@ -187,6 +193,7 @@ pub(crate) struct Wal<T> {
     queue: Arc<Queue<T>>,
     stats: Arc<Mutex<Stats>>,
     record_bytes_max: usize,
+    forgets: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -247,6 +254,7 @@ impl<T: Send + 'static> Wal<T> {
             queue: Arc::new(Queue::new(bound)),
             stats: Arc::clone(&stats),
             record_bytes_max: place.settings.record_bytes_max.min(u32::MAX as usize),
+            forgets: AtomicBool::new(false),
             thread: Mutex::new(None),
         };
         Ok((wal, Writer::new(place, recovered, on_durable, stats), report))
@@ -293,11 +301,21 @@ impl<T: Send + 'static> Wal<T> {
         up_to_sequence: u64,
     ) -> impl Future<Output = Result<usize, Error>> + Send + use<T> {
         let (done, answer) = oneshot::channel();
-        let queued = self.queue.trim(Trim { up_to: up_to_sequence, done });
+        let queued = self.queue.trim(Trim {
+            up_to: up_to_sequence,
+            forgets: self.forgets.swap(false, Ordering::AcqRel),
+            done,
+        });
         async move {
             queued?;
             answer.await.unwrap_or_else(|_| Err(stopped()))
         }
+    }
+
+    /// From the next trim on no byte of the files there are now outlives them: they are deleted, not written again. For
+    /// records that were deleted.
+    pub(crate) fn forget(&self) {
+        self.forgets.store(true, Ordering::Release);
     }
 
     /// Writes what waits and ends the thread. Blocking; later appends are refused.

@@ -8,10 +8,11 @@ use crate::{store, wal};
 /// What notices a bug: the difference it finds.
 type Catcher = fn(Plant) -> Option<String>;
 
-const BUGS: [(Plant, Catcher); 27] = {
+const BUGS: [(Plant, Catcher); 30] = {
     use Plant::*;
     let cuts_in_the_log: Catcher = wal::tests::crash::caught;
     let flips: Catcher = wal::tests::damage::caught_by_flips;
+    let remains: Catcher = wal::tests::reuse::caught_by_remains;
     let other_file: Catcher = wal::tests::damage::caught_by_a_record_of_another_file;
     let list: Catcher = |plant| store::tests::whole::caught(plant, 400);
     let cuts: Catcher = store::tests::whole::caught_by_cuts;
@@ -24,6 +25,9 @@ const BUGS: [(Plant, Catcher); 27] = {
         (ReuseSequences, cuts_in_the_log),
         (TrimOneTooMany, cuts_in_the_log),
         (EpochLeftOut, other_file),
+        (EpochLeftOut, remains),
+        (ReusedNameNotSynced, cuts_in_the_log),
+        (EarlierHeaderBelieved, remains),
         (BodyNotChecked, flips),
         (StopAtBadRecord, flips),
         (DamageTakenForTorn, flips),

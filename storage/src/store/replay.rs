@@ -105,7 +105,12 @@ impl Replay<'_> {
             self.flush()
         };
         let opened = Wal::open(fs, dir, settings, clock, from_sequence, Box::new(gate), &mut deliver);
-        opened.map(|(wal, report)| (wal, report.lost_records))
+        let (wal, report) = opened?;
+        if !self.shared.state().tombstones.is_empty() {
+            // The requests hold what was deleted.
+            wal.forget();
+        }
+        Ok((wal, report.lost_records))
     }
 
     /// Makes the rows of the chunk visible.

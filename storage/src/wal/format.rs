@@ -2,7 +2,7 @@
 //! the contract.
 //!
 //! ```text
-//! file    magic 8 │ version 2 │ length 2 │ 0 4 │ epoch 8 │ first seq 8 │ durable seq 8 │ created 8 │ 0 12 │ crc 4
+//! file    magic 8 │ version 2 │ length 2 │ flags 1 │ 0 3 │ epoch 8 │ first seq 8 │ durable seq 8 │ created 8 │ 0 12 │ crc 4
 //! record  sync 4 │ payload len 4 │ seq 8 │ signal 1 │ compr. 1 │ flags 2 │ received 8 │ ext len 4 │ crc 4 │ body crc 4
 //!         extension │ payload │ zeros to the next multiple of 8
 //! ```
@@ -25,6 +25,8 @@ pub(super) const SYNC_WORD: [u8; 4] = *b"SIL\x9A";
 pub(super) const SEQUENCE_MAX: u64 = 1 << 62;
 /// The record is the first of a group commit.
 pub(super) const FLAG_GROUP_START: u16 = 1;
+/// The file was written before, as another one: behind its records there may be bytes of that.
+const FLAG_REUSED: u8 = 1;
 
 const MAGIC: [u8; 8] = *b"SILMWAL1";
 const MAGIC_OF_ALL_VERSIONS: usize = 7;
@@ -38,6 +40,8 @@ pub(super) struct FileHeader {
     /// The highest sequence that was durable when the file was begun.
     pub(super) durable_sequence: u64,
     pub(super) created: UnixNano,
+    /// Whether the file was another one before: what stands behind its records may be that one's.
+    pub(super) is_reused: bool,
 }
 
 /// What the first bytes of a file are.
@@ -48,8 +52,34 @@ pub(super) enum FileStart {
     OtherVersion(u16),
     /// Nothing but zeros: the file was created, and its header never reached the disk.
     Blank,
+    /// The header of the file it was before: it was taken to be written again, and its header never reached the disk.
+    Earlier,
     /// No sound header of any version.
     Unknown,
+}
+
+impl FileStart {
+    /// Of a file with this number: a header with another is that of an earlier life of the file.
+    pub(super) fn of(number: u64, bytes: &[u8]) -> Self {
+        match FileHeader::decode(bytes) {
+            Self::Header(header) if header.epoch != number => Self::Earlier,
+            start => start,
+        }
+    }
+
+    /// Whether the file holds no record, because its first one never became durable.
+    pub(super) const fn is_unwritten(&self) -> bool {
+        matches!(self, Self::Blank | Self::Earlier)
+    }
+
+    /// Whether bytes behind the records may be records of an earlier life.
+    pub(super) const fn may_have_remains(&self) -> bool {
+        match self {
+            Self::Header(header) => header.is_reused,
+            Self::Earlier => true,
+            Self::OtherVersion(_) | Self::Blank | Self::Unknown => false,
+        }
+    }
 }
 
 impl FileHeader {
@@ -58,6 +88,7 @@ impl FileHeader {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
         bytes[10..12].copy_from_slice(&(FILE_HEADER_BYTES as u16).to_le_bytes());
+        bytes[12] = if self.is_reused { FLAG_REUSED } else { 0 };
         bytes[16..24].copy_from_slice(&self.epoch.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.first_sequence.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.durable_sequence.to_le_bytes());
@@ -89,6 +120,7 @@ impl FileHeader {
             first_sequence: u64_at(bytes, 24),
             durable_sequence: u64_at(bytes, 32),
             created: UnixNano(u64_at(bytes, 40) as i64),
+            is_reused: bytes[12] & FLAG_REUSED != 0,
         };
         let is_sound = header.first_sequence <= SEQUENCE_MAX && header.durable_sequence <= SEQUENCE_MAX;
         if is_sound { FileStart::Header(header) } else { FileStart::Unknown }
@@ -229,7 +261,13 @@ mod tests {
 
     #[test]
     fn the_first_record_of_a_file_is_the_bytes_the_format_page_draws() {
-        let header = FileHeader { epoch: 1, first_sequence: 1, durable_sequence: 0, created: UnixNano(9) };
+        let header = FileHeader {
+            epoch: 1,
+            first_sequence: 1,
+            durable_sequence: 0,
+            created: UnixNano(9),
+            is_reused: false,
+        };
         let mut bytes = header.encode().to_vec();
         encode_record(&record(), 1, FLAG_GROUP_START, 1, &mut bytes);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -263,7 +301,13 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_anywhere_in_a_header_is_noticed() {
-        let header = FileHeader { epoch: 9, first_sequence: 4, durable_sequence: 3, created: UnixNano(1) };
+        let header = FileHeader {
+            epoch: 9,
+            first_sequence: 4,
+            durable_sequence: 3,
+            created: UnixNano(1),
+            is_reused: true,
+        };
         assert_eq!(FileHeader::decode(&header.encode()), FileStart::Header(header));
         for bit in 0..FILE_HEADER_BYTES * 8 {
             let mut bytes = header.encode();

@@ -24,6 +24,8 @@ pub(super) struct Pending<T> {
 /// A request to delete what is in segments.
 pub(super) struct Trim {
     pub(super) up_to: u64,
+    /// Whether no byte of the files there are now may outlive them: none of them is written again.
+    pub(super) forgets: bool,
     /// How many files were deleted.
     pub(super) done: oneshot::Sender<Result<usize, Error>>,
 }

@@ -10,6 +10,9 @@
 //!                                  says that they were durable
 //! ```
 //!
+//! Behind the last record of a file that was another one before stand remains of that: records of another epoch, which are
+//! never taken for records.
+//!
 //! Invariants: memory is one window; sequences given to `deliver` rise; a file of a newer version is
 //! refused before anything is changed; a file or block that cannot be read does not stop the start.
 
@@ -23,9 +26,9 @@ use super::format::{
     FILE_HEADER_BYTES, FILE_HEADER_BYTES_MAX, FileHeader, FileStart, RECORD_HEADER_BYTES, RecordHeader,
     SEQUENCE_MAX,
 };
-use super::quarantine;
 use super::scan::{Found, Scanner};
 use super::writer::{Place, SealedFile};
+use super::{quarantine, spares};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::plant::Plant;
 
@@ -98,7 +101,7 @@ pub(super) fn recover(
     deliver: &mut dyn FnMut(ReplayRecord) -> Result<(), Error>,
 ) -> Result<Recovered, Error> {
     let files = list_files(place)?;
-    let last_number = files.last().map_or(0, |file| file.number);
+    let last_number = files.last().map_or(0, |file| file.number).max(spares::last_number(place));
     let mut replay = Replay {
         place,
         from_sequence,
@@ -112,7 +115,7 @@ pub(super) fn recover(
         has_unreadable: false,
     };
     for (index, file) in files.iter().enumerate() {
-        let next = files[index + 1..].iter().find(|next| next.start != FileStart::Blank);
+        let next = files[index + 1..].iter().find(|next| !next.start.is_unwritten());
         let end = match next {
             None => EndOfFile::OfLog,
             Some(next) => {
@@ -129,6 +132,14 @@ pub(super) fn recover(
     Ok(replay.finish(last_number))
 }
 
+/// Of a file that was another one before: how far an unfinished write reaches, as far as can be told from the remains.
+pub(super) fn end_of_torn_record(scanner: &mut Scanner, epoch: u64, good_end: u64) -> u64 {
+    match scanner.find(epoch, good_end) {
+        Found::DamagedBody(header) => good_end + header.record_bytes(),
+        Found::Record(_) | Found::Nothing => good_end,
+    }
+}
+
 pub(super) struct ListedFile {
     pub(super) number: u64,
     pub(super) path: PathBuf,
@@ -139,7 +150,7 @@ impl ListedFile {
     fn header(&self) -> Option<&FileHeader> {
         match &self.start {
             FileStart::Header(header) => Some(header),
-            FileStart::OtherVersion(_) | FileStart::Blank | FileStart::Unknown => None,
+            FileStart::OtherVersion(_) | FileStart::Blank | FileStart::Earlier | FileStart::Unknown => None,
         }
     }
 }
@@ -154,7 +165,13 @@ pub(super) fn list_files(place: &Place) -> Result<Vec<ListedFile>, Error> {
     for (number, name) in names.iter().filter_map(|name| Some((number_of(name)?, name))) {
         let path = place.dir.join(name);
         let start = match Scanner::open(&*place.fs, &path) {
-            Ok(mut scanner) => FileHeader::decode(scanner.bytes(0, FILE_HEADER_BYTES_MAX)),
+            Ok(mut scanner) => {
+                let bytes = scanner.bytes(0, FILE_HEADER_BYTES_MAX);
+                match place.settings.planted.has(Plant::EarlierHeaderBelieved) {
+                    true => FileHeader::decode(bytes),
+                    false => FileStart::of(number, bytes),
+                }
+            }
             Err(_) => FileStart::Unknown,
         };
         if let FileStart::OtherVersion(version) = start {
@@ -171,7 +188,11 @@ pub(super) fn list_files(place: &Place) -> Result<Vec<ListedFile>, Error> {
 }
 
 fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".wal")?;
+    file_number(name.strip_suffix(".wal")?)
+}
+
+/// The number that a file's name begins with.
+pub(super) fn file_number(digits: &str) -> Option<u64> {
     let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|number| is_ours && *number <= SEQUENCE_MAX)
 }
@@ -354,11 +375,18 @@ impl Replay<'_> {
         let may_cut = is_torn && !scanner.has_unreadable && file.start != FileStart::Unknown;
         match content_end {
             Some(content_end) if may_cut => {
-                self.report.truncated_tail_bytes += content_end - scan.good_end;
-                tracing::warn!(
-                    path = %file.path.display(), from = scan.good_end, to = content_end,
-                    "an unfinished write is cut off"
-                );
+                let torn_end = if file.start.may_have_remains() {
+                    end_of_torn_record(scanner, scan.epoch, scan.good_end)
+                } else {
+                    content_end
+                };
+                self.report.truncated_tail_bytes += torn_end - scan.good_end;
+                if torn_end > scan.good_end {
+                    tracing::warn!(
+                        path = %file.path.display(), from = scan.good_end, to = torn_end,
+                        "an unfinished write is cut off"
+                    );
+                }
             }
             Some(content_end) => self.damage(file, scan.good_end..content_end, scanner),
             None => {}

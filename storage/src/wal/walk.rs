@@ -15,7 +15,7 @@ use model::{Clock, UnixNano};
 use super::Settings;
 use super::format::{FILE_HEADER_BYTES, FileStart, RecordHeader};
 use super::quarantine;
-use super::replay::{ListedFile, list_files};
+use super::replay::{ListedFile, end_of_torn_record, list_files};
 use super::scan::{Found, Scanner};
 use super::writer::Place;
 use crate::error::{Context as _, Error, ErrorKind};
@@ -93,7 +93,7 @@ impl WalFolder {
     /// Gives everything in the log to `visit`, in order, until it breaks.
     pub(crate) fn walk(&self, visit: &mut dyn FnMut(Walked<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let files = self.files()?;
-        let last = files.iter().rposition(|file| file.start != FileStart::Blank);
+        let last = files.iter().rposition(|file| !file.start.is_unwritten());
         for (at, file) in files.iter().enumerate() {
             let is_last = last.is_none_or(|last| at >= last);
             let mut scanner = match Scanner::open(&*self.place.fs, &file.path) {
@@ -106,7 +106,7 @@ impl WalFolder {
             let header = WalkedFile {
                 path: &file.path,
                 bytes: scanner.len(),
-                has_header: matches!(file.start, FileStart::Header(_) | FileStart::Blank),
+                has_header: matches!(file.start, FileStart::Header(_)) || file.start.is_unwritten(),
             };
             if visit(Walked::File(header)).is_break()
                 || self.file(file, is_last, &mut scanner, visit).is_break()
@@ -126,7 +126,9 @@ impl WalFolder {
     ) -> ControlFlow<()> {
         let (epoch, mut good_end) = match &file.start {
             FileStart::Header(header) => (header.epoch, FILE_HEADER_BYTES as u64),
-            FileStart::OtherVersion(_) | FileStart::Blank | FileStart::Unknown => (file.number, 0),
+            FileStart::OtherVersion(_) | FileStart::Blank | FileStart::Earlier | FileStart::Unknown => {
+                (file.number, 0)
+            }
         };
         let (mut at, mut sequence_before) = (good_end, 0);
         loop {
@@ -153,7 +155,11 @@ impl WalFolder {
                 }
             }
         }
-        match scanner.end_of_content(good_end) {
+        let end = match is_last && file.start.may_have_remains() {
+            true => Some(end_of_torn_record(scanner, epoch, good_end)).filter(|end| *end > good_end),
+            false => scanner.end_of_content(good_end),
+        };
+        match end {
             Some(end) => self.hole(file, good_end..end, is_last, scanner, visit),
             None => ControlFlow::Continue(()),
         }

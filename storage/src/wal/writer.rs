@@ -22,6 +22,7 @@ use model::Clock;
 use super::format::{FILE_HEADER_BYTES, FLAG_GROUP_START, FileHeader, encode_record, encoded_bytes};
 use super::queue::{Pending, Trim, Work};
 use super::replay::Recovered;
+use super::spares::Spares;
 use super::{Admission, OnDurable, Settings, Stats};
 use crate::error::Error;
 use crate::plant::Plant;
@@ -58,6 +59,8 @@ struct ActiveFile {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     epoch: u64,
+    /// Whether its name is durable, and bytes of another file may stand behind its records.
+    is_reused: bool,
     /// Up to here it is written and synced.
     durable_bytes: u64,
     last_sequence: u64,
@@ -77,6 +80,9 @@ type Answer = tokio::sync::oneshot::Sender<Result<Durable, Error>>;
 pub(super) struct Writer<T> {
     place: Place,
     sealed: VecDeque<SealedFile>,
+    spares: Spares,
+    /// Files up to this number are deleted, not written again.
+    forgotten_number: u64,
     active: Option<ActiveFile>,
     next_sequence: u64,
     durable_sequence: u64,
@@ -96,8 +102,10 @@ impl<T> Writer<T> {
         stats: Arc<Mutex<Stats>>,
     ) -> Self {
         let writer = Self {
+            spares: Spares::found(&place),
             place,
             sealed: recovered.files.into(),
+            forgotten_number: 0,
             active: None,
             next_sequence: recovered.next_sequence,
             durable_sequence: recovered.durable_sequence,
@@ -157,6 +165,8 @@ impl<T> Writer<T> {
                     self.next_sequence = first;
                 }
                 self.on_durable.settled();
+                // It may be space that is wanting.
+                self.spares.clear(&self.place);
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.retry_at = now.saturating_add(self.place.settings.retry_interval);
                 let failures = self.failures_in_row;
@@ -238,7 +248,7 @@ impl<T> Writer<T> {
             return Ok(());
         }
         self.sync_file(active)?;
-        if active.durable_bytes == 0 {
+        if active.durable_bytes == 0 && !active.is_reused {
             self.sync_dir()?;
         }
         Ok(())
@@ -303,25 +313,32 @@ impl<T> Writer<T> {
     /// Creates a file and puts its header in front of the buffer.
     fn begin_file(&mut self, first_sequence: u64, bytes: u64) -> Result<ActiveFile, String> {
         let number = first_sequence.max(self.last_number + 1);
-        let path = self.place.dir.join(file_name(number));
-        let file = self.place.fs.create(&path).map_err(|error| failed("create", &path, &error))?;
         self.last_number = number;
+        let path = self.place.dir.join(file_name(number));
+        let reused = self.spares.take(&self.place, &path);
+        let is_reused = reused.is_some();
+        let file = match reused {
+            Some(file) => file,
+            None => self.place.fs.create(&path).map_err(|error| failed("create", &path, &error))?,
+        };
         let header = FileHeader {
             epoch: number,
             first_sequence,
             durable_sequence: self.durable_sequence,
             created: self.place.clock.now(),
+            is_reused,
         };
+        self.publish(|stats| stats.files_reused += u64::from(is_reused));
         let wanted = self.place.settings.segment_bytes.max(bytes + FILE_HEADER_BYTES as u64);
         if let Err(error) = file.preallocate(wanted) {
             tracing::debug!(path = %path.display(), %error, "no space reserved");
         }
         self.buffer.extend_from_slice(&header.encode());
-        Ok(ActiveFile { file, path, epoch: number, durable_bytes: 0, last_sequence: 0 })
+        Ok(ActiveFile { file, path, epoch: number, is_reused, durable_bytes: 0, last_sequence: 0 })
     }
 
     /// Ends a file at its durable length. Whether the cut itself is durable does not matter: behind
-    /// that length are zeros, or records of a group that was refused.
+    /// that length are zeros, records of a group that was refused, or remains of an earlier life of the file.
     fn seal(&mut self, active: ActiveFile) {
         let ActiveFile { file, path, durable_bytes, last_sequence, .. } = active;
         let result =
@@ -335,12 +352,16 @@ impl<T> Writer<T> {
     }
 
     fn trim(&mut self, trim: Trim) {
+        if trim.forgets {
+            self.spares.clear(&self.place);
+            self.forgotten_number = self.last_number;
+        }
         let up_to = trim.up_to;
         let up_to = up_to + u64::from(self.has_plant(Plant::TrimOneTooMany));
-        if self.active.as_ref().is_some_and(|active| active.last_sequence <= up_to)
-            && let Some(active) = self.active.take()
-        {
-            self.seal(active);
+        if let Some(active) = self.active.take_if(|active| active.last_sequence <= up_to) {
+            // Not cut: it goes, or is written again.
+            let ActiveFile { path, last_sequence, durable_bytes: bytes, .. } = active;
+            self.sealed.push_back(SealedFile { path, last_sequence, bytes });
         }
         let result = self.delete_up_to(up_to);
         self.publish(|_| {});
@@ -348,11 +369,11 @@ impl<T> Writer<T> {
         let _ = trim.done.send(result.map_err(Error::retry));
     }
 
-    /// Deletes oldest first; stops at the first file that cannot be deleted.
+    /// Deletes oldest first, or keeps as spares; stops at the first file of which neither can be done.
     fn delete_up_to(&mut self, up_to: u64) -> Result<usize, String> {
         let mut deleted = 0;
         while let Some(file) = self.sealed.pop_front_if(|file| file.last_sequence <= up_to) {
-            match self.place.fs.remove_file(&file.path) {
+            match self.delete(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let message = failed("delete", &file.path, &error);
                     self.sealed.push_front(file);
@@ -367,9 +388,19 @@ impl<T> Writer<T> {
         Ok(deleted)
     }
 
+    /// A file without a durable record has sequences that the next start may give out again: it is no spare.
+    fn delete(&mut self, file: &SealedFile) -> io::Result<()> {
+        let is_forgotten = file.path <= self.place.dir.join(file_name(self.forgotten_number));
+        if file.last_sequence > 0 && !is_forgotten && self.spares.keep(&self.place, &file.path)? {
+            return Ok(());
+        }
+        self.place.fs.remove_file(&file.path)
+    }
+
     fn publish(&self, change: impl FnOnce(&mut Stats)) {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut stats);
+        stats.spares = self.spares.count();
         stats.files = self.sealed.len() + usize::from(self.active.is_some());
         stats.bytes = self.sealed.iter().map(|file| file.bytes).sum::<u64>()
             + self.active.as_ref().map_or(0, |active| active.durable_bytes);

@@ -22,6 +22,7 @@ struct Sometimes {
     reappeared: u64,
     torn_tails: u64,
     trimmed_files: u64,
+    reused_files: u64,
     starts_without_power: u64,
 }
 
@@ -126,6 +127,7 @@ fn live(
             _ => bench.clock.advance(Duration::from_secs(2)),
         }
     }
+    sometimes.reused_files += bench.wal.stats().files_reused;
     if dice.percent(20) {
         bench.writer.finish();
     }
@@ -187,10 +189,20 @@ fn first_violation(planted: Planted, sometimes: &mut Sometimes) -> Option<String
 fn everything_acknowledged_survives_a_power_cut_at_every_operation() {
     let mut sometimes = Sometimes::default();
     assert_eq!(first_violation(Planted::default(), &mut sometimes), None);
-    let Sometimes { cases, replayed, refused, reappeared, torn_tails, trimmed_files, starts_without_power } =
-        sometimes;
+    let Sometimes {
+        cases,
+        replayed,
+        refused,
+        reappeared,
+        torn_tails,
+        trimmed_files,
+        reused_files,
+        starts_without_power,
+    } = sometimes;
     assert!(cases >= 10_000, "{cases} cases");
-    for happened in [replayed, refused, reappeared, torn_tails, trimmed_files, starts_without_power] {
+    for happened in
+        [replayed, refused, reappeared, torn_tails, trimmed_files, reused_files, starts_without_power]
+    {
         assert!(happened > 0, "{sometimes:?}");
     }
 }

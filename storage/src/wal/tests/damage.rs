@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::*;
 
 /// What a check says that fails when a bug is planted.
-fn noticed(check: fn(Planted), plant: Plant) -> Option<String> {
+pub(super) fn noticed(check: fn(Planted), plant: Plant) -> Option<String> {
     let panic = std::panic::catch_unwind(|| check(Planted::new(plant))).err()?;
     Some(panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text))
 }
