@@ -71,6 +71,26 @@ pub(crate) struct StoreConfig {
     /// Segments of similar size of one hour that make them be merged while the hour lasts, 2 to 16; ten minutes
     /// after its end all small ones are merged. Default: 8.
     pub(crate) compaction_fan_in: usize,
+    /// Attributes that have a column of their own in every segment.
+    pub(crate) promote: PromoteConfig,
+}
+
+/// Attributes that have a column of their own in every segment, beside those that one row in 64 has; 48 a signal at most,
+/// asked for and frequent ones together. A filter or a group in SQL reads one column then, and other Parquet readers find it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PromoteConfig {
+    /// Of spans, for example `["http.route", "db.system"]`. Default: none.
+    pub(crate) traces: Vec<String>,
+    /// Of log records. Default: none.
+    pub(crate) logs: Vec<String>,
+}
+
+impl PromoteConfig {
+    /// As the store takes it.
+    pub(crate) fn settings(&self) -> storage::Promote {
+        storage::Promote { traces: self.traces.clone(), logs: self.logs.clone() }
+    }
 }
 
 /// How long rows stay. Nothing is removed unless a key says so. A file goes as a whole when its latest row is old
@@ -103,14 +123,39 @@ pub(crate) struct KeepConfig {
     #[serde(with = "units::optional_size", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub(crate) bytes_max: Option<u64>,
+    /// Other ages for rows of some senders, longer or shorter, each `{ attribute = "tenant.id", value = "acme", age = "90d" }`:
+    /// an attribute of the resource (of metrics, a label) with this value; without `age`, for ever. The first that matches
+    /// a row counts, in the place of `age`. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<KeepRuleConfig>,
+}
+
+/// How long rows of some senders stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeepRuleConfig {
+    /// Key of an attribute of the resource; of metrics, name of a label.
+    pub(crate) attribute: String,
+    /// The value it has to have.
+    pub(crate) value: String,
+    /// In the place of `age` above. Default: for ever.
+    #[serde(default, with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) age: Option<Duration>,
 }
 
 impl RetentionConfig {
     /// As the store takes it.
     pub(crate) fn settings(&self) -> storage::Retention {
+        let rule = |rule: &KeepRuleConfig| storage::KeepRule {
+            attribute: rule.attribute.clone(),
+            value: rule.value.clone(),
+            age: rule.age,
+        };
         let keep = |keep: &KeepConfig| storage::Keep {
             age: keep.age,
             errors_age: keep.errors_age,
+            rules: keep.rules.iter().map(rule).collect(),
             bytes_max: keep.bytes_max,
         };
         storage::Retention {
@@ -131,6 +176,7 @@ impl Default for StoreConfig {
             memory_bytes_max: store.memory_bytes_max,
             disk_free_bytes_min: None,
             compaction_fan_in: store.compaction_fan_in,
+            promote: PromoteConfig::default(),
         }
     }
 }
@@ -319,6 +365,12 @@ mod tests {
         assert_eq!(config.retention.traces, KeepConfig::default());
         let text = toml::to_string(&config).expect("can be written");
         assert_eq!(Config::parse(&text), Ok(config));
+        let text = "[[retention.logs.rules]]\nattribute = \"tenant.id\"\nvalue = \"acme\"\nage = \"90d\"\n\
+                    [[retention.logs.rules]]\nattribute = \"tenant.id\"\nvalue = \"bank\"\n";
+        let config = Config::parse(text).expect("valid");
+        let ages: Vec<_> = config.retention.settings().logs.rules.iter().map(|rule| rule.age).collect();
+        assert_eq!(ages, [Some(Duration::from_secs(90 * 86_400)), None]);
+        assert_eq!(Config::parse(&toml::to_string(&config).expect("can be written")), Ok(config));
         let error = Config::parse("[retention.logs]\nage = \"7\"\n").expect_err("no unit");
         assert!(error.contains("15m"), "{error}");
     }

@@ -152,6 +152,9 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
             config.api.listen
         )));
     }
+    if let Err(problem) = config.store.promote.settings().check() {
+        return Err(Failure::usage(format!("[store.promote]: {problem}")));
+    }
     Ok(config)
 }
 
@@ -171,6 +174,7 @@ async fn build_store(
         memory_bytes_max: config.store.memory_bytes_max,
         disk_free_bytes_min: config.store.disk_free_bytes_min,
         compaction_fan_in: config.store.compaction_fan_in,
+        promote: config.store.promote.settings(),
         retention: config.retention.settings(),
         records_per_request_max: config.collector.limits.request_records_max,
         request_bytes_max: config.collector.limits.request_bytes_max,

@@ -68,8 +68,10 @@ pub(crate) fn rewrite_of(shared: &Shared, merge: &Merge) -> Option<Rewrite> {
     }
     let delete_id = state.last_delete_id;
     drop(state);
-    let kept = merge.inputs.first()?.kept;
-    Some(Rewrite { inputs: inputs?, number: shared.next_number(), kept, delete_id, filter: None })
+    let first = merge.inputs.first()?;
+    let (kept, promoted) = (first.kept, shared.settings.promote.of(first.signal).to_vec());
+    let number = shared.next_number();
+    Some(Rewrite { inputs: inputs?, number, kept, delete_id, promoted, filter: None })
 }
 
 #[cfg(test)]

@@ -109,6 +109,9 @@ fn swap(shared: &Shared, inputs: &[Arc<Segment>], output: Option<Arc<Segment>>) 
             .any(|input| input.signal() == segment.signal() && input.meta().name == segment.meta().name)
     };
     state.segments.retain(|segment| !is_input(segment));
+    for input in inputs {
+        state.unaffected.remove(&(input.signal(), input.meta().name.clone()));
+    }
     state.segments.extend(output);
     state.count_segments();
 }

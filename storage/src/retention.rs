@@ -1,17 +1,14 @@
-//! Retention: how long rows stay, by signal, age, bytes and whether they tell of an error.
+//! Retention: how long rows stay, by signal, age, bytes, who sent them and whether they tell of an error.
 //!
 //! Invariant: nothing is removed unless a setting says so. A file goes when the catalog does not name it any
 //! more and the last snapshot that reads it is gone.
 
+mod filter;
 mod plan;
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
-use arrow::datatypes::Int32Type;
 use model::{Signal, TimeRange};
 use plan::Action;
 
@@ -21,10 +18,9 @@ use crate::compaction::rewrite_of;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::maintenance;
 use crate::plant::Plant;
+use crate::segment::reader::Segment;
 use crate::segment::{Kept, SegmentMeta};
-use crate::snapshot::{ScanOrder, ScanStats};
 use crate::store::Store;
-use crate::window::WINDOW_NANO;
 
 /// How long the rows of one signal stay. `None` means: for ever, or without limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +28,36 @@ pub struct Keep {
     /// Rows whose time is longer ago are removed, up to an hour later.
     pub age: Option<Duration>,
     /// The same for spans of traces in which a span has failed, and for log records of level error and above,
-    /// if it is longer than `age`. Does not apply to metrics.
+    /// if it is longer than what applies to them otherwise. Does not apply to metrics.
     pub errors_age: Option<Duration>,
+    /// The same for rows of some senders, longer or shorter; of several that match a row the first.
+    pub rules: Vec<KeepRule>,
     /// Bytes of segments above which the oldest are removed, errors too.
     pub bytes_max: Option<u64>,
+}
+
+/// How long the rows of some senders stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepRule {
+    /// Key of an attribute of the resource; of metrics, name of a label.
+    pub attribute: String,
+    /// The value it has to have.
+    pub value: String,
+    /// In the place of [`Keep::age`].
+    pub age: Option<Duration>,
+}
+
+impl Keep {
+    /// How long rows may live, in no order: rows leave a segment at each of these ages.
+    fn lifetimes(&self, signal: Signal) -> Vec<Option<Duration>> {
+        let mut lifetimes: Vec<Option<Duration>> =
+            self.rules.iter().map(|rule| rule.age).chain([self.age]).collect();
+        if let Some(errors_age) = self.errors_age.filter(|_| signal != Signal::Metrics) {
+            let of_errors: Vec<_> = lifetimes.iter().map(|age| age.map(|age| age.max(errors_age))).collect();
+            lifetimes.extend(of_errors);
+        }
+        lifetimes
+    }
 }
 
 /// How long rows stay.
@@ -69,69 +91,70 @@ pub(crate) async fn run(store: &Arc<Store>) -> Result<(), Error> {
         segments.iter_mut().for_each(|meta| meta.time.to = meta.time.from);
     }
     for action in plan::plan(&segments, &shared.settings.retention, shared.clock.now()) {
-        let (meta, is_removed) = match action {
-            Action::Remove(meta) => (meta, true),
-            Action::KeepErrors(meta) => (meta, false),
-        };
-        let name = meta.path();
-        let merge = Merge { inputs: vec![meta] };
-        let Some(mut rewrite) = rewrite_of(shared, &merge) else { continue };
-        if is_removed {
-            maintenance::replace(shared, &rewrite.inputs, None).await?;
-            tracing::info!("retention removed segment `{name}`");
-        } else {
-            rewrite.kept = Kept::Errors;
-            rewrite.filter = Some(error_filter(store, &merge.inputs[0]).await?);
-            maintenance::rewrite(store, rewrite).await?;
-            tracing::info!("retention left the errors of segment `{name}`");
+        match action {
+            Action::Remove(meta) => remove(store, meta).await?,
+            Action::KeepPast(meta, past) => keep_past(store, meta, past).await?,
         }
-        shared.state().stats.segments_expired += 1;
     }
     Ok(())
 }
 
-/// Which rows of a segment tell of errors.
-async fn error_filter(store: &Arc<Store>, segment: &SegmentMeta) -> Result<Box<Filter>, Error> {
-    if segment.signal == Signal::Logs {
-        return Ok(Box::new(is_error_log));
+async fn remove(store: &Arc<Store>, meta: SegmentMeta) -> Result<(), Error> {
+    let shared = store.shared();
+    let name = meta.path();
+    let Some(rewrite) = rewrite_of(shared, &Merge { inputs: vec![meta] }) else { return Ok(()) };
+    maintenance::replace(shared, &rewrite.inputs, None).await?;
+    shared.state().stats.segments_expired += 1;
+    tracing::info!("retention removed segment `{name}`");
+    Ok(())
+}
+
+async fn keep_past(store: &Arc<Store>, meta: SegmentMeta, past: Duration) -> Result<(), Error> {
+    let shared = store.shared();
+    let (name, place) = (meta.path(), (meta.signal, meta.name.clone()));
+    if shared.state().unaffected.get(&place) == Some(&past) {
+        return Ok(());
     }
-    let snapshot = store.snapshot();
-    // A trace may have begun in the window before or end in the one after.
-    let range =
-        TimeRange { from: segment.time.from.plus(-WINDOW_NANO), to: segment.time.to.plus(WINDOW_NANO) };
-    let traces = tokio::task::spawn_blocking(move || {
-        let mut traces: HashSet<[u8; 16]> = HashSet::new();
-        let mut stats = ScanStats::default();
-        let mut visit = |rows: &RecordBatch| {
-            let ids = rows.column_by_name("trace_id").expect("asked for").as_fixed_size_binary();
-            let status = rows.column_by_name("status").expect("asked for").as_string::<i32>();
-            for row in (0..rows.num_rows()).filter(|row| status.value(*row) == "error") {
-                traces.extend(<[u8; 16]>::try_from(ids.value(row)));
+    let merge = Merge { inputs: vec![meta] };
+    let Some(mut rewrite) = rewrite_of(shared, &merge) else { return Ok(()) };
+    let filter = filter::living_past(store, &merge.inputs[0], past).await?;
+    if !loses_rows(Arc::clone(&rewrite.inputs[0]), Arc::clone(&filter)).await? {
+        // It is read again after a restart, and not rewritten.
+        shared.state().unaffected.insert(place, past);
+        return Ok(());
+    }
+    rewrite.kept = Kept::Past(past.as_secs());
+    rewrite.filter = Some(filter);
+    maintenance::rewrite(store, rewrite).await?;
+    let mut state = shared.state();
+    state.unaffected.remove(&place);
+    state.stats.segments_expired += 1;
+    drop(state);
+    tracing::info!("retention left those rows of segment `{name}` that are to stay longer");
+    Ok(())
+}
+
+/// Whether the filter leaves a row out.
+async fn loses_rows(segment: Arc<Segment>, filter: Arc<Filter>) -> Result<bool, Error> {
+    if segment.layout().is_plain() {
+        return Ok(true);
+    }
+    let look = move || {
+        let columns = filter::columns(segment.signal());
+        let reader = segment.stored_reader(&TimeRange::ALL, columns, READ_ROWS)?;
+        for rows in reader {
+            let rows = rows.context(ErrorKind::Damaged, || segment.doing())?;
+            if filter(&rows).true_count() < rows.num_rows() {
+                return Ok(true);
             }
-            ControlFlow::Continue(())
-        };
-        let columns = ["trace_id", "status"];
-        snapshot.scan(Signal::Traces, &range, &columns, ScanOrder::Any, &mut stats, &mut visit)?;
-        if stats.segments_unreadable > 0 {
-            return Err(Error::damaged("retention waits: a segment that may tell of errors cannot be read"));
         }
-        Ok(traces)
-    });
-    let traces = traces.await.context(ErrorKind::Internal, || "finding failed traces".to_owned())??;
-    Ok(Box::new(move |rows: &RecordBatch| {
-        let ids = rows.column_by_name("trace_id").expect("a column of the schema").as_fixed_size_binary();
-        (0..ids.len()).map(|row| Some(traces.contains(ids.value(row)))).collect()
-    }))
+        Ok(false)
+    };
+    tokio::task::spawn_blocking(look).await.context(ErrorKind::Internal, || "reading a segment".to_owned())?
 }
 
-/// The lowest severity number of OpenTelemetry's level `ERROR`.
-const ERROR_SEVERITY: i32 = 17;
-
-fn is_error_log(rows: &RecordBatch) -> BooleanArray {
-    let severity = rows.column_by_name("severity_number").expect("a column of the schema");
-    let severity = severity.as_primitive::<Int32Type>();
-    severity.values().iter().map(|number| Some(*number >= ERROR_SEVERITY)).collect()
-}
+/// Rows of a batch that is looked at.
+const READ_ROWS: usize = 8_192;
 
 #[cfg(test)]
 mod tests;

@@ -194,7 +194,8 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
             for part in parts(signal, &rows) {
                 let mut meta = SegmentMeta::named(signal, 0, taken.sequences, shared.next_number());
                 meta.delete_id = taken.delete_id;
-                let meta = write_one(&shared.folder, meta, &rows, &part)?;
+                let promoted = shared.settings.promote.of(signal);
+                let meta = write_one(&shared.folder, meta, (&rows, &part), promoted)?;
                 match Segment::open(&shared.folder.path, meta.clone()) {
                     Ok(segment) => segments.push(segment),
                     Err(error) => {
@@ -221,13 +222,13 @@ const WRITE_BYTES: usize = 64 << 20;
 fn write_one(
     folder: &Folder,
     meta: SegmentMeta,
-    rows: &[&RecordBatch],
-    part: &[Placed],
+    (rows, part): (&[&RecordBatch], &[Placed]),
+    promoted: &[String],
 ) -> Result<SegmentMeta, Error> {
     // A request with huge records makes small batches of all: offsets within a batch have 32 bits.
     let row_bytes = rows.iter().map(|rows| rows.get_array_memory_size() / rows.num_rows().max(1)).max();
     let batch_rows = (WRITE_BYTES / row_bytes.unwrap_or(0).max(1)).clamp(1, WRITE_ROWS);
-    let layout = layout_for(meta.signal, rows, part);
+    let layout = layout_for(meta.signal, rows, part, promoted);
     let mut writer = SegmentWriter::create(folder, meta, &layout)?;
     for placed in part.chunks(batch_rows) {
         let places: Vec<(usize, usize)> =
@@ -240,12 +241,12 @@ fn write_one(
 }
 
 /// The columns for a segment of these rows.
-fn layout_for(signal: Signal, rows: &[&RecordBatch], part: &[Placed]) -> Layout {
+fn layout_for(signal: Signal, rows: &[&RecordBatch], part: &[Placed], promoted: &[String]) -> Layout {
     let mut held = vec![0; rows.len()];
     part.iter().for_each(|placed| held[placed.batch as usize] += 1);
     let mut counts = KeyCounts::default();
     for (rows, held) in rows.iter().zip(held).filter(|(_, held)| *held > 0) {
         counts.add_sample(rows, held);
     }
-    counts.layout(signal)
+    counts.layout(signal, promoted)
 }

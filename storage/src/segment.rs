@@ -36,20 +36,26 @@ pub(crate) enum Kept {
     All,
     /// Those that retention keeps longer: errors and what belongs to them.
     Errors,
+    /// Those that retention keeps for more than so many seconds.
+    Past(u64),
 }
 
 impl Kept {
     /// The word in the catalog.
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::All => "all",
-            Self::Errors => "errors",
+            Self::All => "all".to_owned(),
+            Self::Errors => "errors".to_owned(),
+            Self::Past(seconds) => format!("past {seconds}"),
         }
     }
 
     /// Reads the word of the catalog.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::All, Self::Errors].into_iter().find(|kept| kept.name() == name)
+        match name.strip_prefix("past ") {
+            Some(seconds) => seconds.parse().ok().map(Self::Past),
+            None => [Self::All, Self::Errors].into_iter().find(|kept| kept.name() == name),
+        }
     }
 }
 

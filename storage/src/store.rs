@@ -13,7 +13,7 @@
 mod replay;
 mod sweep;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,6 +37,7 @@ use crate::plant::{Plant, Planted};
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
 use crate::segment::SegmentMeta;
+use crate::segment::layout::Promote;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// How long rows stay.
     pub retention: Retention,
+    /// Attributes that have a column of their own in every segment.
+    pub promote: Promote,
     /// Segments of similar size in one hour that make them be merged while the hour lasts.
     pub compaction_fan_in: usize,
     /// Whether retention and compaction run by themselves; if not, [`Store::compact`] runs them.
@@ -94,6 +97,7 @@ impl Settings {
             records_per_request_max: 200_000,
             request_bytes_max: 64 << 20,
             retention: Retention::default(),
+            promote: Promote::default(),
             compaction_fan_in: 8,
             has_maintenance: true,
             #[cfg(test)]
@@ -173,6 +177,8 @@ pub(crate) struct State {
     /// What the store has of its senders' sources.
     pub(crate) positions: Positions,
     pub(crate) oldest: Option<UnixNano>,
+    /// Segments that retention found to lose no row at an age.
+    pub(crate) unaffected: HashMap<(Signal, String), Duration>,
     /// The WAL sequence up to which everything is in segments.
     pub(crate) sealed_sequence: u64,
     /// Deletes whose bytes are not gone, oldest first.

@@ -117,8 +117,9 @@ fn segment_of(row: &SqliteRow) -> Result<SegmentMeta, Error> {
     let signal: String = row.get("signal");
     let signal: Signal = signal.parse().map_err(|error| Error::damaged(format!("the catalog: {error}")))?;
     let kept: String = row.get("kept");
-    let kept = Kept::from_name(&kept)
-        .ok_or_else(|| Error::damaged(format!("the catalog: `{kept}` is neither `all` nor `errors`")))?;
+    let kept = Kept::from_name(&kept).ok_or_else(|| {
+        Error::damaged(format!("the catalog: `{kept}` is none of `all`, `errors`, `past <seconds>`"))
+    })?;
     let number = |name: &str| row.get::<i64, _>(name);
     let count = |name: &str| u64::try_from(number(name)).unwrap_or(0);
     Ok(SegmentMeta {

@@ -24,8 +24,10 @@ pub(crate) struct Rewrite {
     pub(crate) kept: Kept,
     /// The last delete that the inputs hide the rows of.
     pub(crate) delete_id: u64,
+    /// Attributes that have a column whatever their number.
+    pub(crate) promoted: Vec<String>,
     /// Which rows to take; all when there is none.
-    pub(crate) filter: Option<Box<Filter>>,
+    pub(crate) filter: Option<Arc<Filter>>,
 }
 
 /// Merges the inputs into one durable segment, reads its footer back and compares. `None` when no row is
@@ -94,7 +96,7 @@ fn output_layout(rewrite: &Rewrite) -> Result<Layout, Error> {
             }
         }
     }
-    Ok(counts.layout(rewrite.inputs[0].signal()))
+    Ok(counts.layout(rewrite.inputs[0].signal(), &rewrite.promoted))
 }
 
 fn output_meta(rewrite: &Rewrite) -> SegmentMeta {

@@ -277,21 +277,70 @@ impl KeyCounts {
         self.rows += rows;
     }
 
-    /// The layout for the rows.
-    pub(crate) fn layout(self, signal: Signal) -> Layout {
-        let Self { rows, keys } = self;
+    /// The layout for the rows. The keys of `promoted` have a column in every file, whether rows have them or not; then
+    /// come the most frequent ones.
+    pub(crate) fn layout(self, signal: Signal, promoted: &[String]) -> Layout {
+        let Self { rows, mut keys } = self;
+        let is_asked_for = |key: &&String| signal != Signal::Metrics && is_nameable(key);
+        let asked_for = promoted.iter().filter(is_asked_for).take(PROMOTED_MAX);
+        let mut chosen: Vec<(String, KeyCount)> =
+            asked_for.map(|key| (key.clone(), keys.remove(key).unwrap_or_default())).collect();
         let is_worth_it = |(key, count): &(String, KeyCount)| {
             rows >= ROWS_MIN && count.rows * PROMOTED_SHARE >= rows && is_nameable(key)
         };
         let mut keys: Vec<(String, KeyCount)> = keys.into_iter().filter(is_worth_it).collect();
         keys.sort_unstable_by(|a, b| (b.1.rows, &a.0).cmp(&(a.1.rows, &b.0)));
-        keys.truncate(PROMOTED_MAX);
+        keys.truncate(PROMOTED_MAX.saturating_sub(chosen.len()));
+        chosen.append(&mut keys);
         let is_varied = |count: &KeyCount| {
             count.is_varied
                 || count.values.len() > VARIED_MIN && count.values.len() * VARIED_SHARE > count.seen
         };
-        let varied = keys.iter().filter(|(_, count)| is_varied(count)).map(|(key, _)| key.clone()).collect();
-        Layout::new(signal, keys.into_iter().map(|(key, _)| key).collect(), varied)
+        let varied =
+            chosen.iter().filter(|(_, count)| is_varied(count)).map(|(key, _)| key.clone()).collect();
+        Layout::new(signal, chosen.into_iter().map(|(key, _)| key).collect(), varied)
+    }
+}
+
+/// Keys of attributes that have a column of their own in every file, beside those that many rows have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Promote {
+    /// Of spans.
+    pub traces: Vec<String>,
+    /// Of log records.
+    pub logs: Vec<String>,
+}
+
+impl Promote {
+    /// Those of a signal.
+    pub(crate) fn of(&self, signal: Signal) -> &[String] {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
+            Signal::Metrics => &[],
+        }
+    }
+
+    /// The first key that cannot have a column, and why.
+    ///
+    /// # Errors
+    /// The text for whoever configured it.
+    pub fn check(&self) -> Result<(), String> {
+        for keys in [&self.traces, &self.logs] {
+            if keys.len() > PROMOTED_MAX {
+                return Err(format!(
+                    "{} attributes are named, a file has columns for {PROMOTED_MAX}",
+                    keys.len()
+                ));
+            }
+            if let Some(key) = keys.iter().find(|key| !is_nameable(key)) {
+                return Err(format!(
+                    "`{key}` cannot have a column: keys have 1 to {KEY_BYTES_MAX} visible ASCII characters and do not \
+                     begin with `entries`"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -109,12 +109,40 @@ fn keys_that_many_rows_have_get_columns_and_those_that_vary_no_dictionary() {
     let rows = rows_of(&(0..4_800).map(record).collect::<Vec<_>>());
     let mut counts = KeyCounts::default();
     counts.add_sample(&rows, 4_800);
-    let layout = counts.layout(Signal::Logs);
+    let layout = counts.layout(Signal::Logs, &[]);
     assert_eq!(layout.promoted(), ["id", "kind"]);
     assert_eq!((layout.repeats("attributes.id"), layout.repeats("attributes.kind")), (false, true));
     let mut few = KeyCounts::default();
     few.add_sample(&rows.slice(0, 100), 100);
-    assert!(few.layout(Signal::Logs).promoted().is_empty(), "a small file has no columns of its own");
+    assert!(few.layout(Signal::Logs, &[]).promoted().is_empty(), "a small file has no columns of its own");
+}
+
+#[test]
+fn keys_that_are_asked_for_have_a_column_in_every_file_and_take_the_place_of_frequent_ones() {
+    let record = |at: usize| {
+        let attributes = (0..60).map(|key| (format!("k{key:02}"), format!("{}", at % 3)));
+        (String::new(), attributes.collect::<Vec<_>>())
+    };
+    let rows = rows_of(&(0..4_800).map(record).collect::<Vec<_>>());
+    let asked_for = ["http.route".to_owned(), "k59".to_owned(), "no column".to_owned()];
+    let mut counts = KeyCounts::default();
+    counts.add_sample(&rows, 4_800);
+    let layout = counts.layout(Signal::Logs, &asked_for);
+    let promoted = layout.promoted();
+    assert_eq!(promoted.len(), PROMOTED_MAX);
+    assert!(promoted.contains(&asked_for[0]) && promoted.contains(&asked_for[1]), "{promoted:?}");
+    assert_eq!(
+        layout.restore(&layout.store(&rows).expect("stored"), &[]).expect("restored").num_rows(),
+        4_800
+    );
+    assert_eq!(KeyCounts::default().layout(Signal::Logs, &asked_for[..2]).promoted(), &asked_for[..2]);
+    assert!(KeyCounts::default().layout(Signal::Metrics, &asked_for).promoted().is_empty());
+
+    let promote = |keys: &[String]| Promote { logs: keys.to_vec(), ..Promote::default() };
+    promote(&asked_for[..2]).check().expect("they can have columns");
+    let problem = promote(&asked_for).check().expect_err("a blank");
+    assert!(problem.contains("`no column`"), "{problem}");
+    promote(&vec!["k".to_owned(); PROMOTED_MAX + 1]).check().expect_err("too many");
 }
 
 proptest! {
