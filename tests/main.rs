@@ -11,6 +11,7 @@ mod doctor;
 mod fleet;
 mod follow;
 mod ledger;
+mod overload;
 mod redaction;
 mod replay;
 mod restart;

@@ -10,7 +10,7 @@ use model::{IdRules, Signal, SystemClock};
 use query_api::{Client, SqlRequest};
 use storage::{Compression, Frame, Settings, Store};
 
-use crate::support::eventually;
+use crate::support::{eventually, peak_rss_bytes};
 
 /// Bytes of log; `SILMARI_REPLAY_BYTES=1073741824` for a gibibyte.
 fn log_bytes() -> usize {
@@ -49,12 +49,6 @@ async fn fill(data: &std::path::Path, bytes_wanted: usize) -> u64 {
         store.append(frame, batch).await.expect("durable");
     }
     records
-}
-
-fn rss_bytes(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +104,8 @@ async fn a_server_that_replays_a_long_log_answers_and_stays_within_its_memory() 
         if answer.status().is_success() { Ok(()) } else { Err(answer.text().await.unwrap_or_default()) }
     };
     eventually(Duration::from_secs(900), is_ready).await;
-    let (took, rss) = (clock.monotonic().saturating_sub(began), rss_bytes(process.id().expect("it runs")));
+    let (took, rss) =
+        (clock.monotonic().saturating_sub(began), peak_rss_bytes(process.id().expect("it runs")));
     let answer = Client::new(&url("api")).sql(&SqlRequest { query, limit: None }).await.expect("a row");
     assert_eq!(answer.rows[0][0].as_u64(), Some(records));
     assert!(answer.cuts.is_empty(), "{:?}", answer.cuts);

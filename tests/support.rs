@@ -47,6 +47,13 @@ where
     }
 }
 
+/// The most memory a process has had.
+pub(crate) fn peak_rss_bytes(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
 /// A server that knows the shop's id kinds and seals only when it is told to or stops.
 pub(crate) async fn server(folder: &Path) -> TestServer {
     let ids = folder.join("ids.yaml");
