@@ -1,5 +1,5 @@
-//! The text index of a segment: which rows may contain a piece of text. Tantivy, a document a row, or for every
-//! [`ROWS_PER_DOCUMENT`] rows where texts repeat.
+//! The text index of a segment: which rows may contain a piece of text. Tantivy, a document a row and one for what many
+//! lines have in common (`shapes`), or one for every [`ROWS_PER_DOCUMENT`] rows where texts repeat as a whole.
 //!
 //! Owns: what a token is, the index, [`TextHint`]. Does not own: whether a row matches a search. The index
 //! only says which rows need not be read.
@@ -18,6 +18,7 @@
 //! gives for it.
 
 mod index;
+mod shapes;
 mod tokens;
 
 pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter};

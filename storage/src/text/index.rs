@@ -1,6 +1,6 @@
 //! The tantivy side of the text index: one field, documents only, no store, no norms.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,17 +10,21 @@ use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
-    DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, TERMINATED,
+    DocId, DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, TERMINATED,
     TantivyDocument,
 };
 
+use super::shapes::{self, DocumentTokenizer, Shapes};
 use super::tokens::TextTokenizer;
 use super::{Piece, TextHint};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{caught, files};
 
 const WRITER_BYTES: usize = 64 << 20;
-const TOKENIZER: &str = "silmari";
+/// The field of texts, and its tokenizer.
+const TEXT: (&str, &str) = ("text", "silmari");
+/// The field of documents that [`Shapes`] has put together, and its tokenizer.
+const WORDS: (&str, &str) = ("words", "silmari-lines");
 /// Rows of one document where many rows have the same text.
 pub(crate) const ROWS_PER_DOCUMENT: usize = 128;
 /// Tokens one piece may be part of; with more it rules out too little to be worth it.
@@ -32,6 +36,8 @@ pub(crate) struct TextIndexWriter {
     column: &'static str,
     field: Field,
     tantivy: SingleSegmentIndexWriter,
+    /// Where every row has a document of its own.
+    shapes: Option<Shapes>,
     /// Rows of one document.
     rows_per_document: usize,
     /// Rows of the document under way, and their texts, each once.
@@ -45,14 +51,17 @@ impl TextIndexWriter {
         let doing = || format!("writing the text index `{}`", dir.display());
         std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
         let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
+        let shapes = (rows_per_document == 1).then(Shapes::default);
+        let (field, tokenizer) = if shapes.is_some() { WORDS } else { TEXT };
         let mut schema = Schema::builder();
         let indexing = TextFieldIndexing::default()
-            .set_tokenizer(TOKENIZER)
+            .set_tokenizer(tokenizer)
             .set_fieldnorms(false)
             .set_index_option(IndexRecordOption::Basic);
-        let field = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+        let field = schema.add_text_field(field, TextOptions::default().set_indexing_options(indexing));
         let tokenizers = tantivy::tokenizer::TokenizerManager::new();
-        tokenizers.register(TOKENIZER, TextTokenizer::default());
+        tokenizers.register(TEXT.1, TextTokenizer::default());
+        tokenizers.register(WORDS.1, DocumentTokenizer::default());
         let tantivy = Index::builder()
             .schema(schema.build())
             .settings(IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() })
@@ -60,7 +69,7 @@ impl TextIndexWriter {
             .single_segment_index_writer(directory, WRITER_BYTES)
             .context(ErrorKind::Retry, doing)?;
         let (dir, texts) = (dir.to_owned(), HashSet::new());
-        Ok(Self { dir, column, field, tantivy, rows_per_document, rows: 0, texts })
+        Ok(Self { dir, column, field, tantivy, shapes, rows_per_document, rows: 0, texts })
     }
 
     /// Adds rows that follow the earlier ones.
@@ -68,10 +77,9 @@ impl TextIndexWriter {
         let texts = rows.column_by_name(self.column).expect("a column of the schema").as_string::<i32>();
         for text in texts {
             let text = text.unwrap_or_default();
-            if self.rows_per_document == 1 {
-                let mut document = TantivyDocument::default();
-                document.add_text(self.field, text);
-                self.add(document)?;
+            if let Some(shapes) = &mut self.shapes {
+                let document = shapes.document(text);
+                self.add_text(&document)?;
                 continue;
             }
             if !self.texts.contains(text) {
@@ -91,6 +99,12 @@ impl TextIndexWriter {
             .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))
     }
 
+    fn add_text(&mut self, text: &str) -> Result<(), Error> {
+        let mut document = TantivyDocument::default();
+        document.add_text(self.field, text);
+        self.add(document)
+    }
+
     fn end_document(&mut self) -> Result<(), Error> {
         self.rows = 0;
         let mut document = TantivyDocument::default();
@@ -102,6 +116,9 @@ impl TextIndexWriter {
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         if self.rows > 0 {
             self.end_document()?;
+        }
+        for shape in self.shapes.take().map(Shapes::into_documents).unwrap_or_default() {
+            self.add_text(&shape)?;
         }
         let doing = || format!("writing the text index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
@@ -119,6 +136,8 @@ pub(crate) struct TextIndex {
     /// Rows of the segment, and of one document.
     rows: usize,
     rows_per_document: usize,
+    /// Documents of rows; those of shapes stand behind them.
+    row_documents: u32,
 }
 
 impl std::fmt::Debug for TextIndex {
@@ -164,16 +183,29 @@ impl TextIndex {
     fn open_files(dir: &Path, rows: usize) -> Result<Self, Error> {
         let doing = || format!("opening the text index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
-        let field = index.schema().get_field("text").context(ErrorKind::Damaged, doing)?;
+        let words = index.schema().get_field(WORDS.0).ok();
+        let field = match words {
+            Some(field) => field,
+            None => index.schema().get_field(TEXT.0).context(ErrorKind::Damaged, doing)?,
+        };
         let reader: IndexReader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .context(ErrorKind::Damaged, doing)?;
         let documents = reader.searcher().num_docs() as usize;
-        let rows_per_document = if documents == rows { 1 } else { ROWS_PER_DOCUMENT };
+        let is_of_rows = words.is_some() || documents == rows;
+        let rows_per_document = if is_of_rows { 1 } else { ROWS_PER_DOCUMENT };
+        let row_documents = rows.div_ceil(rows_per_document);
+        if documents < row_documents {
+            return Err(Error::damaged(format!(
+                "{}: {documents} documents are too few for {rows} rows",
+                doing()
+            )));
+        }
+        let row_documents = row_documents as u32;
         let (dir, checked) = (dir.to_owned(), OnceLock::new());
-        Ok(Self { dir, checked, reader, field, rows, rows_per_document })
+        Ok(Self { dir, checked, reader, field, rows, rows_per_document, row_documents })
     }
 
     /// The rows, in order, that may contain all of the hint; `None` when the hint rules out too little.
@@ -188,16 +220,7 @@ impl TextIndex {
         let mut found: Option<Rows> = None;
         for piece in hint.pieces() {
             let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
-            let mut rows = Rows::new(segment.max_doc() as usize);
-            for term in terms {
-                let mut postings = index
-                    .read_postings_from_terminfo(&term, IndexRecordOption::Basic)
-                    .context(ErrorKind::Damaged, doing)?;
-                while postings.doc() != TERMINATED {
-                    rows.add(postings.doc());
-                    postings.advance();
-                }
-            }
+            let rows = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
             match &mut found {
                 Some(found) => found.keep(&rows),
                 None => found = Some(rows),
@@ -209,6 +232,37 @@ impl TextIndex {
         };
         Ok(found.map(|documents| documents.iter().flat_map(rows_of).collect()))
     }
+
+    /// The documents of rows that have one of the terms, or a shape that has one.
+    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Rows> {
+        let mut rows = Rows::new(self.row_documents as usize);
+        let mut shapes = BTreeSet::new();
+        for term in terms {
+            each_document(index, term, &mut |document| match document.checked_sub(self.row_documents) {
+                None => rows.add(document),
+                Some(shape) => drop(shapes.insert(shape)),
+            })?;
+        }
+        for shape in shapes {
+            if let Some(term) = index.terms().get(shapes::term(shape))? {
+                each_document(index, &term, &mut |document| rows.add(document))?;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn each_document(
+    index: &InvertedIndexReader,
+    term: &TermInfo,
+    each: &mut dyn FnMut(DocId),
+) -> std::io::Result<()> {
+    let mut postings = index.read_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+    while postings.doc() != TERMINATED {
+        each(postings.doc());
+        postings.advance();
+    }
+    Ok(())
 }
 
 /// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.
