@@ -96,6 +96,11 @@ impl ShadowFs {
         disk.faults.insert(number, fault);
     }
 
+    /// Every operation fails, until [`ShadowFs::heal`].
+    pub(crate) fn fail_all(&self, fault: Fault) {
+        self.disk().failing = Some(fault);
+    }
+
     /// No more of the planned failures happen.
     pub(crate) fn heal(&self) {
         let mut disk = self.disk();

@@ -695,6 +695,44 @@ pub(crate) fn caught_by_repeated_spans(plant: Plant) -> Option<String> {
     result.err()
 }
 
+/// Whether rows that were deleted while nothing could be sealed are gone after a restart too.
+pub(crate) fn caught_by_a_delete_before_a_restart(plant: Plant) -> Option<String> {
+    let check = async {
+        let mut bench = Bench::new(Planted::new(plant)).await?;
+        bench.run(&Command::Logs(vec![SentLog { body: 1, trace: 1, order: 1, time: 0 }])).await?;
+        // A delete wakes the sealer. When it has failed it pauses, and the rows are in the log only.
+        bench.fs.fail_all(Fault::Io);
+        bench.run(&Command::Delete("order_id=ORD-1".to_owned())).await?;
+        while bench.store().stats().seal_failures == 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.fs.heal();
+        bench.run(&Command::Kill).await
+    };
+    let result: Outcome = block_on(check);
+    result.err()
+}
+
+/// Whether a segment stays whose first row is too old and whose last is not.
+pub(crate) fn caught_by_a_segment_that_is_half_too_old(plant: Plant) -> Option<String> {
+    let check = async {
+        let mut bench = Bench::new(Planted::new(plant)).await?;
+        let log = |time| SentLog { body: 1, trace: 1, order: 1, time };
+        let commands = [
+            Command::Logs(vec![log(-60 * SECOND), log(0)]),
+            Command::Seal,
+            Command::Advance(300),
+            Command::Compact,
+        ];
+        for command in commands {
+            bench.run(&command).await?;
+        }
+        Ok(())
+    };
+    let result: Outcome = block_on(check);
+    result.err()
+}
+
 /// Runs with cuts in which a bug has to show.
 const CUT_CASES: usize = 200;
 
