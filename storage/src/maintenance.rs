@@ -95,7 +95,7 @@ pub(crate) async fn replace(
     }
     swap(shared, inputs, output);
     for input in inputs {
-        input.remove_when_unused(&shared.folder.fs);
+        input.remove_when_unused(&shared.folder);
     }
     Ok(())
 }

@@ -174,7 +174,7 @@ async fn write_and_commit(
         return match shared.catalog.wal_sequence().await {
             Ok(committed) if committed >= sequence => Ok(segments),
             Ok(_) => {
-                segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder.fs));
+                segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder));
                 Err(error)
             }
             // The next start finds out which it was.
@@ -208,7 +208,7 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
         Ok(())
     };
     if let Err(error) = write_all() {
-        segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder.fs));
+        segments.iter().for_each(|segment| segment.remove_when_unused(&shared.folder));
         return Err(error);
     }
     Ok(segments)

@@ -15,6 +15,7 @@ pub(crate) mod file;
 mod form;
 #[cfg(test)]
 mod golden;
+pub(crate) mod home;
 pub(crate) mod layout;
 mod lookup;
 mod ranges;

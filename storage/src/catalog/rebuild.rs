@@ -19,8 +19,8 @@ use super::{Catalog, FILE, NewerVersion};
 use crate::deletes::Tombstone;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::positions::{Entry, Key};
-use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
+use crate::segment::{SegmentMeta, home};
 
 /// What could be read of a damaged catalog.
 #[derive(Default)]
@@ -101,11 +101,9 @@ fn set_aside(data_dir: &Path, clock: &dyn Clock) -> io::Result<String> {
 fn found(data_dir: &Path) -> Vec<SegmentMeta> {
     let mut segments = Vec::new();
     for signal in Signal::ALL {
-        let Ok(entries) = std::fs::read_dir(data_dir.join("segments").join(signal.table())) else { continue };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(mut meta) = SegmentMeta::from_name(signal, &name) else { continue };
-            let files = [entry.path().join("data.parquet")];
+        for listed in home::list(data_dir, signal) {
+            let Some(mut meta) = SegmentMeta::from_name(signal, &listed.name) else { continue };
+            let files = [listed.path.join("data.parquet")];
             meta.bytes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
             // One that cannot be opened is named all the same: answers say that its rows are missing.
             match Segment::open(data_dir, meta.clone()) {

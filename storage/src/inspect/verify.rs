@@ -1,7 +1,6 @@
 //! `store verify`: everything is read again and compared.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use model::{IdRules, Signal};
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use super::repair::Repair;
 use super::{Finding, Inspector, Severity};
 use crate::error::Error;
+use crate::segment::home::{self, Listed};
 
 /// What a verification read and found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -76,32 +76,26 @@ impl Inspector {
         for signal in Signal::ALL {
             let names = self.segments.iter().filter(|meta| meta.signal == signal);
             let live: HashSet<&str> = names.map(|meta| meta.name.as_str()).collect();
-            let table = self.data_dir.join("segments").join(signal.table());
-            let Ok(entries) = std::fs::read_dir(&table) else { continue };
-            let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-            paths.sort();
-            for path in paths {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if !live.contains(name.as_str()) {
-                    found.findings.push(self.leftover(&path, &name));
+            for listed in home::list(&self.data_dir, signal) {
+                if !live.contains(listed.name.as_str()) {
+                    found.findings.push(self.leftover(&listed));
                 }
             }
         }
     }
 
-    fn leftover(&self, path: &Path, name: &str) -> Finding {
-        let is_unfinished = name.ends_with(".tmp");
-        let (problem, remedy, repair) = match is_unfinished {
+    fn leftover(&self, listed: &Listed) -> Finding {
+        let (problem, remedy, repair) = match listed.is_unfinished() {
             true => ("a segment that was never finished", "removed when the store opens", Repair::None),
             false => (
                 "a folder that the catalog does not name; nobody reads it",
                 "move it to quarantine/; a start removes it, unless the catalog names no segment at all",
-                Repair::Leftover(path.to_owned()),
+                Repair::Leftover(listed.path.clone()),
             ),
         };
         Finding {
             severity: Severity::Note,
-            path: self.relative(path),
+            path: self.relative(&listed.path),
             place: None,
             problem: problem.to_owned(),
             remedy: remedy.to_owned(),

@@ -22,12 +22,12 @@ use parquet::file::statistics::Statistics;
 use super::checksums::{CheckedFile, Checksums};
 use super::layout::Layout;
 use super::lookup::Beside;
-use super::{RowRanges, SegmentMeta, form};
+use super::{RowRanges, SegmentMeta, form, home};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
 use crate::index::IdIndex;
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::{TextHint, TextIndex};
-use disk::Fs;
 
 const BATCH_ROWS: usize = 8_192;
 /// Picking rows pays when they are fewer than one in so many.
@@ -56,16 +56,14 @@ struct Files {
     ids: Beside<IdIndex>,
     text: Beside<TextIndex>,
     batch_rows: usize,
-    /// Set when the files are to go with their last reader: through which file system.
-    dead: OnceLock<Arc<dyn Fs>>,
+    /// Set when the files are to go with their last reader.
+    dead: OnceLock<Folder>,
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if let Some(fs) = self.dead.get()
-            && let Err(error) = fs.remove_dir_all(&self.dir)
-        {
-            tracing::warn!("`{}` is swept when the store opens: {error}", self.dir.display());
+        if let Some(folder) = self.dead.get() {
+            home::remove(folder, &self.dir);
         }
     }
 }
@@ -99,8 +97,8 @@ impl Segment {
     }
 
     /// The files go when the last reader has gone. For segments that the catalog does not name any more.
-    pub(crate) fn remove_when_unused(&self, fs: &Arc<dyn Fs>) {
-        self.files.dead.get_or_init(|| Arc::clone(fs));
+    pub(crate) fn remove_when_unused(&self, folder: &Folder) {
+        self.files.dead.get_or_init(|| folder.clone());
     }
 
     pub(crate) fn meta(&self) -> &SegmentMeta {

@@ -15,7 +15,7 @@ use parquet::file::metadata::KeyValue;
 
 use super::checksums::{self, Summing};
 use super::layout::{IdKeys, Layout};
-use super::{SegmentMeta, form};
+use super::{SegmentMeta, form, home};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::{Appender, Folder, bytes_below};
 use crate::index::IdIndexWriter;
@@ -45,8 +45,7 @@ const TEXT_LEVEL_MIN: u32 = 1;
 impl SegmentWriter {
     /// Begins the segment that `meta` names, with the columns of the layout.
     pub(crate) fn create(folder: &Folder, meta: SegmentMeta, layout: &Layout) -> Result<Self, Error> {
-        let dir = folder.path.join(meta.path());
-        let tmp = dir.with_extension("tmp");
+        let (dir, tmp) = (folder.path.join(meta.path()), home::unfinished(folder, &meta));
         let doing = || format!("writing segment `{}`", dir.display());
         folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
         folder.fs.create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
@@ -116,18 +115,8 @@ impl SegmentWriter {
         if let Some(text) = parts.text {
             text.finish()?;
         }
-        let Folder { fs, planted, .. } = &self.folder;
         self.meta.bytes = bytes_below(&self.tmp).context(ErrorKind::Retry, doing)?;
-        if !planted.has(Plant::SegmentNotSynced) {
-            self.folder.sync_tree(&self.tmp).context(ErrorKind::Retry, doing)?;
-        }
-        self.folder.remove_if_there(&self.dir).context(ErrorKind::Retry, doing)?;
-        fs.rename(&self.tmp, &self.dir).context(ErrorKind::Retry, doing)?;
-        for parent in self.dir.ancestors().skip(1).take(3) {
-            if !planted.has(Plant::SegmentNameNotSynced) {
-                fs.sync_dir(parent).context(ErrorKind::Retry, doing)?;
-            }
-        }
+        home::publish(&self.folder, &self.meta).context(ErrorKind::Retry, doing)?;
         Ok(self.meta.clone())
     }
 }
@@ -135,16 +124,11 @@ impl SegmentWriter {
 impl Drop for SegmentWriter {
     fn drop(&mut self) {
         self.parts = None;
-        if let Err(error) = self.folder.remove_if_there(&self.tmp) {
-            tracing::warn!("`{}` is swept when the store opens: {error}", self.tmp.display());
-        }
+        home::remove(&self.folder, &self.tmp);
     }
 }
 
 /// Removes a segment's folder that the catalog never named.
 pub(crate) fn discard(folder: &Folder, meta: &SegmentMeta) {
-    let dir = folder.path.join(meta.path());
-    if let Err(error) = folder.remove_if_there(&dir) {
-        tracing::warn!("`{}` is swept when the store opens: {error}", dir.display());
-    }
+    home::remove(folder, &folder.path.join(meta.path()));
 }

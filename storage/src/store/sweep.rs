@@ -10,12 +10,11 @@
 //! the folders are all there is.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use model::Signal;
 
 use crate::folder::Folder;
-use crate::segment::SegmentMeta;
+use crate::segment::{SegmentMeta, home};
 
 /// Removes leftovers. Returns a number above those of all folders it saw.
 pub(super) fn sweep(folder: &Folder, live: &[SegmentMeta]) -> u64 {
@@ -23,16 +22,13 @@ pub(super) fn sweep(folder: &Folder, live: &[SegmentMeta]) -> u64 {
     let mut number = 0;
     let mut orphans = 0;
     for signal in Signal::ALL {
-        let Ok(entries) = std::fs::read_dir(folder.path.join("segments").join(signal.table())) else {
-            continue;
-        };
-        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            number = number.max(SegmentMeta::number_of(name).unwrap_or(0));
-            let is_half = path.extension().is_some_and(|extension| extension == "tmp");
-            let is_orphan = SegmentMeta::number_of(name).is_some() && !names.contains(&(signal, name));
-            if is_half || (is_orphan && !live.is_empty()) {
-                remove(folder, &path);
+        for listed in home::list(&folder.path, signal) {
+            let (name, of_folder) = (listed.name.as_str(), SegmentMeta::number_of(&listed.name));
+            number = number.max(of_folder.unwrap_or(0));
+            let is_orphan = of_folder.is_some() && !names.contains(&(signal, name));
+            if listed.is_unfinished() || (is_orphan && !live.is_empty()) {
+                tracing::info!("`{}` was left behind by a crash", listed.path.display());
+                home::remove(folder, &listed.path);
             } else if is_orphan {
                 orphans += 1;
             }
@@ -44,11 +40,4 @@ pub(super) fn sweep(folder: &Folder, live: &[SegmentMeta]) -> u64 {
         );
     }
     number + 1
-}
-
-fn remove(folder: &Folder, path: &Path) {
-    match folder.fs.remove_dir_all(path) {
-        Ok(()) => tracing::info!("removed `{}`, which a crash left behind", path.display()),
-        Err(error) => tracing::warn!("`{}` could not be removed: {error}", path.display()),
-    }
 }
