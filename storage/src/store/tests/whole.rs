@@ -699,13 +699,17 @@ pub(crate) fn caught_by_repeated_spans(plant: Plant) -> Option<String> {
 pub(crate) fn caught_by_a_delete_before_a_restart(plant: Plant) -> Option<String> {
     let check = async {
         let mut bench = Bench::new(Planted::new(plant)).await?;
-        bench.run(&Command::Logs(vec![SentLog { body: 1, trace: 1, order: 1, time: 0 }])).await?;
+        let log = |order| SentLog { body: order, trace: 0, order, time: 0 };
+        bench.run(&Command::Logs(vec![log(1), log(2)])).await?;
         // A delete wakes the sealer. When it has failed it pauses, and the rows are in the log only.
         bench.fs.fail_all(Fault::Io);
         bench.run(&Command::Delete("order_id=ORD-1".to_owned())).await?;
-        while bench.store().stats().seal_failures == 0 {
-            tokio::task::yield_now().await;
-        }
+        let has_failed = async {
+            while bench.store().stats().seal_failures == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SEAL_DEADLINE, has_failed).await.map_err(|_| "no seal was tried".to_owned())?;
         bench.fs.heal();
         bench.run(&Command::Kill).await
     };
@@ -732,6 +736,9 @@ pub(crate) fn caught_by_a_segment_that_is_half_too_old(plant: Plant) -> Option<S
     let result: Outcome = block_on(check);
     result.err()
 }
+
+/// How long until the sealer has noticed that it is wanted.
+const SEAL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs with cuts in which a bug has to show.
 const CUT_CASES: usize = 200;
