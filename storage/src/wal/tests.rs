@@ -171,8 +171,8 @@ fn what_is_appended_through_the_thread_is_replayed_in_order_from_a_real_disk() {
     assert_eq!((report.records, report.lost_records, report.truncated_tail_bytes), (1000, 0, 0));
     assert_eq!(runtime.block_on(wal.append(record(7), 7)).expect("durable").sequence, 1001);
     assert!(runtime.block_on(wal.trim(1001)).expect("deletes") > 1);
-    let names = std::fs::read_dir(&dir).expect("the folder").map(|entry| entry.expect("readable").path());
-    assert!(names.into_iter().all(|path| path.extension().is_some_and(|extension| extension == "spare")));
+    let mut names = std::fs::read_dir(&dir).expect("the folder").map(|entry| entry.expect("readable").path());
+    assert!(names.all(|path| path.extension().is_some_and(|extension| extension == "spare")));
 }
 
 #[test]

@@ -142,7 +142,9 @@ fn keys_that_are_asked_for_have_a_column_in_every_file_and_take_the_place_of_fre
     promote(&asked_for[..2]).check().expect("they can have columns");
     let problem = promote(&asked_for).check().expect_err("a blank");
     assert!(problem.contains("`no column`"), "{problem}");
-    promote(&vec!["k".to_owned(); PROMOTED_MAX + 1]).check().expect_err("too many");
+    promote(&std::iter::repeat_n("k".to_owned(), PROMOTED_MAX + 1).collect::<Vec<_>>())
+        .check()
+        .expect_err("too many");
 }
 
 proptest! {
