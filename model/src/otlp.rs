@@ -15,6 +15,7 @@
 //! Invariant: views borrow; nothing is allocated per record. A leaf that is malformed is an error of
 //! that leaf alone; the ones beside it are still read.
 
+pub mod exemplar;
 pub mod gauges;
 pub mod json;
 pub mod logs;
@@ -25,6 +26,7 @@ pub mod rpc;
 pub mod traces;
 pub mod value;
 
+pub use exemplar::ExemplarView;
 pub use logs::LogRecordView;
 pub use metrics::{DataPoints, MetricView};
 pub use traces::{EventView, LinkView, SpanView};

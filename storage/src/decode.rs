@@ -47,7 +47,6 @@ pub struct Batch {
     signal: Signal,
     pub(crate) rows: RecordBatch,
     pub(crate) time: TimeRange,
-    pub(crate) terms: Vec<u64>,
     /// Records of the request that became rows.
     pub accepted: usize,
     /// Records of the request that were refused.
@@ -184,7 +183,6 @@ pub(crate) fn decode(
     Ok(Batch {
         signal,
         time: rows::time_range(signal, &rows),
-        terms: rows::term_hashes(signal, &rows),
         rows,
         accepted: outcome.accepted,
         rejected: outcome.rejected,

@@ -1,21 +1,31 @@
 //! The head: rows that are durable in the WAL and not yet in a segment, queried like a segment.
 //!
-//! Owns: the list of batches, finding ids in them. Does not own: when they are sealed (`seal`).
+//! ```text
+//! decode ─► wal ─► HeadBatch (visible) ─► seal
+//!                     └─► indexer: terms of one batch ─► of 8 neighbours ─► of 64 …    off the way of the acknowledgement
+//! ```
+//!
+//! Owns: the rows of one request, where their terms are. Does not own: when they are sealed (`seal`).
 //!
 //! Invariant: batches are in WAL order, and immutable once pushed, so that a snapshot is a list of
 //! references.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+pub(crate) mod indexer;
+mod terms;
+mod view;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
 
 use crate::decode::Batch;
 use crate::deletes::rows_without;
-use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::{TermColumns, Wanted, term_hash, term_hashes, time_range};
+use crate::error::Error;
+use crate::rows::{term_hash, time_range};
+pub(crate) use terms::TermIndex;
+pub(crate) use view::{GroupRows, HeadView};
 
 /// The rows of one request.
 #[derive(Debug)]
@@ -28,99 +38,55 @@ pub struct HeadBatch {
     pub rows_before: u64,
     /// Earliest and latest time of the rows.
     pub time: TimeRange,
-    terms: Vec<u64>,
+    /// Whether rows of it were deleted.
+    is_reduced: bool,
+    /// Where its terms are, as long as no index of several batches says so.
+    index: Mutex<Option<Arc<TermIndex>>>,
 }
 
 impl HeadBatch {
     pub(crate) fn new(batch: Batch, rows_before: u64) -> Arc<Self> {
         let signal = batch.signal();
-        let Batch { rows, time, terms, .. } = batch;
-        Arc::new(Self { signal, rows, rows_before, time, terms })
+        let Batch { rows, time, .. } = batch;
+        Arc::new(Self { signal, rows, rows_before, time, is_reduced: false, index: Mutex::default() })
     }
 
-    /// The batch without the rows that carry `term` themselves; `None` when there are no such.
+    /// The batch without the spans or log records that carry `term` themselves; `None` when there are no such.
     pub(crate) fn without(&self, term: &str) -> Result<Option<Arc<Self>>, Error> {
-        if self.terms.binary_search(&term_hash(term)).is_err() {
+        // What an exemplar names is not what a point is of.
+        if self.signal == Signal::Metrics || !self.own_index().has(term_hash(term)) {
             return Ok(None);
         }
         let Some(rows) = rows_without(&self.rows, term)? else { return Ok(None) };
         Ok(Some(Arc::new(Self {
             signal: self.signal,
             time: time_range(self.signal, &rows),
-            terms: term_hashes(self.signal, &rows),
             rows_before: self.rows_before,
             rows,
+            is_reduced: true,
+            index: Mutex::default(),
         })))
     }
 
-    /// Memory held by the rows, roughly.
+    /// The numbers of its rows within their signal, from the opening of the store on.
+    pub(crate) fn numbers(&self) -> Range<u64> {
+        self.rows_before..self.rows_before + self.rows.num_rows() as u64
+    }
+
+    /// Where its terms are.
+    pub(crate) fn own_index(&self) -> Arc<TermIndex> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let build = || Arc::new(TermIndex::of(self.signal, &self.rows, self.rows_before));
+        Arc::clone(index.get_or_insert_with(build))
+    }
+
+    /// Another index says where its terms are.
+    pub(crate) fn forget_own_index(&self) {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Memory held by the rows and, at most, by the index of their terms, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size()
+        self.rows.get_array_memory_size() + TermIndex::bytes_max(self.signal, &self.rows)
     }
-
-    /// The rows of every group that carries one of the terms, `groups_max` of them at most, and how many
-    /// groups were left out.
-    pub(crate) fn lookup(
-        &self,
-        terms: &[String],
-        groups_max: usize,
-    ) -> Result<(Option<RecordBatch>, usize), Error> {
-        let (rows, _, left_out) = self.rows_with(terms, groups_max);
-        if rows.is_empty() {
-            return Ok((None, left_out));
-        }
-        take_record_batch(&self.rows, &UInt32Array::from(rows))
-            .context(ErrorKind::Internal, || "picking rows of the head".to_owned())
-            .map(|found| (Some(found), left_out))
-    }
-
-    /// The rows, ascending, of every group that carries one of the terms, `groups_max` groups at most; how many
-    /// groups these are, and how many were left out.
-    pub(crate) fn rows_with(&self, terms: &[String], groups_max: usize) -> (Vec<u32>, usize, usize) {
-        match TermColumns::new(self.signal, &self.rows) {
-            Some(columns) if terms.iter().any(|term| self.may_have(term)) => {
-                let (chosen, left_out) = groups_of(&self.rows, &columns, terms, groups_max);
-                let rows = (0..self.rows.num_rows() as u32)
-                    .filter(|row| !chosen.is_empty() && chosen.contains(&columns.group(*row as usize)));
-                (rows.collect(), chosen.len(), left_out)
-            }
-            _ => (Vec::new(), 0, 0),
-        }
-    }
-
-    fn may_have(&self, term: &str) -> bool {
-        self.terms.binary_search(&term_hash(term)).is_ok()
-    }
-
-    /// Calls `each` with every row that carries the term; nothing is copied.
-    pub(crate) fn each_carrier(&self, term: &str, each: &mut dyn FnMut(&TermColumns<'_>, usize)) {
-        let columns = TermColumns::new(self.signal, &self.rows).filter(|_| self.may_have(term));
-        let Some(columns) = columns else { return };
-        let wanted = Wanted::new([term]);
-        (0..self.rows.num_rows())
-            .filter(|row| wanted.is_on(&columns, *row))
-            .for_each(|row| each(&columns, row));
-    }
-}
-
-/// The groups — a trace, or a row that has none — that carry one of the terms: the last `groups_max` of them. Also
-/// how many were left out.
-fn groups_of(
-    rows: &RecordBatch,
-    columns: &TermColumns<'_>,
-    terms: &[String],
-    groups_max: usize,
-) -> (HashSet<Result<[u8; 16], usize>>, usize) {
-    let wanted = Wanted::new(terms.iter().map(String::as_str));
-    let mut chosen = HashSet::new();
-    let mut left_out = HashSet::new();
-    for row in (0..rows.num_rows()).rev().filter(|row| wanted.is_on(columns, *row)) {
-        let group = columns.group(row);
-        if chosen.len() < groups_max || chosen.contains(&group) {
-            chosen.insert(group);
-        } else {
-            left_out.insert(group);
-        }
-    }
-    (chosen, left_out.len())
 }

@@ -12,6 +12,9 @@
 //! rest    u64, fast                       the other eight where neighbours begin alike, else the last four
 //! ```
 //!
+//! Of metric points a group is one point that has exemplars with a trace; its terms are `trace_id=…` of those, and its bucket
+//! is 1. A file without such points has no index.
+//!
 //! Documents are in the order of the rows, which are sorted by bucket and trace: a trace is found by binary
 //! search, and is no term. Values of more than [`VALUE_BYTES_MAX`] bytes stand as a hash ([`shortened`]).
 //! Indexes of format 1 have traces as terms, and all values in full.
@@ -30,7 +33,7 @@ use std::sync::OnceLock;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
-use model::{IdTerm, TraceId};
+use model::{IdTerm, Signal, TraceId};
 use tantivy::columnar::Column;
 use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
@@ -171,8 +174,9 @@ impl Group {
 }
 
 impl IdIndexWriter {
-    /// Begins an index of rows of a layout in the folder `dir`, which is made.
-    pub(crate) fn create(dir: &Path, layout: Layout) -> Result<Self, Error> {
+    /// Begins an index of rows of a layout in the folder `dir`, which is made. So many rows before the first that is
+    /// pushed have no terms.
+    pub(crate) fn create(dir: &Path, layout: Layout, rows: u64) -> Result<Self, Error> {
         let doing = || format!("writing the id index `{}`", dir.display());
         std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
         let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
@@ -184,8 +188,8 @@ impl IdIndexWriter {
             .settings(settings)
             .single_segment_index_writer(directory, WRITER_BYTES)
             .context(ErrorKind::Retry, doing)?;
-        let (dir, group) = (dir.to_owned(), Group::default());
-        Ok(Self { dir, layout, fields, tantivy, group, ended: None, rows: 0 })
+        let (dir, group) = (dir.to_owned(), Group { first: rows, ..Group::default() });
+        Ok(Self { dir, layout, fields, tantivy, group, ended: None, rows })
     }
 
     /// Adds rows that follow the earlier ones.
@@ -200,7 +204,11 @@ impl IdIndexWriter {
             if trace.is_none() || trace != self.group.trace {
                 self.end_group()?;
                 self.group.trace = trace;
-                let minute = times[row].div_euclid(TIME_BUCKET_NANO).max(0) as u64;
+                let minute = match layout.signal() {
+                    // Not in the order of time.
+                    Signal::Metrics => 0,
+                    Signal::Traces | Signal::Logs => times[row].div_euclid(TIME_BUCKET_NANO).max(0) as u64,
+                };
                 self.group.bucket = minute * 2 + u64::from(trace.is_none());
             }
             terms.each_found(row, &mut |term| self.group.add(term), &mut scratch);

@@ -10,11 +10,14 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 
-use crate::schema::time_column;
+use crate::schema::{EXEMPLARS, time_column};
 
 mod terms;
 
-pub(crate) use terms::{RowTerms, TermColumns, Wanted, carrying, term_hash, term_hashes};
+pub(crate) use terms::{
+    RowTerms, TermColumns, Wanted, carrying, has_exemplars, row_term_hashes, row_terms_max, term_hash,
+    trace_hash,
+};
 
 pub use model::ids::LINK;
 
@@ -68,6 +71,21 @@ pub struct Event<'a> {
     /// What.
     pub name: &'a str,
     /// Its attributes.
+    pub attributes: Vec<(&'a str, &'a str)>,
+}
+
+/// One measurement behind a point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar<'a> {
+    /// When it was taken.
+    pub time: UnixNano,
+    /// What was measured.
+    pub value: f64,
+    /// The trace in which it was taken.
+    pub trace_id: Option<TraceId>,
+    /// The span in which it was taken.
+    pub span_id: Option<SpanId>,
+    /// What its point's labels do not say.
     pub attributes: Vec<(&'a str, &'a str)>,
 }
 
@@ -383,6 +401,7 @@ pub struct PointRows<'a> {
     labels: &'a MapArray,
     series_id: &'a UInt64Array,
     value: &'a Float64Array,
+    exemplars: &'a ListArray,
 }
 
 impl<'a> PointRows<'a> {
@@ -398,6 +417,7 @@ impl<'a> PointRows<'a> {
             labels: column(rows, "labels").as_map(),
             series_id: column(rows, "series_id").as_primitive::<UInt64Type>(),
             value: column(rows, "value").as_primitive::<Float64Type>(),
+            exemplars: column(rows, EXEMPLARS).as_list(),
         }
     }
 
@@ -454,6 +474,28 @@ impl<'a> PointRows<'a> {
     /// The value.
     pub fn value(&self, row: usize) -> f64 {
         self.value.value(row)
+    }
+
+    /// Whether there are any exemplars of it.
+    pub fn has_exemplars(&self, row: usize) -> bool {
+        !range_of(self.exemplars.offsets(), row).is_empty()
+    }
+
+    /// Measurements it is made of.
+    pub fn exemplars(&self, row: usize) -> impl Iterator<Item = Exemplar<'a>> + use<'a> {
+        let exemplars: &'a StructArray = self.exemplars.values().as_struct();
+        let times = exemplars.column(0).as_primitive::<TimestampNanosecondType>();
+        let values = exemplars.column(1).as_primitive::<Float64Type>();
+        let traces = exemplars.column(2).as_fixed_size_binary();
+        let spans = exemplars.column(3).as_fixed_size_binary();
+        let attributes = exemplars.column(4).as_map();
+        range_of(self.exemplars.offsets(), row).map(move |at| Exemplar {
+            time: UnixNano(times.value(at)),
+            value: values.value(at),
+            trace_id: trace_at(traces, at),
+            span_id: span_at(spans, at),
+            attributes: pairs(attributes, at).collect(),
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use model::Signal;
 
 /// Version of the segment format: the columns of a file ([`crate::Layout`]), their order on disk and the indexes
-/// beside them. Version 1 has the columns below as they are.
-pub const FORMAT_VERSION: u32 = 2;
+/// beside them. Version 1 has the columns below as they are; versions 1 and 2 have no exemplars.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Rows of one minute stay together, so that a trace's rows are neighbours within it.
 pub(crate) const TIME_BUCKET_NANO: i64 = 60_000_000_000;
@@ -48,6 +48,17 @@ pub(crate) fn link_fields() -> Fields {
     Fields::from(vec![
         Field::new("trace_id", DataType::FixedSizeBinary(16), false),
         Field::new("span_id", DataType::FixedSizeBinary(8), false),
+    ])
+}
+
+/// The fields of one exemplar of a point.
+pub(crate) fn exemplar_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("time", timestamp(), false),
+        Field::new("value", DataType::Float64, false),
+        Field::new("trace_id", DataType::FixedSizeBinary(16), true),
+        Field::new("span_id", DataType::FixedSizeBinary(8), true),
+        Field::new("attributes", text_map(), false),
     ])
 }
 
@@ -111,8 +122,12 @@ static POINTS: LazyLock<SchemaRef> = LazyLock::new(|| {
         ("labels", text_map(), false),
         ("series_id", DataType::UInt64, false),
         ("value", DataType::Float64, false),
+        (EXEMPLARS, struct_list(exemplar_fields()), false),
     ])
 });
+
+/// The column of a point's exemplars. Files of formats 1 and 2 have none.
+pub(crate) const EXEMPLARS: &str = "exemplars";
 
 /// The columns of a signal's table.
 pub fn schema(signal: Signal) -> SchemaRef {

@@ -10,14 +10,14 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::TimestampNanosecondType;
 use model::{Signal, TimeRange, UnixNano};
 
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::head::HeadBatch;
-use crate::rows::{self, TermColumns};
+use crate::head::{HeadBatch, HeadView};
+use crate::rows::{self, TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
 use crate::segment::file::SegmentFile;
@@ -65,7 +65,8 @@ pub const LOOKUP_ROWS_MAX: usize = 500_000;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     taken_at: UnixNano,
-    head: Arc<[Arc<HeadBatch>]>,
+    /// By signal.
+    head: Arc<[HeadView; 3]>,
     segments: Arc<[Arc<Segment>]>,
     unreadable: Arc<[SegmentMeta]>,
     is_partial: bool,
@@ -105,12 +106,12 @@ impl Part<'_> {
 impl Snapshot {
     pub(crate) fn new(
         taken_at: UnixNano,
-        head: Vec<Arc<HeadBatch>>,
+        head: [HeadView; 3],
         segments: Vec<Arc<Segment>>,
         unreadable: Arc<[SegmentMeta]>,
         is_partial: bool,
     ) -> Self {
-        Self { taken_at, head: head.into(), segments: segments.into(), unreadable, is_partial }
+        Self { taken_at, head: Arc::new(head), segments: segments.into(), unreadable, is_partial }
     }
 
     /// Counts the segments of a signal that should have been read and could not be opened.
@@ -133,7 +134,7 @@ impl Snapshot {
 
     /// Rows of a signal in the head and in segments.
     pub fn row_counts(&self, signal: Signal) -> (u64, u64) {
-        let head = self.head.iter().filter(|batch| batch.signal == signal);
+        let head = self.head(signal);
         let segments = self.segments.iter().filter(|segment| segment.signal() == signal);
         (
             head.map(|batch| batch.rows.num_rows() as u64).sum(),
@@ -142,7 +143,11 @@ impl Snapshot {
     }
 
     pub(crate) fn head(&self, signal: Signal) -> impl Iterator<Item = &HeadBatch> {
-        self.head.iter().map(Arc::as_ref).filter(move |batch| batch.signal == signal)
+        self.head_view(signal).batches().iter().map(Arc::as_ref)
+    }
+
+    pub(crate) fn head_view(&self, signal: Signal) -> &HeadView {
+        &self.head[signal.index()]
     }
 
     pub(crate) fn segments(&self, signal: Signal) -> impl Iterator<Item = &Segment> {
@@ -196,13 +201,18 @@ impl Snapshot {
             Ok(())
         };
         self.count_unreadable(signal, range, stats);
+        let head = self.head_view(signal);
+        let carriers = head.carriers(&Wanted::new(terms.iter().map(String::as_str)));
         for part in self.parts(signal, range, ScanOrder::Newest, stats) {
             match part {
                 Part::Head(batch) => {
-                    stats.head_rows += batch.rows.num_rows() as u64;
-                    let (rows, left_out) = batch.lookup(terms, groups.left)?;
-                    stats.groups_left_out += left_out as u64;
-                    if let Some(rows) = rows {
+                    let Some(carriers) = carriers.get(&batch.rows_before) else { continue };
+                    let found = head.groups_of(batch, carriers, groups.left);
+                    stats.head_rows += found.rows.len() as u64;
+                    stats.groups_left_out += found.left_out as u64;
+                    if !found.rows.is_empty() {
+                        let rows = take_record_batch(&batch.rows, &UInt32Array::from(found.rows))
+                            .context(ErrorKind::Internal, || "picking rows of the head".to_owned())?;
                         groups.spend(signal, &rows);
                         keep(rows, &mut left, stats)?;
                     }

@@ -32,7 +32,8 @@ use crate::deletes::{DeleteReceipt, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::frame::{Compression, Frame};
-use crate::head::HeadBatch;
+use crate::head::indexer::{self, Indexes};
+use crate::head::{HeadBatch, HeadView};
 use crate::plant::{Plant, Planted};
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
@@ -171,6 +172,8 @@ pub struct StoreStats {
 pub(crate) struct State {
     pub(crate) active: Vec<Arc<HeadBatch>>,
     pub(crate) sealing: Vec<Arc<HeadBatch>>,
+    /// Where the terms of the head are, by signal.
+    pub(crate) indexes: [Indexes; 3],
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Segments the catalog names and that cannot be opened: answers say that their rows are missing.
     pub(crate) unreadable: Arc<[SegmentMeta]>,
@@ -189,6 +192,18 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The head as it is now, by signal.
+    fn head(&self) -> [HeadView; 3] {
+        let mut batches = [Vec::new(), Vec::new(), Vec::new()];
+        for batch in self.sealing.iter().chain(&self.active) {
+            batches[batch.signal.index()].push(Arc::clone(batch));
+        }
+        let [spans, logs, points] = batches;
+        let view =
+            |signal: Signal, batches| HeadView::new(signal, batches, self.indexes[signal.index()].clone());
+        [view(Signal::Traces, spans), view(Signal::Logs, logs), view(Signal::Metrics, points)]
+    }
+
     /// Brings the numbers up to date after segments have changed.
     pub(crate) fn count_segments(&mut self) {
         self.stats.segments = self.segments.len() as u64;
@@ -237,6 +252,11 @@ impl Shared {
     /// A number for a segment's name, used once.
     pub(crate) fn next_number(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Batches as they become visible.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<HeadBatch>> {
+        self.tail.subscribe()
     }
 
     /// Whether background work has to end for good.
@@ -442,6 +462,7 @@ impl Store {
             maintenance: Mutex::new(None),
             lock: Arc::new(lock),
         });
+        tokio::spawn(indexer::run(&store.shared));
         tokio::spawn(store.replay_log(replay));
         Ok(store)
     }
@@ -689,7 +710,7 @@ impl Store {
     /// Head and segments as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.shared.state();
-        let head = state.sealing.iter().chain(&state.active).map(Arc::clone).collect();
+        let head = state.head();
         let is_partial = self.wal.get().is_none();
         let (segments, unreadable) = (state.segments.clone(), Arc::clone(&state.unreadable));
         Snapshot::new(self.shared.clock.now(), head, segments, unreadable, is_partial)
@@ -698,7 +719,7 @@ impl Store {
     /// Batches as they become visible. A receiver that falls behind by more than a thousand misses
     /// the oldest and learns it from [`HeadBatch::rows_before`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<HeadBatch>> {
-        self.shared.tail.subscribe()
+        self.shared.subscribe()
     }
 
     /// Moves all of the head into segments now.

@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
+    Exemplar, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, exemplar, metric,
+    number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -111,7 +112,23 @@ pub(crate) fn points_request(points: &[(&str, i64, f64)]) -> ExportMetricsServic
     ExportMetricsServiceRequest { resource_metrics: vec![group] }
 }
 
-async fn append(store: &Store, signal: Signal, request: &impl prost::Message) {
+/// A request of two points, the second of which has an exemplar of this trace.
+pub(crate) fn points_of_trace(trace: u8, time: i64, value: f64) -> ExportMetricsServiceRequest {
+    let mut request = points_request(&[("up", time, 1.0), ("load", time, 0.5)]);
+    let metric = &mut request.resource_metrics[0].scope_metrics[0].metrics[1];
+    if let Some(metric::Data::Gauge(gauge)) = &mut metric.data {
+        gauge.data_points[0].exemplars.push(Exemplar {
+            filtered_attributes: vec![text("order_id", "ORD-1")],
+            time_unix_nano: (NOW.0 + time) as u64,
+            span_id: vec![trace; 8],
+            trace_id: vec![trace; 16],
+            value: Some(exemplar::Value::AsDouble(value)),
+        });
+    }
+    request
+}
+
+pub(crate) async fn append(store: &Store, signal: Signal, request: &impl prost::Message) {
     let frame = frame(signal, request, NOW);
     let batch = store.decode(signal, &frame.payload, NOW).expect("decodable");
     assert_eq!(batch.rejected, 0, "{:?}", batch.rejection);

@@ -4,6 +4,7 @@
 //! Name translation: OpenTelemetry "Prometheus and OpenMetrics Compatibility" — dots and other signs
 //! become `_`, the unit is spelled out as a suffix, monotonic sums end in `_total`.
 
+use super::exemplar::ExemplarView;
 use super::value::text;
 use crate::UnixNano;
 use crate::wire::{Fields, Repeated, Value, WireError, check};
@@ -68,6 +69,15 @@ pub struct DataPointView<'a> {
     pub start_time: UnixNano,
     /// The value.
     pub value: PointValue<'a>,
+    /// Measurements it is made of, see [`DataPointView::exemplars`].
+    exemplars: Repeated<'a>,
+}
+
+impl<'a> DataPointView<'a> {
+    /// Measurements that it is made of, with the spans in which they were taken. Malformed ones are left out.
+    pub fn exemplars(&self) -> impl Iterator<Item = ExemplarView<'a>> + use<'a> {
+        self.exemplars.iter().filter_map(|bytes| ExemplarView::parse(bytes).ok().flatten())
+    }
 }
 
 /// What a data point holds.
@@ -152,7 +162,7 @@ impl<'a> MetricView<'a> {
 
 const NO_RECORDED_VALUE: u64 = 1;
 
-fn double(value: Value<'_>) -> f64 {
+pub(super) fn double(value: Value<'_>) -> f64 {
     f64::from_bits(value.integer())
 }
 
@@ -169,7 +179,8 @@ fn parse_number(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
         }
     }
     let number = number.filter(|_| flags & NO_RECORDED_VALUE == 0);
-    Ok(number.map(|number| point(Repeated::new(bytes, 7), time, start, PointValue::Number(number))))
+    let (attributes, exemplars) = (Repeated::new(bytes, 7), Repeated::new(bytes, 5));
+    Ok(number.map(|number| point(attributes, exemplars, (time, start), PointValue::Number(number))))
 }
 
 fn parse_histogram(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
@@ -191,7 +202,7 @@ fn parse_histogram(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError>
         return Ok(None);
     }
     let value = PointValue::Histogram { count, sum, counts, bounds };
-    Ok(Some(point(Repeated::new(bytes, 9), time, start, value)))
+    Ok(Some(point(Repeated::new(bytes, 9), Repeated::new(bytes, 8), (time, start), value)))
 }
 
 fn parse_exponential(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
@@ -210,7 +221,7 @@ fn parse_exponential(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireErro
         return Ok(None);
     }
     let value = PointValue::ExponentialHistogram { count, sum };
-    Ok(Some(point(Repeated::new(bytes, 1), time, start, value)))
+    Ok(Some(point(Repeated::new(bytes, 1), Repeated::new(bytes, 11), (time, start), value)))
 }
 
 fn parse_summary(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
@@ -229,16 +240,17 @@ fn parse_summary(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
         return Ok(None);
     }
     let value = PointValue::Summary { count, sum, quantiles: Repeated::new(bytes, 6) };
-    Ok(Some(point(Repeated::new(bytes, 7), time, start, value)))
+    Ok(Some(point(Repeated::new(bytes, 7), Repeated::new(&[], 1), (time, start), value)))
 }
 
 const fn point<'a>(
     attributes: Repeated<'a>,
-    time: u64,
-    start: u64,
+    exemplars: Repeated<'a>,
+    (time, start): (u64, u64),
     value: PointValue<'a>,
 ) -> DataPointView<'a> {
-    DataPointView { attributes, time: UnixNano(time as i64), start_time: UnixNano(start as i64), value }
+    let (time, start_time) = (UnixNano(time as i64), UnixNano(start as i64));
+    DataPointView { attributes, time, start_time, value, exemplars }
 }
 
 /// The quantile and value of a `ValueAtQuantile` message.

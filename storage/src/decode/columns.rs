@@ -15,15 +15,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, ListArray, ListBuilder,
-    MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder,
-    TimestampNanosecondArray, TimestampNanosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Builder, ListArray,
+    ListBuilder, MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
+    StructBuilder, TimestampNanosecondArray, TimestampNanosecondBuilder,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use model::Signal;
 use model::ids::IdTerms;
-use model::otlp::{AnyValue, EventView, LinkView, attributes};
+use model::otlp::{AnyValue, EventView, ExemplarView, LinkView, attributes};
 use model::wire::Repeated;
 
 use super::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
@@ -282,10 +282,14 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
 
 type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
 
+fn text_map_builder() -> TextMapBuilder {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())
+}
+
 /// List of `{time, name, attributes}`.
 pub(crate) fn event_list() -> ListBuilder<StructBuilder> {
-    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
-    let map = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    let map = text_map_builder();
     let times = TimestampNanosecondBuilder::new().with_timezone("UTC");
     let builders: Vec<Box<dyn ArrayBuilder>> =
         vec![Box::new(times), Box::new(StringBuilder::new()), Box::new(map)];
@@ -300,15 +304,60 @@ pub(crate) fn append_event(
     let row = list.values();
     field::<TimestampNanosecondBuilder>(row, 0).append_value(event.time.0);
     field::<StringBuilder>(row, 1).append_value(event.name);
-    let map = field::<TextMapBuilder>(row, 2);
-    for attribute in attributes(event.attributes).take(ATTRIBUTES_MAX) {
+    append_pairs(field::<TextMapBuilder>(row, 2), event.attributes, scratch);
+    row.append(true);
+}
+
+fn append_pairs(map: &mut TextMapBuilder, pairs: Repeated<'_>, scratch: &mut String) {
+    for attribute in attributes(pairs).take(ATTRIBUTES_MAX) {
         scratch.clear();
         attribute.value.push_text(scratch);
         map.keys().append_value(cut(attribute.key, KEY_BYTES_MAX));
         map.values().append_value(cut(scratch, VALUE_BYTES_MAX));
     }
     map.append(true).expect("keys and values are appended in pairs");
+}
+
+/// List of `{time, value, trace_id, span_id, attributes}`.
+pub(crate) fn exemplar_list() -> ListBuilder<StructBuilder> {
+    let builders: Vec<Box<dyn ArrayBuilder>> = vec![
+        Box::new(TimestampNanosecondBuilder::new().with_timezone("UTC")),
+        Box::new(Float64Builder::new()),
+        Box::new(FixedSizeBinaryBuilder::new(16)),
+        Box::new(FixedSizeBinaryBuilder::new(8)),
+        Box::new(text_map_builder()),
+    ];
+    struct_list(schema::exemplar_fields(), builders)
+}
+
+pub(crate) fn append_exemplar(
+    list: &mut ListBuilder<StructBuilder>,
+    exemplar: &ExemplarView<'_>,
+    scratch: &mut String,
+) {
+    let row = list.values();
+    let width = "the builder has the width of the id";
+    field::<TimestampNanosecondBuilder>(row, 0).append_value(exemplar.time.0);
+    field::<Float64Builder>(row, 1).append_value(exemplar.value);
+    let trace = field::<FixedSizeBinaryBuilder>(row, 2);
+    match exemplar.trace_id {
+        Some(id) => trace.append_value(id.as_bytes()).expect(width),
+        None => trace.append_null(),
+    }
+    let span = field::<FixedSizeBinaryBuilder>(row, 3);
+    match exemplar.span_id {
+        Some(id) => span.append_value(id.as_bytes()).expect(width),
+        None => span.append_null(),
+    }
+    append_pairs(field::<TextMapBuilder>(row, 4), exemplar.attributes, scratch);
     row.append(true);
+}
+
+/// As many points without exemplars.
+pub(crate) fn no_exemplars(rows: usize) -> ArrayRef {
+    let item = Arc::new(Field::new("item", DataType::Struct(schema::exemplar_fields()), false));
+    let items = arrow::array::new_empty_array(item.data_type());
+    Arc::new(ListArray::new(item, OffsetBuffer::new_zeroed(rows), items, None))
 }
 
 /// List of `{trace_id, span_id}`.

@@ -1,21 +1,25 @@
 //! Rows of the `points` table: one row a sample of a Prometheus series.
 //!
 //! A histogram's data point becomes its `_bucket`, `_sum` and `_count` samples, a summary's its
-//! quantiles, `_sum` and `_count`. Of exponential histograms `_sum` and `_count` are kept.
+//! quantiles, `_sum` and `_count`. Of exponential histograms `_sum` and `_count` are kept. The exemplars of a data
+//! point stand with its first sample, those of a histogram with the bucket they fell into.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StructBuilder, UInt64Array};
 use model::Signal;
+use model::UnixNano;
 use model::ids::IdTerms;
 use model::otlp::metrics::{DataPointView, PointValue, packed, prometheus_name, push_sanitised, quantile};
-use model::otlp::{MetricView, ResourceGroup, attributes, value};
+use model::otlp::{ExemplarView, MetricView, ResourceGroup, attributes, value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::{self, Block, Pairs, Texts};
 use super::{ATTRIBUTES_MAX, Context, FUTURE_NANO_MAX, Outcome, RowBuilder};
 
-#[derive(Default)]
+/// Exemplars kept of one data point: as many as SDKs keep of a histogram with default buckets, and more.
+const EXEMPLARS_MAX: usize = 32;
+
 pub(super) struct PointBuilder {
     time: Vec<i64>,
     service: Texts,
@@ -26,12 +30,36 @@ pub(super) struct PointBuilder {
     labels: Pairs,
     series_id: Vec<u64>,
     value: Vec<f64>,
+    exemplars: ListBuilder<StructBuilder>,
     /// Labels that all points of the resource have.
     resource: Labels,
     /// Labels of the point under way, and the same as they are appended.
     own: Labels,
     block: Block,
     hashed: Vec<u8>,
+    scratch: String,
+}
+
+impl Default for PointBuilder {
+    fn default() -> Self {
+        Self {
+            time: Vec::new(),
+            service: Texts::default(),
+            metric: Texts::default(),
+            name: Texts::default(),
+            kind: Texts::default(),
+            unit: Texts::default(),
+            labels: Pairs::default(),
+            series_id: Vec::new(),
+            value: Vec::new(),
+            exemplars: columns::exemplar_list(),
+            resource: Labels::default(),
+            own: Labels::default(),
+            block: Block::default(),
+            hashed: Vec::new(),
+            scratch: String::new(),
+        }
+    }
 }
 
 /// What the samples of one data point share.
@@ -121,7 +149,7 @@ impl RowBuilder for PointBuilder {
         outcome
     }
 
-    fn finish(self: Box<Self>) -> RecordBatch {
+    fn finish(mut self: Box<Self>) -> RecordBatch {
         let columns: Vec<ArrayRef> = vec![
             columns::times(self.time),
             self.service.finish(),
@@ -132,6 +160,7 @@ impl RowBuilder for PointBuilder {
             self.labels.finish(),
             Arc::new(UInt64Array::from(self.series_id)),
             Arc::new(Float64Array::from(self.value)),
+            Arc::new(self.exemplars.finish()),
         ];
         columns::batch(Signal::Metrics, columns)
     }
@@ -146,13 +175,20 @@ impl PointBuilder {
         self.own.sort();
         self.block.clear();
         self.own.iter().for_each(|(key, value)| self.block.push_text(key, value));
+        let exemplars = kept_exemplars(series, point);
         match point.value {
-            PointValue::Number(number) => self.append(series, "", None, number),
+            PointValue::Number(number) => {
+                self.push_exemplars(&exemplars, f64::NEG_INFINITY, f64::INFINITY);
+                self.append(series, "", None, number);
+            }
             PointValue::Histogram { count, sum, counts, bounds } => {
-                self.append_buckets(series, counts, bounds, count);
+                self.append_buckets(series, (counts, bounds), count, &exemplars);
                 self.append_totals(series, count, sum);
             }
-            PointValue::ExponentialHistogram { count, sum } => self.append_totals(series, count, sum),
+            PointValue::ExponentialHistogram { count, sum } => {
+                self.push_exemplars(&exemplars, f64::NEG_INFINITY, f64::INFINITY);
+                self.append_totals(series, count, sum);
+            }
             PointValue::Summary { count, sum, quantiles } => {
                 for (at, number) in quantiles.iter().map(quantile) {
                     self.append(series, "", Some(("quantile", &at.to_string())), number);
@@ -162,14 +198,34 @@ impl PointBuilder {
         }
     }
 
-    fn append_buckets(&mut self, series: &Series<'_>, counts: &[u8], bounds: &[u8], count: u64) {
-        let mut below = 0u64;
+    fn append_buckets(
+        &mut self,
+        series: &Series<'_>,
+        (counts, bounds): (&[u8], &[u8]),
+        count: u64,
+        exemplars: &[ExemplarView<'_>],
+    ) {
+        let (mut below, mut lower) = (0u64, f64::NEG_INFINITY);
         for (bound, inside) in packed(bounds).zip(packed(counts)) {
             below = below.saturating_add(inside);
-            let bound = f64::from_bits(bound).to_string();
-            self.append(series, "_bucket", Some(("le", &bound)), below as f64);
+            let upper = f64::from_bits(bound);
+            self.push_exemplars(exemplars, lower, upper);
+            self.append(series, "_bucket", Some(("le", &upper.to_string())), below as f64);
+            lower = upper;
         }
+        self.push_exemplars(exemplars, lower, f64::INFINITY);
         self.append(series, "_bucket", Some(("le", "+Inf")), count as f64);
+    }
+
+    /// Adds the exemplars above `lower` and up to `upper` to the sample that follows.
+    fn push_exemplars(&mut self, exemplars: &[ExemplarView<'_>], lower: f64, upper: f64) {
+        let is_here = |exemplar: &&ExemplarView<'_>| {
+            let value = exemplar.value;
+            (value > lower || lower == f64::NEG_INFINITY) && value <= upper
+        };
+        for exemplar in exemplars.iter().filter(is_here) {
+            columns::append_exemplar(&mut self.exemplars, exemplar, &mut self.scratch);
+        }
     }
 
     fn append_totals(&mut self, series: &Series<'_>, count: u64, sum: Option<f64>) {
@@ -197,6 +253,7 @@ impl PointBuilder {
         self.unit.push(series.metric.unit);
         self.series_id.push(series_id);
         self.value.push(number);
+        self.exemplars.append(true);
     }
 
     /// Hash of name and labels.
@@ -213,6 +270,17 @@ impl PointBuilder {
         }
         xxh3_64(hashed)
     }
+}
+
+/// The first exemplars of a data point. One without a time, or whose time is past belief, has that of the point.
+fn kept_exemplars<'a>(series: &Series<'_>, point: &DataPointView<'a>) -> Vec<ExemplarView<'a>> {
+    let kept = point.exemplars().filter(|exemplar| !exemplar.value.is_nan()).take(EXEMPLARS_MAX);
+    let timed =
+        kept.map(|exemplar| match exemplar.time.0 > 0 && exemplar.time.0 - series.time <= FUTURE_NANO_MAX {
+            true => exemplar,
+            false => ExemplarView { time: UnixNano(series.time), ..exemplar },
+        });
+    timed.collect()
 }
 
 /// `job`, `instance` and `service_name`, as Prometheus' OTLP receiver and users' habits have them; `instance` is the host's

@@ -171,6 +171,56 @@ fn a_histogram_becomes_cumulative_buckets_sum_and_count() {
     assert_ne!(rows.series_id(0), rows.series_id(1));
 }
 
+fn exemplar(value: f64, trace: u8, time: u64) -> metrics::Exemplar {
+    metrics::Exemplar {
+        filtered_attributes: vec![text("order.id", "ORD-4711")],
+        time_unix_nano: time,
+        span_id: vec![trace; 8],
+        trace_id: vec![trace; 16],
+        value: Some(metrics::exemplar::Value::AsDouble(value)),
+    }
+}
+
+#[test]
+fn exemplars_stand_with_the_bucket_they_fell_into() {
+    let mut data = histogram(metrics::AggregationTemporality::Cumulative);
+    let time = NOW.0 as u64 - 5;
+    if let metrics::metric::Data::Histogram(histogram) = &mut data {
+        let values = [(0.1, 1), (0.3, 2), (9.0, 3), (0.4, 0)];
+        let exemplars = values.map(|(value, trace)| exemplar(value, trace, time));
+        histogram.data_points[0].exemplars = exemplars.to_vec();
+    }
+    let batch = decoded(Signal::Metrics, &metrics_request(data));
+    let rows = PointRows::new(&batch.rows);
+    let values = |row: usize| rows.exemplars(row).map(|exemplar| exemplar.value).collect::<Vec<_>>();
+    assert_eq!((values(0), values(1), values(2)), (vec![0.1], vec![0.3, 0.4], vec![9.0]));
+    assert_eq!((values(3), values(4)), (vec![], vec![]), "not again with count and sum");
+    let untraced = rows.exemplars(1).last().expect("two");
+    assert_eq!((untraced.trace_id, untraced.span_id), (None, None), "ids of zeros are none");
+    let first = rows.exemplars(0).next().expect("one");
+    assert_eq!(first.time.0 as u64, time);
+    assert_eq!(first.trace_id.map(|id| id.to_string()), Some("01".repeat(16)));
+    assert_eq!(first.attributes, [("order.id", "ORD-4711")]);
+}
+
+#[test]
+fn exemplars_of_one_point_are_bounded_and_those_without_a_believable_time_have_that_of_the_point() {
+    let exemplars = vec![exemplar(1.0, 1, 0), exemplar(2.0, 1, u64::MAX >> 1), exemplar(f64::NAN, 1, 1)];
+    let many = std::iter::repeat_n(exemplar(3.0, 1, 1), 100);
+    let point = metrics::NumberDataPoint {
+        time_unix_nano: NOW.0 as u64,
+        value: Some(metrics::number_data_point::Value::AsInt(7)),
+        exemplars: exemplars.into_iter().chain(many).collect(),
+        ..metrics::NumberDataPoint::default()
+    };
+    let sum = metrics::Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true };
+    let batch = decoded(Signal::Metrics, &metrics_request(metrics::metric::Data::Sum(sum)));
+    let rows = PointRows::new(&batch.rows);
+    let found: Vec<_> = rows.exemplars(0).collect();
+    assert_eq!(found.len(), 32);
+    assert_eq!((found[0].time, found[1].time, found[2].value), (NOW, NOW, 3.0));
+}
+
 #[test]
 fn delta_temporality_is_refused_with_the_setting_that_helps() {
     let request = metrics_request(histogram(metrics::AggregationTemporality::Delta));

@@ -125,7 +125,7 @@ impl Inspector {
             fs::remove_dir_all(&new).context(ErrorKind::Retry, doing)?;
         }
         let layout = Layout::of_file(meta.signal, reader.schema());
-        let mut index = IdIndexWriter::create(&new, layout)?;
+        let mut index = IdIndexWriter::create(&new, layout, 0)?;
         for rows in reader.build().context(ErrorKind::Damaged, doing)? {
             index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
         }

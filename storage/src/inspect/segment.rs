@@ -92,7 +92,9 @@ impl Inspector {
         check_blocks(&data, &mut report);
         found.rows += walk.rows;
         compare(&walk, bytes, &mut report);
-        if schema::group_column(meta.signal).is_some() {
+        let is_indexed =
+            dir.join("ids").is_dir() || walk.samples.iter().any(|sample| !sample.terms.is_empty());
+        if has_ids(meta.signal) || is_indexed {
             report.path = self.relative(&dir.join("ids"));
             let checked = ids::check(&dir.join("ids"), walk.rows, &walk.samples);
             found.groups += checked.groups;
@@ -275,7 +277,7 @@ fn compare(walk: &Walk<'_>, bytes: u64, report: &mut Report<'_>) {
     }
 }
 
-/// The signals whose rows carry ids.
+/// The signals whose segments all have an identity index.
 pub(super) fn has_ids(signal: Signal) -> bool {
     schema::group_column(signal).is_some()
 }

@@ -127,8 +127,8 @@ impl Inspector {
         let in_columns = add_columns(&metadata, &mut stats.columns);
         let checksums = bytes_below(&dir.join(checksums::FILE));
         stats.parquet_metadata_bytes += (bytes_below(&data) + checksums).saturating_sub(in_columns);
-        if has_ids(signal) {
-            let ids = dir.join("ids");
+        let ids = dir.join("ids");
+        if has_ids(signal) || ids.is_dir() {
             ids::measure(&ids, kinds, parts)?;
             stats.id_index_bytes += bytes_below(&ids);
         }

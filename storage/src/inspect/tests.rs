@@ -345,7 +345,7 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
                 in_catalog(dir.path(), "UPDATE position SET value = 2 WHERE name = 'catalog_version'").await;
                 in_catalog(dir.path(), "PRAGMA user_version = 2").await;
             }
-            "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 3").await,
+            "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 4").await,
             _ => newer_wal(dir.path()),
         }
         let before = contents(dir.path());
@@ -354,7 +354,7 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
         let tool = Inspector::open(dir.path(), Access::Exclusive, clock()).await.expect_err(what).to_string();
         for text in [&server, &tool] {
             assert!(text.contains(what) || text.contains("write-ahead log"), "{what}: {text}");
-            assert!(text.contains("version 2") || text.contains("format 3"), "{what}: {text}");
+            assert!(text.contains("version 2") || text.contains("format 4"), "{what}: {text}");
             assert!(!text.contains('\n'), "one sentence: {text}");
         }
         assert!(contents(dir.path()) == before, "{what}: files were changed");

@@ -23,7 +23,7 @@ async fn fill(dir: &Path) -> std::sync::Arc<crate::Store> {
         let time = i64::from(half) * SECOND;
         append_spans(&store, vec![span(1, 1 + half, time, false), span(2, 3 + half, time, true)]).await;
         append_logs(&store, vec![log("placed", 1, "ORD-1", time), log("no trace", 0, "ORD-2", time)]).await;
-        append_points(&store, &[("up", time, 1.0), ("load", time, 0.5)]).await;
+        append(&store, Signal::Metrics, &points_of_trace(1, time, 0.25)).await;
         store.seal().await.expect("sealed");
     }
     store.compact().await.expect("merged");
@@ -86,6 +86,7 @@ fn check_golden(version: u32) {
         rows(open_golden(version, Signal::Traces).lookup(&trace, 100, 100, &[]).expect("readable").0),
         2
     );
+    check_exemplars(version);
     let mut seen = 0;
     let mut visit = |rows: arrow::array::RecordBatch| {
         seen += rows.num_rows();
@@ -94,6 +95,29 @@ fn check_golden(version: u32) {
     let hint = crate::TextHint::default().and("placed");
     logs.scan(&TimeRange::ALL, &[], &hint, &mut visit).expect("readable").is_continue();
     assert!((2..=4).contains(&seen), "{seen}");
+}
+
+/// Points of all formats have a column of exemplars; those written before format 3 have none in it.
+fn check_exemplars(version: u32) {
+    let points = open_golden(version, Signal::Metrics);
+    let mut found = Vec::new();
+    let mut visit = |rows: arrow::array::RecordBatch| {
+        let points = crate::rows::PointRows::new(&rows);
+        let of = |row: usize| points.exemplars(row).map(|exemplar| exemplar.value).collect::<Vec<_>>();
+        found.extend((0..points.len()).flat_map(of));
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    points
+        .scan(&TimeRange::ALL, &[], &crate::TextHint::default(), &mut visit)
+        .expect("readable")
+        .is_continue();
+    let trace = [format!("trace_id={}", "01".repeat(16))];
+    let (by_trace, _) = points.lookup(&trace, 100, 100, &[]).expect("readable");
+    let by_trace: usize = by_trace.iter().map(|rows| rows.num_rows()).sum();
+    match version {
+        1 | 2 => assert_eq!((found.len(), by_trace), (0, 0)),
+        _ => assert_eq!((found, by_trace), (vec![0.25; 2], 2)),
+    }
 }
 
 #[tokio::test]

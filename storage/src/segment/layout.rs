@@ -9,6 +9,7 @@
 //!                                                                   the value of this attribute
 //!                              ids               list of text       the ids that no attribute holds
 //! observed_time                observed_delay_nano  int64           observed_time - time
+//! exemplars                    the same name                        not in formats 1 and 2
 //! ```
 //!
 //! Owns: both directions, and which attributes get a column. Does not own: encodings (`form`), files.
@@ -31,7 +32,7 @@ use model::Signal;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::rows::range_of;
-use crate::schema;
+use crate::schema::{self, EXEMPLARS};
 
 /// What stands before the key in the name of an attribute's column.
 const PREFIX: &str = "attributes.";
@@ -59,6 +60,8 @@ pub struct Layout {
     signal: Signal,
     /// Format 1: the columns are the table's.
     is_plain: bool,
+    /// Of points: whether there is a column of their exemplars.
+    has_exemplars: bool,
     /// Keys with a column of their own, sorted.
     promoted: Arc<[String]>,
     /// Those of them whose values mostly differ, sorted: a dictionary would be large and save little.
@@ -73,7 +76,9 @@ impl Layout {
         promoted.sort_unstable();
         promoted.dedup();
         varied.sort_unstable();
-        Self { signal, is_plain: false, promoted: promoted.into(), varied: varied.into(), id_keys: None }
+        let has_exemplars = signal == Signal::Metrics;
+        let (promoted, varied) = (promoted.into(), varied.into());
+        Self { signal, is_plain: false, has_exemplars, promoted, varied, id_keys: None }
     }
 
     /// The layout of a file with these columns.
@@ -86,7 +91,8 @@ impl Layout {
                 .field_with_name("labels")
                 .is_ok_and(|labels| matches!(labels.data_type(), DataType::Map(..))),
         };
-        Self { is_plain, ..Self::new(signal, keys.map(str::to_owned).collect(), Vec::new()) }
+        let has_exemplars = is_stored(EXEMPLARS);
+        Self { is_plain, has_exemplars, ..Self::new(signal, keys.map(str::to_owned).collect(), Vec::new()) }
     }
 
     /// The same for a file that says which attributes hold ids.
@@ -133,14 +139,16 @@ impl Layout {
 
     /// Whether rows of the other layout have the same columns.
     pub(crate) fn has_columns_of(&self, other: &Self) -> bool {
-        (self.signal, self.is_plain, &self.promoted) == (other.signal, other.is_plain, &other.promoted)
+        let columns = |of: &Self| (of.signal, of.is_plain, of.has_exemplars, Arc::clone(&of.promoted));
+        columns(self) == columns(other)
     }
 
     /// The columns of the file.
     pub fn schema(&self) -> SchemaRef {
         let table = schema::schema(self.signal);
         if self.is_plain {
-            return table;
+            let columns = table.fields().iter().filter(|field| self.has(field.name()));
+            return Arc::new(Schema::new(columns.cloned().collect::<Vec<_>>()));
         }
         let text = |name: &str| Field::new(name, DataType::Utf8, false);
         let mut fields: Vec<Field> = Vec::new();
@@ -148,6 +156,7 @@ impl Layout {
             match field.name().as_str() {
                 "resource_attributes" => fields.push(text("resource_attributes")),
                 "labels" => fields.push(text("labels")),
+                EXEMPLARS if !self.has_exemplars => {}
                 "observed_time" => fields.push(Field::new(OBSERVED_DELAY, DataType::Int64, false)),
                 "ids" => fields.extend([text(ID_ATTRIBUTES), field.as_ref().clone()]),
                 "attributes" => {
@@ -161,10 +170,16 @@ impl Layout {
         Arc::new(Schema::new(fields))
     }
 
+    /// Whether the file has what a column of the table is made of.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        name != EXEMPLARS || self.has_exemplars
+    }
+
     /// The columns of the file that a column of the table is made of.
     pub fn columns_of(&self, name: &str) -> Vec<String> {
         let promoted = || self.promoted.iter().map(|key| format!("{PREFIX}{key}"));
         match name {
+            _ if !self.has(name) => Vec::new(),
             _ if self.is_plain => vec![name.to_owned()],
             "observed_time" => vec!["time".to_owned(), OBSERVED_DELAY.to_owned()],
             "attributes" => promoted().chain(["attributes".to_owned()]).collect(),
@@ -186,8 +201,9 @@ impl Layout {
 
     /// Whether a column of the table has to be made of others, or of itself in another form.
     pub fn is_made(&self, name: &str) -> bool {
-        !self.is_plain
-            && matches!(name, "observed_time" | "attributes" | "ids" | "resource_attributes" | "labels")
+        !self.has(name)
+            || !self.is_plain
+                && matches!(name, "observed_time" | "attributes" | "ids" | "resource_attributes" | "labels")
     }
 }
 

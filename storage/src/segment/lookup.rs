@@ -22,6 +22,7 @@ use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{Example, caught, is_shortened_to};
 use crate::rows::{self, TermColumns, Wanted};
+use crate::schema;
 use crate::text::TextHint;
 
 /// An index beside the rows.
@@ -141,8 +142,11 @@ impl Segment {
         Ok(None)
     }
 
-    /// The rows that carry `term` themselves, hidden ones too.
+    /// The spans or log records that carry `term` themselves, hidden ones too.
     pub(crate) fn rows_with(&self, term: &str) -> Result<RowRanges, Error> {
+        if self.signal() == Signal::Metrics {
+            return Ok(RowRanges::default());
+        }
         let (groups, _) = self.groups_with(&[term.to_owned()], usize::MAX)?;
         if groups.is_empty() {
             return Ok(RowRanges::default());
@@ -212,12 +216,14 @@ impl Segment {
         let columns: &[&str] = match self.signal() {
             Signal::Traces => &["trace_id", "ids", "links"],
             Signal::Logs => &["trace_id", "ids"],
-            Signal::Metrics => return Ok(()),
+            // Without a point that has an exemplar there is no index, and nothing to find.
+            Signal::Metrics if !self.ids().is_damaged() => return Ok(()),
+            Signal::Metrics => &[schema::EXEMPLARS],
         };
         let stored = self.builder(columns)?.build().context(ErrorKind::Damaged, || self.doing())?;
         for batch in self.restoring(stored, columns) {
             let batch = batch?;
-            let terms = TermColumns::new(self.signal(), &batch).expect("only points have no ids");
+            let terms = TermColumns::new(self.signal(), &batch).expect("the columns that carry terms were asked for");
             visit(&terms, batch.num_rows());
         }
         Ok(())

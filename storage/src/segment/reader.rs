@@ -79,9 +79,11 @@ impl Segment {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         check_version(&parquet, &data)?;
-        let ids = match schema::group_column(meta.signal) {
-            Some(_) => Beside::opened(IdIndex::open(&dir.join("ids"))),
-            None => Beside::none(),
+        let ids = dir.join("ids");
+        // Points have one when one of them has an exemplar.
+        let ids = match schema::group_column(meta.signal).is_some() || ids.is_dir() {
+            true => Beside::opened(IdIndex::open(&ids)),
+            false => Beside::none(),
         };
         let text = text_index(&dir.join("text"), meta.rows as usize);
         let batch_rows = batch_rows(&parquet);

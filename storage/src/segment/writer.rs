@@ -27,6 +27,7 @@ use crate::{rows, schema};
 pub(crate) struct SegmentWriter {
     folder: Folder,
     meta: SegmentMeta,
+    layout: Layout,
     dir: PathBuf,
     tmp: PathBuf,
     parts: Option<Parts>,
@@ -39,6 +40,8 @@ struct Parts {
     id_keys: IdKeys,
 }
 
+/// The folder of the identity index.
+const IDS: &str = "ids";
 /// The level from which on segments have a text index: sealing has no time for it.
 const TEXT_LEVEL_MIN: u32 = 1;
 
@@ -49,7 +52,9 @@ impl SegmentWriter {
         let doing = || format!("writing segment `{}`", dir.display());
         folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
         folder.fs.create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
-        let mut writer = Self { folder: folder.clone(), meta, dir: dir.clone(), tmp, parts: None };
+        let layout = layout.clone();
+        let mut writer = Self { folder: folder.clone(), meta, layout, dir: dir.clone(), tmp, parts: None };
+        let layout = &writer.layout;
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
         let properties = form::properties(layout, writer.meta.level);
@@ -57,7 +62,7 @@ impl SegmentWriter {
             ArrowWriter::try_new(Summing::new(Appender::new(file)), layout.schema(), Some(properties))
                 .context(ErrorKind::Retry, doing)?;
         let ids = match schema::group_column(signal) {
-            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join("ids"), layout.clone())?),
+            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join(IDS), layout.clone(), 0)?),
             None => None,
         };
         let text = match schema::text_column(signal) {
@@ -79,6 +84,10 @@ impl SegmentWriter {
         let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
         parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
         parts.id_keys.add(rows);
+        if parts.ids.is_none() && rows::has_exemplars(self.meta.signal, rows) {
+            let writer = IdIndexWriter::create(&self.tmp.join(IDS), self.layout.clone(), self.meta.rows)?;
+            parts.ids = Some(writer);
+        }
         if let Some(ids) = &mut parts.ids {
             let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
             ids.push(&if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() })?;

@@ -9,7 +9,7 @@ use model::{Signal, TimeRange, TraceId, UnixNano};
 
 use super::{Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
-use crate::rows::TermColumns;
+use crate::rows::{TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::reader::Segment;
 
@@ -43,17 +43,17 @@ impl Snapshot {
                 Err(error) => missing(&error, stats),
             }
         }
-        for batch in self.head(signal).filter(|batch| batch.time.overlaps(range)) {
-            if groups >= enough {
-                break;
-            }
-            let mut here = HashSet::new();
-            batch.each_carrier(term, &mut |columns, row| {
-                here.insert(columns.group(row));
-            });
-            groups += here.len();
+        if groups >= enough {
+            return groups;
         }
-        groups
+        let mut here = HashSet::new();
+        self.head_view(signal).each_carrier(&Wanted::new([term]), &mut |batch, columns, row| {
+            if batch.time.overlaps(range) {
+                here.insert((batch.rows_before, columns.group(row)));
+            }
+            if groups + here.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        groups + here.len()
     }
 
     /// How many traces carry `term` within `range`; counting ends at `enough`. Reads the columns that say so
@@ -70,21 +70,19 @@ impl Snapshot {
         stats: &mut ScanStats,
     ) -> Result<usize, Error> {
         let mut traces: HashSet<TraceId> = HashSet::new();
+        self.head_view(signal).each_carrier(&Wanted::new([term]), &mut |batch, columns, row| {
+            if is_within(signal, &batch.rows, row, range) {
+                traces.extend(columns.group(row).ok().map(TraceId));
+            }
+            if traces.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
         for part in self.parts(signal, range, ScanOrder::Newest, stats) {
             if traces.len() >= enough {
                 break;
             }
-            match part {
-                Part::Head(batch) => batch.each_carrier(term, &mut |columns, row| {
-                    if is_within(signal, &batch.rows, row, range) {
-                        traces.extend(columns.group(row).ok().map(TraceId));
-                    }
-                }),
-                Part::Segment(segment) => {
-                    if let Err(error) = traces_of(segment, signal, range, term, enough, &mut traces) {
-                        missing(&error, stats);
-                    }
-                }
+            let Part::Segment(segment) = part else { continue };
+            if let Err(error) = traces_of(segment, signal, range, term, enough, &mut traces) {
+                missing(&error, stats);
             }
         }
         Ok(traces.len())

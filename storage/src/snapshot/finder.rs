@@ -1,9 +1,13 @@
 //! Finding rows by id, step after step: what a search that follows ids reads, and nothing twice.
 //!
 //! ```text
-//! find(terms) ─► identity index ─► groups ─► heads: trace, time, ids, links     a few narrow columns, once a group
-//! read(places) ─────────────────────────────► whole rows                        once a part, parts side by side
+//! find(terms) ─► identity index ─► groups ─► few rows: whole                    once a group, parts side by side
+//!                                        └─► many: heads (trace, time, ids, links)
+//! read(places) ─────────────────────────────► whole rows, as far as they were not read yet
 //! ```
+//!
+//! What a look-up costs is decompressing pages, so few rows are read with all columns at once: reading their heads
+//! first would decompress the pages of these columns twice.
 //!
 //! Owns: which groups of which part were looked at already. Does not own: what is followed (the caller), the
 //! index (`index`), how a part is read (`segment`, `head`).
@@ -14,7 +18,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
@@ -22,7 +26,8 @@ use model::{Signal, TimeRange};
 
 use super::{LOOKUP_ROWS_MAX, Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
-use crate::rows::RowHeads;
+use crate::head::GroupRows;
+use crate::rows::{RowHeads, Wanted};
 use crate::segment::reader::Segment;
 
 /// Where a row is: a part of the snapshot and a row of that part.
@@ -55,9 +60,11 @@ impl std::fmt::Debug for Finder<'_> {
 struct PartHeads<'a> {
     part: Part<'a>,
     /// Of a segment: where the head of a group's first row is, by that row.
-    known: HashMap<usize, HeadsAt>,
-    batches: Vec<RecordBatch>,
+    known: BTreeMap<usize, HeadsAt>,
+    batches: Vec<Batch>,
     is_read: bool,
+    /// The groups of the look-up at hand, when they were looked up beside others.
+    prepared: Option<Result<Vec<Range<usize>>, Error>>,
 }
 
 #[derive(Clone, Copy)]
@@ -66,6 +73,16 @@ struct HeadsAt {
     first: usize,
     rows: usize,
 }
+
+/// Rows that were read.
+struct Batch {
+    rows: RecordBatch,
+    /// With all columns.
+    is_whole: bool,
+}
+
+/// So many rows of a part are read with all their columns at once.
+const WHOLE_ROWS_MAX: usize = 512;
 
 impl<'a> Finder<'a> {
     /// Looks for rows of a snapshot within a time range.
@@ -94,15 +111,21 @@ impl<'a> Finder<'a> {
     ) -> Result<(), Error> {
         let range = self.range;
         let mut found = Found { left: LOOKUP_ROWS_MAX, groups: self.groups_max, range: &range };
+        if found.groups == usize::MAX {
+            self.prepare(signal, terms);
+        }
+        let head = self.snapshot.head_view(signal);
+        let carriers = head.carriers(&Wanted::new(terms.iter().map(String::as_str)));
         let (parts, stats) = self.parts(signal);
         for (number, part) in (0..).zip(parts) {
             match part.part {
                 Part::Head(batch) => {
-                    stats.head_rows += batch.rows.num_rows() as u64;
-                    let (rows, groups, left_out) = batch.rows_with(terms, found.groups);
+                    let Some(carriers) = carriers.get(&batch.rows_before) else { continue };
+                    let GroupRows { rows, groups, left_out } = head.groups_of(batch, carriers, found.groups);
+                    stats.head_rows += rows.len() as u64;
                     stats.groups_left_out += left_out as u64;
                     found.groups = found.groups.saturating_sub(groups);
-                    if let Some(heads) = RowHeads::new(signal, &batch.rows).filter(|_| !rows.is_empty()) {
+                    if let Some(heads) = RowHeads::new(signal, &batch.rows) {
                         let rows = rows.into_iter().map(|row| (row as usize, row));
                         found.visit(number, &heads, rows, stats, visit);
                     }
@@ -135,7 +158,13 @@ impl<'a> Finder<'a> {
                     batch: batch.rows.clone(),
                     rows: of_part.iter().map(|place| place.row).collect(),
                 }),
-                Part::Segment(segment) => jobs.push((segment, ranges(of_part))),
+                Part::Segment(segment) => {
+                    let part = &parts[of_part[0].part as usize];
+                    let unread = part.take_known(of_part, &mut rows);
+                    if !unread.is_empty() {
+                        jobs.push((segment, ranges(&unread)));
+                    }
+                }
             }
         }
         for read in read_side_by_side(&jobs, columns) {
@@ -150,6 +179,50 @@ impl<'a> Finder<'a> {
             }
         }
         Ok(rows)
+    }
+
+    /// Looks the terms up in all segments, and reads the heads of what is new, as many segments at once as there are
+    /// cores. Only for look-ups whose parts do not depend on one another.
+    fn prepare(&mut self, signal: Signal, terms: &[String]) {
+        let (parts, stats) = self.parts(signal);
+        let mut jobs: Vec<(Segment, &mut PartHeads<'_>)> = parts
+            .iter_mut()
+            .filter_map(|part| match part.part {
+                Part::Segment(segment) => Some((segment.clone(), part)),
+                Part::Head(_) => None,
+            })
+            .collect();
+        let work = |(segment, part): &mut (Segment, &mut PartHeads<'_>)| {
+            let mut own = ScanStats::default();
+            part.prepared = Some(part.prepare(segment, terms, &mut own));
+            own
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        let mut done: Vec<ScanStats> = Vec::new();
+        if threads < 2 {
+            done.extend(jobs.iter_mut().map(work));
+        } else {
+            let share = jobs.len().div_ceil(threads);
+            std::thread::scope(|scope| {
+                let mut shares = jobs.chunks_mut(share);
+                let first = shares.next();
+                let others: Vec<_> = shares
+                    .map(|share| scope.spawn(move || share.iter_mut().map(work).collect::<Vec<_>>()))
+                    .collect();
+                done.extend(first.into_iter().flatten().map(work));
+                for other in others {
+                    match other.join() {
+                        Ok(stats) => done.extend(stats),
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                }
+            });
+        }
+        for own in done {
+            stats.rows_scanned += own.rows_scanned;
+            stats.segments_read += own.segments_read;
+            stats.is_cut |= own.is_cut;
+        }
     }
 
     fn parts(&mut self, signal: Signal) -> (&mut Vec<PartHeads<'a>>, &mut ScanStats) {
@@ -193,7 +266,7 @@ impl Found<'_> {
 
 impl<'a> PartHeads<'a> {
     fn new(part: Part<'a>) -> Self {
-        Self { part, known: HashMap::new(), batches: Vec::new(), is_read: false }
+        Self { part, known: BTreeMap::new(), batches: Vec::new(), is_read: false, prepared: None }
     }
 
     fn find_in(
@@ -205,29 +278,77 @@ impl<'a> PartHeads<'a> {
         stats: &mut ScanStats,
         visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
     ) -> Result<(), Error> {
+        let prepared = self.prepared.take();
         if found.left == 0 {
             return Ok(());
         }
-        let (groups, left_out) = segment.groups_with(terms, found.groups)?;
-        stats.groups_left_out += left_out as u64;
-        found.groups = found.groups.saturating_sub(groups.len());
-        let groups: Vec<Range<usize>> =
-            groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect();
-        if !groups.is_empty() && !std::mem::replace(&mut self.is_read, true) {
-            stats.segments_read += 1;
-        }
-        self.read_heads(segment, &groups, found.left, stats)?;
+        let groups = match prepared {
+            Some(groups) => groups?,
+            None => {
+                let (groups, left_out) = segment.groups_with(terms, found.groups)?;
+                stats.groups_left_out += left_out as u64;
+                found.groups = found.groups.saturating_sub(groups.len());
+                self.read_groups(segment, groups, found.left, stats)?
+            }
+        };
         for group in groups {
             let Some(at) = self.known.get(&group.start) else {
                 stats.is_cut = true;
                 continue;
             };
-            let heads = RowHeads::new(segment.signal(), &self.batches[at.batch]);
+            let heads = RowHeads::new(segment.signal(), &self.batches[at.batch].rows);
             let heads = heads.expect("only signals with ids have groups");
             let rows = (0..at.rows).map(|row| (at.first + row, (group.start + row) as u32));
             found.visit(number, &heads, rows, stats, visit);
         }
         Ok(())
+    }
+
+    /// The visible groups that carry one of the terms, all of them, their heads read.
+    fn prepare(
+        &mut self,
+        segment: &Segment,
+        terms: &[String],
+        stats: &mut ScanStats,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let (groups, _) = segment.groups_with(terms, usize::MAX)?;
+        self.read_groups(segment, groups, LOOKUP_ROWS_MAX, stats)
+    }
+
+    /// The visible rows of groups, their heads read.
+    fn read_groups(
+        &mut self,
+        segment: &Segment,
+        groups: Vec<Range<usize>>,
+        rows_max: usize,
+        stats: &mut ScanStats,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let groups: Vec<Range<usize>> =
+            groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect();
+        if !groups.is_empty() && !std::mem::replace(&mut self.is_read, true) {
+            stats.segments_read += 1;
+        }
+        self.read_heads(segment, &groups, rows_max, stats)?;
+        Ok(groups)
+    }
+
+    /// Adds the rows of those places that were read whole; gives the others. Places are of this part, ascending.
+    fn take_known(&self, places: &[Place], rows: &mut Vec<Rows>) -> Vec<Place> {
+        let mut unread = Vec::new();
+        let mut taken: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for place in places {
+            let row = place.row as usize;
+            let group = self.known.range(..=row).next_back();
+            let group = group.filter(|(start, at)| row < *start + at.rows && self.batches[at.batch].is_whole);
+            match group {
+                Some((start, at)) => taken.entry(at.batch).or_default().push((at.first + row - start) as u32),
+                None => unread.push(*place),
+            }
+        }
+        rows.extend(
+            taken.into_iter().map(|(batch, rows)| Rows { batch: self.batches[batch].rows.clone(), rows }),
+        );
+        unread
     }
 
     /// Reads the heads of the groups that are not known yet, `rows_max` rows or a few more.
@@ -249,7 +370,9 @@ impl<'a> PartHeads<'a> {
         if unknown.is_empty() {
             return Ok(());
         }
-        let batches = segment.read(unknown.clone(), RowHeads::columns(segment.signal()))?;
+        let is_whole = rows <= WHOLE_ROWS_MAX;
+        let columns = if is_whole { &[] } else { RowHeads::columns(segment.signal()) };
+        let batches = segment.read(unknown.clone(), columns)?;
         let heads = arrow::compute::concat_batches(&batches[0].schema(), &batches)
             .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing())))?;
         stats.rows_scanned += heads.num_rows() as u64;
@@ -265,7 +388,7 @@ impl<'a> PartHeads<'a> {
                 heads.num_rows()
             )));
         }
-        self.batches.push(heads);
+        self.batches.push(Batch { rows: heads, is_whole });
         Ok(())
     }
 }

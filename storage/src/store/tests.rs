@@ -1,6 +1,7 @@
 //! The store as its callers see it: durable, visible at once, found again.
 
 mod damage;
+mod exemplars;
 mod faults;
 mod limits;
 mod naive;

@@ -14,13 +14,13 @@ use super::{ID_ATTRIBUTES, Layout, OBSERVED_DELAY, PREFIX};
 use crate::decode::columns::{self, Block, Pairs, TextLists};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::range_of;
-use crate::schema;
+use crate::schema::{self, EXEMPLARS};
 
 impl Layout {
     /// Rows of the file as rows of the table, with the columns named, all when none is, in the order of the
     /// table. `stored` has [`Layout::columns_of`] each.
     pub(crate) fn restore(&self, stored: &RecordBatch, names: &[&str]) -> Result<RecordBatch, Error> {
-        if self.is_plain {
+        if self.is_plain && self.has(EXEMPLARS) {
             return Ok(stored.clone());
         }
         let table = schema::schema(self.signal);
@@ -41,6 +41,7 @@ impl Layout {
     /// `Damaged` when a column is not there or holds what was never written.
     pub fn restore_column(&self, stored: &RecordBatch, name: &str) -> Result<ArrayRef, Error> {
         match name {
+            EXEMPLARS if !self.has(name) => Ok(columns::no_exemplars(stored.num_rows())),
             _ if self.is_plain => column(stored, name).cloned(),
             "resource_attributes" | "labels" => maps_of(text(stored, name)?),
             "observed_time" => observed_times(stored),

@@ -1,0 +1,33 @@
+//! Indexes follow the head: merged as it grows, gone with what is sealed.
+
+use model::Signal;
+
+use super::{FAN_IN, index_all};
+use crate::Store;
+use crate::testing::{append_logs, log, open};
+
+async fn append(store: &Store, batches: usize) {
+    for batch in 0..batches {
+        append_logs(store, vec![log(&format!("record {batch}"), 1, "ORD-1", 0)]).await;
+    }
+}
+
+fn tiers(store: &Store) -> Vec<u32> {
+    let state = store.shared().state();
+    state.indexes[Signal::Logs.index()].iter().map(|index| index.tier()).collect()
+}
+
+#[tokio::test]
+async fn neighbours_of_one_tier_are_merged_and_seals_take_their_indexes_along() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, FAN_IN * 2 + 1).await;
+    // Beside the task of the store, which does the same.
+    index_all(store.shared());
+    let all = tiers(&store);
+    assert!(all.len() < FAN_IN * 2, "{all:?}");
+    let covered = store.shared().state().indexes[Signal::Logs.index()].last().expect("one").rows().end;
+    assert_eq!(covered, (FAN_IN * 2 + 1) as u64);
+    store.seal().await.expect("seals");
+    assert_eq!(tiers(&store), [] as [u32; 0]);
+}
