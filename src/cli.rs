@@ -127,6 +127,9 @@ pub(crate) struct TraceArgs {
     /// With --follow: end when the journey is done
     #[arg(long, requires = "follow")]
     pub(crate) until_done: bool,
+    /// Print one row with all its attributes: the Nth of the timeline, counted from 1
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub(crate) row: Option<usize>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

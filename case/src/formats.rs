@@ -30,5 +30,5 @@ fn why(row: &JourneyRow) -> String {
 
 /// Whether a row was recorded, and is not a heading or made from others.
 fn is_record(row: &JourneyRow) -> bool {
-    matches!(row.kind, RowKind::Span | RowKind::Log | RowKind::Event)
+    matches!(row.kind, RowKind::Span | RowKind::Log | RowKind::Event | RowKind::Exemplar)
 }

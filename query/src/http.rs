@@ -13,6 +13,7 @@
 //! `/prometheus` a Prometheus error.
 
 mod error;
+mod exemplars;
 mod handlers;
 mod openapi;
 mod params;

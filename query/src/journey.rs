@@ -25,6 +25,7 @@ mod critical;
 pub(crate) mod cuts;
 mod diff;
 mod evidence;
+mod exemplars;
 pub mod follow;
 mod forest;
 mod infer;
@@ -32,6 +33,7 @@ mod layout;
 mod marks;
 mod messages;
 mod outcome;
+mod record;
 pub(crate) mod records;
 mod retries;
 mod rows;
@@ -42,7 +44,7 @@ mod traces;
 #[cfg(test)]
 mod tests;
 
-use model::{IdRules, IdTerm, TimeRange, UnixNano};
+use model::{IdRules, IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::Journey;
 use storage::Snapshot;
 use thiserror::Error;
@@ -53,6 +55,7 @@ pub use baseline::{Baseline, BaselineError};
 pub use changes::mark_config_changes;
 pub use diff::diff;
 pub use infer::Words as InferenceWords;
+pub use record::row;
 use records::{Records, StoreRecords};
 
 /// How far a journey may grow. What a limit leaves out is named in [`Journey::cuts`].
@@ -68,6 +71,8 @@ pub struct Limits {
     pub logs: usize,
     /// Events of spans that become rows. Default 20,000.
     pub events: usize,
+    /// Exemplars of metrics that become rows. Default 1,000.
+    pub exemplars: usize,
     /// Ids that are followed, and ids that are listed. Default 10,000.
     pub ids: usize,
     /// How rows are inferred from log records of services that send no spans.
@@ -84,6 +89,7 @@ impl Default for Limits {
             spans: 100_000,
             logs: 20_000,
             events: 20_000,
+            exemplars: 1_000,
             ids: 10_000,
             inference: InferenceWords::default(),
             degree: None,
@@ -141,6 +147,20 @@ pub fn find(
     Ok(journey)
 }
 
+/// The critical path of spans (start, end, parent) alone, for benchmarks: how many stretches it has.
+pub fn critical_path_segments(spans: &[(i64, i64, Option<u32>)]) -> usize {
+    let nodes = spans.iter().map(|(start, end, _)| critical::Interval {
+        start: *start,
+        end: *end,
+        is_received: true,
+    });
+    let parent = spans.iter().map(|(_, _, parent)| *parent).collect();
+    let graph = critical::Graph { nodes: nodes.collect(), parent, ..critical::Graph::default() };
+    let start = spans.iter().map(|(start, ..)| *start).min().unwrap_or(0);
+    let end = spans.iter().map(|(_, end, _)| *end).max().unwrap_or(0);
+    critical::path(&graph, start, end).len()
+}
+
 /// The same over any source of records; `now` is the time up to which nothing more is known.
 fn find_in<R: Records>(
     records: &mut R,
@@ -155,7 +175,9 @@ fn find_in<R: Records>(
     if found.matched.is_empty() {
         return Err(Error::NotFound { searched: asked, range });
     }
+    let traces: Vec<TraceId> = found.traces.keys().copied().collect();
+    let exemplars = records.exemplars(&traces).map_err(Error::Store)?;
     let until = now.min(range.to);
     let question = assemble::Question { id: id.trim().to_owned(), range, until, is_corrected };
-    Ok(assemble::assemble(found, question, ids, limits))
+    Ok(assemble::assemble(found, exemplars, question, ids, limits))
 }

@@ -42,6 +42,7 @@ use query_api::{MetricsData, Sample, Series};
 pub use error::PromqlError;
 pub use functions::SUPPORTED as SUPPORTED_FUNCTIONS;
 pub use matcher::{MatchOp, Matcher};
+pub(crate) use selector::matchers;
 pub use source::{Labels, MemorySource, RawSeries, STALE_BITS, SeriesSource};
 pub use store::SnapshotSource;
 

@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
-    number_data_point,
+    AggregationTemporality, Exemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
+    ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
@@ -160,6 +160,31 @@ impl TestStore {
         let metric =
             Metric { name: name.to_owned(), data: Some(metric::Data::Sum(sum)), ..Metric::default() };
         self.metric(service, metric).await;
+    }
+
+    /// A histogram of request durations in seconds, with one measurement of 0.3 s in a span.
+    pub(crate) async fn measured(&self, service: &str, trace: u64, span: u64, time: i64) {
+        let exemplar = Exemplar {
+            time_unix_nano: at(time),
+            trace_id: trace_bytes(trace),
+            span_id: span_bytes(span),
+            value: Some(exemplar::Value::AsDouble(0.3)),
+            ..Exemplar::default()
+        };
+        let point = HistogramDataPoint {
+            time_unix_nano: at(time + SECOND),
+            count: 1,
+            sum: Some(0.3),
+            bucket_counts: vec![0, 1, 0],
+            explicit_bounds: vec![0.1, 0.5],
+            exemplars: vec![exemplar],
+            ..HistogramDataPoint::default()
+        };
+        let aggregation_temporality = AggregationTemporality::Cumulative.into();
+        let histogram = Histogram { data_points: vec![point], aggregation_temporality };
+        let (name, unit) = ("http.server.request.duration".to_owned(), "s".to_owned());
+        let data = Some(metric::Data::Histogram(histogram));
+        self.metric(service, Metric { name, unit, data, ..Metric::default() }).await;
     }
 
     async fn metric(&self, service: &str, metric: Metric) {

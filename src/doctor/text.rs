@@ -61,7 +61,7 @@ fn push_finding(out: &mut String, finding: &Finding, width: usize) {
         Severity::Warn => '▲',
         Severity::Note => '·',
     };
-    let line = format!("{mark} {}: {}", title(finding.kind), clean(&finding.what));
+    let line = format!("{mark} {}: {}", finding.kind.title(), clean(&finding.what));
     push_wrapped(out, &line, "    ", width);
     if finding.severity != Severity::Note && finding.kind != FindingKind::ClockOffset {
         let share = percent(finding.affected as f64 / finding.of.max(1) as f64);
@@ -71,22 +71,6 @@ fn push_finding(out: &mut String, finding: &Finding, width: usize) {
     push_wrapped(out, &format!("    {}", clean(&finding.hint)), "    ", width);
     if let Some(follow) = &finding.follow {
         writeln!(out, "    {}", clean(follow)).unwrap_or_default();
-    }
-}
-
-const fn title(kind: FindingKind) -> &'static str {
-    match kind {
-        FindingKind::NotInstrumented => "not instrumented",
-        FindingKind::ContextLost => "context lost",
-        FindingKind::ConsumerUnlinked => "consumer without link",
-        FindingKind::MessageUnlinked => "message without consumer",
-        FindingKind::TopicWithoutHeaders => "topic without headers",
-        FindingKind::LogsWithoutId => "logs without id",
-        FindingKind::SpansWithoutId => "spans without id",
-        FindingKind::Orphans => "missing parents",
-        FindingKind::ServerSpansMissing => "server spans missing",
-        FindingKind::ClockOffset => "clock",
-        FindingKind::LogsOnly => "logs only",
     }
 }
 

@@ -13,6 +13,7 @@
 pub(crate) mod alerts;
 pub(crate) mod board;
 pub(crate) mod command;
+pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod format;
 pub(crate) mod glyph;

@@ -77,6 +77,8 @@ async fn answer(client: &Client, ask: Ask) -> Result<Answer, Failure> {
             let (agents, inventory) = tokio::try_join!(client.agents(), client.inventory())?;
             Answer::Fleet(Box::new(FleetAnswer { agents, inventory }))
         }
+        Ask::Doctor(range) => Answer::Doctor(Box::new(client.doctor(None, range).await?)),
+        Ask::Row(key) => Answer::Row(Box::new(client.journey_row(&key).await?)),
         Ask::Journey(id, range, is_corrected) => {
             Answer::Journey(Box::new(client.journey_with(&id, range, is_corrected).await?))
         }

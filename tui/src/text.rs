@@ -6,11 +6,11 @@ mod diff;
 mod follow;
 
 use model::UnixNano;
-use query_api::{AlertsAnswer, Journey, LogRecord, MetricsData, Series, ServicesAnswer};
+use query_api::{AlertsAnswer, Journey, JourneyRow, LogRecord, MetricsData, Series, ServicesAnswer};
 
 use crate::core::format;
 use crate::core::glyph;
-use crate::core::journey::{Timeline, evidence as why, timeline};
+use crate::core::journey::{Timeline, detail, evidence as why, timeline};
 use crate::core::line::{Line, Role, wrap};
 use crate::core::logs::lines;
 use crate::core::{alerts as alert_lines, range, services as service_lines};
@@ -18,6 +18,8 @@ use crate::widget::table::{self, Column};
 
 /// Narrower text is made this wide: narrower than this nothing aligns.
 const WIDTH_MIN: usize = 40;
+/// Lines that one row with all its attributes is told in.
+const ROW_LINES_MAX: usize = 2_000;
 
 pub use diff::diff;
 pub use follow::{NewRows, followed_journey};
@@ -51,6 +53,13 @@ fn title(name: &str, rest: Line, width: usize) -> Line {
     line.push(Role::Dim, ", worst first · ");
     line.append(rest);
     line.fit(width)
+}
+
+/// One row of a journey with everything that is said of it.
+pub fn journey_row(journey: &Journey, row: &JourneyRow, width: usize, ascii: bool) -> String {
+    let width = width.max(WIDTH_MIN);
+    let trace = journey.traces.iter().find(|trace| Some(trace.trace_id) == row.trace_id);
+    joined(detail::lines(row, trace, journey.start_time, width, ROW_LINES_MAX, true), ascii)
 }
 
 /// A journey: how it went, where the time went, the timeline, why each trace belongs, what was cut.

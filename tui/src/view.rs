@@ -17,6 +17,7 @@ use crate::theme::Theme;
 mod alerts;
 mod board;
 mod chrome;
+mod doctor;
 mod fleet;
 mod help;
 mod journey;
@@ -59,6 +60,7 @@ fn draw(state: &State, size: Size, painter: &mut Painter<'_>) -> Option<(u16, u1
         (None, Screen::Alerts) => alerts::draw(state, body, painter),
         (None, Screen::Board) => board::draw(state, body, painter),
         (None, Screen::Fleet) => fleet::draw(state, body, painter),
+        (None, Screen::Doctor) => doctor::draw(state, body, painter),
     }
     let (line, cursor) = chrome::footer(state, size);
     painter.line(footer, 0, &line);

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::{SpanId, TraceId};
+use query_api::journey::{METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE};
 use query_api::{Journey, JourneyRow, RowKind};
 use serde_json::{Value, json};
 
@@ -38,6 +39,10 @@ pub fn otlp_json(journey: &Journey) -> String {
     let logs: Vec<&JourneyRow> = of_kind(RowKind::Log).collect();
     for chunk in logs.chunks(LINE_RECORDS) {
         line("resourceLogs", "scopeLogs", "logRecords", grouped(chunk, log), &mut out);
+    }
+    let exemplars: Vec<&JourneyRow> = of_kind(RowKind::Exemplar).collect();
+    for chunk in exemplars.chunks(LINE_RECORDS) {
+        line("resourceMetrics", "scopeMetrics", "metrics", grouped(chunk, exemplar), &mut out);
     }
     out
 }
@@ -109,6 +114,33 @@ fn span(row: &JourneyRow, events: Vec<Value>) -> Value {
     span
 }
 
+/// An exemplar cannot stand alone: it becomes a point of a gauge, of its own value.
+fn exemplar(row: &JourneyRow) -> Value {
+    let own = [METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE];
+    let of = |key: &str| row.attributes.get(key).cloned().unwrap_or_default();
+    let others = row.attributes.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+    let others: BTreeMap<String, String> = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let value = of(METRIC_VALUE).parse::<f64>().unwrap_or_default();
+    let mut measured = json!({ "timeUnixNano": nanos(row.start_time), "asDouble": value });
+    let mut set = |key: &str, id: Option<String>| {
+        if let Some(id) = id {
+            measured[key] = json!(id);
+        }
+    };
+    set("traceId", row.trace_id.map(|id| id.to_string()));
+    set("spanId", row.span_id.map(|id| id.to_string()));
+    json!({
+        "name": of(METRIC_NAME),
+        "unit": of(METRIC_UNIT),
+        "gauge": { "dataPoints": [{
+            "timeUnixNano": nanos(row.start_time),
+            "asDouble": value,
+            "attributes": attributes(&others),
+            "exemplars": [measured],
+        }] },
+    })
+}
+
 fn event(row: &JourneyRow) -> Value {
     json!({
         "timeUnixNano": nanos(row.start_time),
@@ -164,5 +196,30 @@ mod tests {
         assert_eq!(events, count(RowKind::Event));
         let links: usize = spans.iter().filter_map(|span| Some(span["links"].as_array()?.len())).sum();
         assert_eq!(links, 1);
+    }
+    #[test]
+    fn an_exemplar_becomes_a_point_of_a_gauge_that_carries_it() {
+        let mut journey = samples::case().journey;
+        let span = journey.rows.iter().find(|row| row.kind == RowKind::Span).expect("a span").clone();
+        let own = [
+            (METRIC_NAME, "http.server.request.duration"),
+            (METRIC_UNIT, "s"),
+            (METRIC_VALUE, "0.3"),
+            (METRIC_SERIES, "http_server_request_duration_seconds"),
+            ("http_route", "/orders"),
+        ];
+        let attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        journey.rows = vec![JourneyRow { kind: RowKind::Exemplar, attributes, ..span.clone() }];
+        let line: Value = serde_json::from_str(&otlp_json(&journey)).expect("one line");
+        let metric = &line["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];
+        assert_eq!((&metric["name"], &metric["unit"]), (&json!("http.server.request.duration"), &json!("s")));
+        let point = &metric["gauge"]["dataPoints"][0];
+        assert_eq!(point["asDouble"], 0.3);
+        assert_eq!(point["attributes"][0]["key"], "http_route");
+        assert_eq!(point["attributes"].as_array().map(Vec::len), Some(1));
+        let exemplar = &point["exemplars"][0];
+        let trace = span.trace_id.map(|id| id.to_string());
+        assert_eq!(exemplar["traceId"].as_str(), trace.as_deref());
+        assert_eq!(exemplar["asDouble"], 0.3);
     }
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::diff::JourneyDiff;
 use crate::doctor::DoctorAnswer;
+use crate::journey::{RowDetail, RowKey};
 use crate::offline::{Offline, refusal};
 use crate::{
     AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer,
@@ -115,6 +116,14 @@ impl Client {
     ) -> Result<Journey, ClientError> {
         let parameters = [("id", id.to_owned()), ("correct_clocks", is_corrected.to_string())];
         self.get("/api/v1/journey", &parameters, Some(range)).await
+    }
+
+    /// One recorded row of a journey with all its attributes.
+    ///
+    /// # Errors
+    /// `Refused` with code `not_found` when there is no such row any more.
+    pub async fn journey_row(&self, key: &RowKey) -> Result<RowDetail, ClientError> {
+        self.get("/api/v1/journey/row", &key.parameters(), None).await
     }
 
     /// The journey, and again whenever records arrive that change it. Dropping the stream ends it.

@@ -110,6 +110,25 @@ pub enum FindingKind {
     LogsOnly,
 }
 
+impl FindingKind {
+    /// The kind in words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::NotInstrumented => "not instrumented",
+            Self::ContextLost => "context lost",
+            Self::ConsumerUnlinked => "consumer without link",
+            Self::MessageUnlinked => "message without consumer",
+            Self::TopicWithoutHeaders => "topic without headers",
+            Self::LogsWithoutId => "logs without id",
+            Self::SpansWithoutId => "spans without id",
+            Self::Orphans => "missing parents",
+            Self::ServerSpansMissing => "server spans missing",
+            Self::ClockOffset => "clock",
+            Self::LogsOnly => "logs only",
+        }
+    }
+}
+
 /// How well the records of one service can be followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DoctorService {

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::common::{Cut, QueryStats, RangeSchema};
 
 pub mod progress;
+pub mod record;
 
 pub use progress::{Progress, ProgressState};
+pub use record::{RowDetail, RowKey};
 
 /// Everything one id reaches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -221,6 +223,8 @@ pub enum RowKind {
     Log,
     /// An event of a span.
     Event,
+    /// A measurement of a metric that names the span in which it was taken.
+    Exemplar,
     /// The time a message waited between producer and consumer.
     QueueWait,
     /// The pause between a try that failed and the next one.
@@ -230,6 +234,15 @@ pub enum RowKind {
     /// Work of a service that sends no spans, from the log records of its start and its finish.
     Inferred,
 }
+
+/// The attribute of an exemplar's row that names its metric.
+pub const METRIC_NAME: &str = "metric.name";
+/// The attribute that names the Prometheus series.
+pub const METRIC_SERIES: &str = "metric.series";
+/// The attribute with the unit.
+pub const METRIC_UNIT: &str = "metric.unit";
+/// The attribute with what was measured.
+pub const METRIC_VALUE: &str = "metric.value";
 
 /// One row of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -249,7 +262,7 @@ pub struct JourneyRow {
     pub parent_span_id: Option<SpanId>,
     /// Service, or broker destination for a queue wait.
     pub service: String,
-    /// Span name, log body, event name, `topic/partition@offset`.
+    /// Span name, log body, event name, `topic/partition@offset`, `metric = value`.
     pub name: String,
     /// `server`, `client`, `producer`, `consumer`, `internal` for spans, severity (`ERROR`) for logs.
     pub label: String,

@@ -10,10 +10,12 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
-use model::Clock;
+use model::{Clock, SpanId, TraceId};
 use query_api::boards::NamedBoard;
+use query_api::journey::RowKey;
 use query_api::{
-    DeleteReceipt, DeleteRequest, DeletesAnswer, PushRequest, QueryStats, RollbackRequest, SqlRequest,
+    DeleteReceipt, DeleteRequest, DeletesAnswer, PushRequest, QueryStats, RollbackRequest, RowKind,
+    SqlRequest,
 };
 
 use super::error::ApiError;
@@ -72,6 +74,39 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
     let id = params.required("id")?.to_owned();
     let is_corrected = params.flag("correct_clocks")?;
     app.json(move |engine, _| find_journey(engine, &id, range, is_corrected, start)).await
+}
+
+pub(super) async fn journey_row(State(app): State<App>, params: Params) -> Answer {
+    let params = params.only(routes::JOURNEY_ROW)?;
+    let key = row_key(&params, app.engine.clock.now())?;
+    app.json(move |engine, cancel| {
+        let found = journey::row(&engine.store.snapshot(), &key, cancel)?;
+        found.ok_or_else(|| {
+            ApiError::not_found("there is no such row: it was deleted, or is too old".to_owned())
+        })
+    })
+    .await
+}
+
+fn row_key(params: &Params, now: model::UnixNano) -> Result<RowKey, ApiError> {
+    let wrong = |name: &str, text: &str| ApiError::bad_query(format!("parameter `{name}`: `{text}` is none"));
+    let kind = match params.required("kind")? {
+        "span" => RowKind::Span,
+        "log" => RowKind::Log,
+        "event" => RowKind::Event,
+        other => return Err(wrong("kind", other).with_hint("`span`, `log` or `event`".to_owned())),
+    };
+    params.required("time")?;
+    let trace = |text: &str| TraceId::from_hex(text).ok_or_else(|| wrong("trace_id", text));
+    let span = |text: &str| SpanId::from_hex(text).ok_or_else(|| wrong("span_id", text));
+    Ok(RowKey {
+        kind,
+        trace_id: params.get("trace_id").map(trace).transpose()?,
+        span_id: params.get("span_id").map(span).transpose()?,
+        time: params.time("time", now)?.unwrap_or(now),
+        service: params.get("service").unwrap_or_default().to_owned(),
+        name: params.get("name").unwrap_or_default().to_owned(),
+    })
 }
 
 /// How far past now a followed journey may lie: clocks of senders run ahead.

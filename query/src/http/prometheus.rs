@@ -21,8 +21,8 @@ use crate::Engine;
 use crate::limits::Cancel;
 use crate::promql::{self, Labels, METRIC_NAME, MatchOp, Matcher, Options, PromqlError, SnapshotSource};
 
-type Answer = Result<Response, PrometheusError>;
-type Form = Result<Params, ApiError>;
+pub(super) type Answer = Result<Response, PrometheusError>;
+pub(super) type Form = Result<Params, ApiError>;
 
 /// How far back labels and series are looked for when `start` is not given.
 const METADATA_RANGE_DEFAULT: Duration = Duration::from_secs(3600);
@@ -35,21 +35,21 @@ const SELECTOR_BYTES_MAX: usize = 16 << 10;
 
 /// A success in Prometheus' envelope.
 #[derive(Serialize)]
-struct Success<T> {
-    status: &'static str,
-    data: T,
+pub(super) struct Success<T> {
+    pub(super) status: &'static str,
+    pub(super) data: T,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl<T> Success<T> {
-    fn new(data: T) -> Self {
+    pub(super) fn new(data: T) -> Self {
         Self { status: "success", data, warnings: Vec::new() }
     }
 }
 
 impl App {
-    async fn prometheus<T, W>(&self, work: W) -> Answer
+    pub(super) async fn prometheus<T, W>(&self, work: W) -> Answer
     where
         T: Serialize,
         W: FnOnce(&Engine, &Cancel) -> Result<T, PrometheusError> + Send + 'static,

@@ -2,6 +2,7 @@
 
 use axum::routing::{MethodRouter, get, post};
 use query_api::diff::JourneyDiff;
+use query_api::journey::RowDetail;
 use query_api::{
     AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, DoctorAnswer,
     IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer, PushRequest,
@@ -9,7 +10,7 @@ use query_api::{
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::{App, handlers, prometheus};
+use super::{App, exemplars, handlers, prometheus};
 
 /// A parameter in the query of a GET or the form of a POST.
 #[derive(Debug)]
@@ -42,6 +43,14 @@ const CORRECT_CLOCKS: Param = optional(
 
 pub(super) const JOURNEY: &[Param] =
     &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO, CORRECT_CLOCKS];
+pub(super) const JOURNEY_ROW: &[Param] = &[
+    required("kind", "`span`, `log` or `event`."),
+    required("time", "When it began or happened, as it was recorded: RFC 3339 with nanoseconds."),
+    optional("trace_id", "Its trace. Log records may have none."),
+    optional("span_id", "Its span."),
+    optional("service", "The service of a log record."),
+    optional("name", "The beginning of a log record's body, or of an event's name."),
+];
 pub(super) const JOURNEY_FOLLOW: &[Param] =
     &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, CORRECT_CLOCKS];
 pub(super) const IDS_GRAPH: &[Param] = &[
@@ -174,6 +183,16 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(of::<Journey>),
         handlers: || get(handlers::journey),
+    },
+    Route {
+        path: "/api/v1/journey/row",
+        methods: GET,
+        about: "One span, log record or event of a journey with all its attributes, named by what a journey's row says \
+                of it. 404 when there is no such row.",
+        params: JOURNEY_ROW,
+        body: None,
+        answer: Answer::Json(of::<RowDetail>),
+        handlers: || get(handlers::journey_row),
     },
     Route {
         path: "/api/v1/journey/follow",
@@ -418,6 +437,16 @@ pub(super) const ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Json(label_sets),
         handlers: || get(prometheus::series).post(prometheus::series),
+    },
+    Route {
+        path: "/prometheus/api/v1/query_exemplars",
+        methods: GET_POST,
+        about: "Measurements behind the series that an expression reads, with the spans in which they were taken. The \
+                last hour unless told.",
+        params: &[PROMQL, START, END],
+        body: None,
+        answer: Answer::Json(object),
+        handlers: || get(exemplars::query_exemplars).post(exemplars::query_exemplars),
     },
     Route {
         path: "/prometheus/api/v1/status/buildinfo",

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use model::TimeRange;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use query_api::client::TailItem;
+use query_api::journey::RowKey;
 use query_api::{Client, ClientError, DeleteRequest, ErrorAnswer, ErrorBody, MetricsData, SqlRequest};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -286,4 +287,33 @@ fn every_schema_that_the_document_names_is_in_it() {
     for name in ["Journey", "LogsAnswer", "ServicesAnswer", "SqlAnswer", "AlertsAnswer", "ErrorAnswer"] {
         assert!(document["components"]["schemas"][name]["properties"].is_object(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn one_row_is_found_again_by_what_a_journey_shows_of_it() {
+    let server = filled().await;
+    let untraced = TestLog {
+        service: "billing",
+        body: "order_id=ORD-4711 charged",
+        time: -SECOND,
+        ..TestLog::default()
+    };
+    server.store.logs(&[untraced]).await;
+    for place in ["head", "segments"] {
+        let journey = server.client.journey("ORD-4711", last_15m()).await.expect("found");
+        let mut asked = 0;
+        for row in &journey.rows {
+            let Some(key) = RowKey::of(&journey, row) else { continue };
+            let detail = server.client.journey_row(&key).await.expect(place);
+            assert_eq!((&detail.attributes, &detail.resource), (&row.attributes, &row.resource), "{place}");
+            asked += 1;
+        }
+        assert_eq!(asked, 3, "a span and two log records");
+        server.store.store.seal().await.expect("sealed");
+    }
+    let journey = server.client.journey("ORD-4711", last_15m()).await.expect("found");
+    let span = journey.rows.iter().find_map(|row| RowKey::of(&journey, row)).expect("a row");
+    let other = RowKey { time: span.time.plus(1), ..span };
+    let refusal = refused(server.client.journey_row(&other).await.expect_err("no such row"));
+    assert_eq!(refusal.code, "not_found");
 }

@@ -11,6 +11,7 @@ use query_api::{
 use super::Limits;
 use super::closure::Closure;
 use super::evidence::{self, Witness};
+use super::exemplars::ExemplarRecord;
 use super::forest::Forest;
 use super::messages::{self, Messages};
 use super::outcome::{self, Culprit, Failure};
@@ -30,7 +31,13 @@ pub(crate) struct Question {
 }
 
 /// Puts the journey together.
-pub(crate) fn assemble(closure: Closure, question: Question, rules: &IdRules, limits: &Limits) -> Journey {
+pub(crate) fn assemble(
+    closure: Closure,
+    exemplars: Vec<ExemplarRecord>,
+    question: Question,
+    rules: &IdRules,
+    limits: &Limits,
+) -> Journey {
     let Closure { matched, followed, traces: reached, mut spans, mut logs, mut cuts, is_complete, .. } =
         closure;
     clamp_times(&mut spans, &mut logs);
@@ -73,6 +80,7 @@ pub(crate) fn assemble(closure: Closure, question: Question, rules: &IdRules, li
     };
     let ids = ids(&spans, &logs, limits, &mut cuts);
     let marks = changes::of_versions(&spans, &logs);
+    let exemplars = shown_exemplars(exemplars, &traces, limits, &mut cuts);
 
     let drawing = rows::draw(Material {
         wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
@@ -80,6 +88,7 @@ pub(crate) fn assemble(closure: Closure, question: Question, rules: &IdRules, li
         links: evidence::of_links(&spans, &forest, &messages),
         spans,
         logs,
+        exemplars,
         forest: &forest,
         messages: &messages,
         retries: &retries,
@@ -222,6 +231,29 @@ fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec
         texts.into_iter().take(limits.ids).filter_map(|text| text.parse().ok()).collect();
     ids.sort_unstable();
     ids
+}
+
+/// The earliest measurements of traces that have rows, as many as there is room for.
+fn shown_exemplars(
+    mut exemplars: Vec<ExemplarRecord>,
+    traces: &Traces,
+    limits: &Limits,
+    cuts: &mut Vec<Cut>,
+) -> Vec<ExemplarRecord> {
+    exemplars.retain(|exemplar| traces.position(exemplar.trace_id).is_some());
+    let left_out = exemplars.len().saturating_sub(limits.exemplars);
+    if left_out > 0 {
+        exemplars.truncate(limits.exemplars);
+        cuts.push(Cut {
+            what: format!(
+                "cut at {} exemplars of metrics; {left_out} later ones are left out",
+                limits.exemplars
+            ),
+            limit: "exemplars".to_owned(),
+            hint: Some("narrow the time range".to_owned()),
+        });
+    }
+    exemplars
 }
 
 /// The largest amount by which something began before what caused it began: a child before its parent,

@@ -61,10 +61,10 @@ pub(crate) fn brief_cut(records: usize) -> Option<Cut> {
         what: format!(
             "{records} rows have no attributes but those a journey is made of (messages, status, versions)"
         ),
-        limit: "attributes".to_owned(),
+        limit: query_api::journey::record::BRIEF_LIMIT.to_owned(),
         hint: Some(
-            "ask for one of the traces, a shorter time range, or `silmari sql \"select attributes from spans \
-             where …\"`"
+            "all attributes of one row: Enter on it, or `silmari trace … --row N`; of all rows: ask for one of the \
+             traces, or a shorter time range"
                 .to_owned(),
         ),
     }

@@ -217,7 +217,7 @@ impl Merged {
 /// A row's kind, for those that are aligned.
 const fn kind(kind: RowKind) -> Option<&'static str> {
     match kind {
-        RowKind::Trace | RowKind::Log | RowKind::Event => None,
+        RowKind::Trace | RowKind::Log | RowKind::Event | RowKind::Exemplar => None,
         RowKind::Span => Some("span"),
         RowKind::Inferred => Some("inferred"),
         RowKind::QueueWait => Some("wait"),

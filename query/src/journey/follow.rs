@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use model::{IdRules, Signal, TraceId};
 use query_api::Journey;
-use storage::rows::{LogRows, SpanRows};
+use storage::rows::{LogRows, PointRows, SpanRows};
 use storage::{HeadBatch, Store};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -63,7 +63,11 @@ impl Interest {
                         || rows.ids(row).any(|id| self.terms.contains(id))
                 })
             }
-            Signal::Metrics => false,
+            Signal::Metrics => {
+                let rows = PointRows::new(&batch.rows);
+                let mut exemplars = (0..rows.len()).flat_map(|row| rows.exemplars(row));
+                exemplars.any(|exemplar| exemplar.trace_id.is_some_and(|trace| self.traces.contains(&trace)))
+            }
         }
     }
 }

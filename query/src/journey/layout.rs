@@ -5,8 +5,9 @@
 //!         traces … traces+nodes   each span or missing span
 //! ```
 //!
-//! Invariant: one sort places everything; each span, log record, wait, pause and shown event is placed once.
+//! Invariant: one sort places everything; each span, log record, wait, pause, exemplar and shown event is placed once.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use model::{TraceId, UnixNano};
@@ -31,6 +32,7 @@ pub(crate) enum What {
         number: u32,
     },
     Log(u32),
+    Exemplar(u32),
     /// A message, just before its consumer.
     Wait {
         before: Node,
@@ -52,7 +54,7 @@ impl Item {
     fn key(&self) -> (u32, UnixNano, u8, Node, u8, What) {
         let (rank, node, second) = match self.what {
             What::Event { .. } => (0, 0, 0),
-            What::Log(_) => (1, 0, 0),
+            What::Log(_) | What::Exemplar(_) => (1, 0, 0),
             What::Wait { before, .. } | What::BackOff { before, .. } => (2, before, 0),
             What::Node(node) => (2, node, 1),
             What::Open { .. } => (3, 0, 0),
@@ -87,6 +89,7 @@ impl Items {
         items.add_logs(material);
         items.add_waits(material);
         items.add_pauses(material);
+        items.add_exemplars(material);
         let left_out = items.add_events(material);
         items.sorted.sort_unstable_by_key(Item::key);
         items.index(traces + material.forest.parent.len());
@@ -169,6 +172,19 @@ impl Items {
                 let trace = material.traces.position(again.trace_id).expect("every span's trace is known");
                 self.pauses_above[trace].push(number);
             }
+        }
+    }
+
+    /// A measurement stands below the span in which it was taken, or at the top of its trace.
+    fn add_exemplars(&mut self, material: &Material<'_>) {
+        if material.exemplars.is_empty() {
+            return;
+        }
+        let spans = (0 as Node..).zip(&material.spans);
+        let nodes: HashMap<_, _> = spans.map(|(node, span)| ((span.trace_id, span.span_id), node)).collect();
+        for (at, exemplar) in (0u32..).zip(&material.exemplars) {
+            let node = exemplar.span_id.and_then(|span| nodes.get(&(exemplar.trace_id, span)).copied());
+            self.add(self.slot(material, node, exemplar.trace_id), exemplar.time, What::Exemplar(at));
         }
     }
 

@@ -10,6 +10,7 @@ use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 use storage::rows::{LogRows, SpanRows};
 use storage::{Finder, Place, ScanStats, Snapshot};
 
+use super::exemplars::{self, ExemplarRecord};
 use crate::limits::Cancel;
 
 /// Attributes by key.
@@ -120,6 +121,11 @@ pub(crate) trait Records {
 
     /// Copies log records, in no promised order.
     fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error>;
+
+    /// The measurements of metrics that name one of the traces.
+    fn exemplars(&mut self, _traces: &[TraceId]) -> Result<Vec<ExemplarRecord>, storage::Error> {
+        Ok(Vec::new())
+    }
 
     /// On how many traces a term hangs, told without reading its rows; counting may end at `enough`. 0 where
     /// that is not known: the rows tell then.
@@ -254,6 +260,10 @@ impl Records for StoreRecords<'_> {
             records.extend(part.rows.iter().map(|row| log_record(&view, *row as usize, keeps)));
         }
         Ok(records)
+    }
+
+    fn exemplars(&mut self, traces: &[TraceId]) -> Result<Vec<ExemplarRecord>, storage::Error> {
+        exemplars::read(self.snapshot, self.range, traces, &mut self.finder.stats)
     }
 
     fn fanout(&mut self, term: &str, enough: usize) -> Result<usize, storage::Error> {

@@ -9,16 +9,18 @@
 //! depth 0   log record without a trace, or inferred row below no span, by time between the traces
 //! ```
 //!
-//! Invariants: each span and each log record is one row; every child stands below its parent, one
+//! Invariants: each span, log record and exemplar is one row; every child stands below its parent, one
 //! deeper; the drawing walks a stack of its own, so that a long chain of spans is only long.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::take;
 
 use model::{Severity, SpanId, TraceId, UnixNano};
+use query_api::journey::{METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE};
 use query_api::{Certainty, Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark, SpanLink};
 
 use super::evidence::{self, Witness};
+use super::exemplars::ExemplarRecord;
 use super::forest::{Forest, Node};
 use super::infer;
 use super::layout::{Items, What};
@@ -34,6 +36,7 @@ use super::traces::Traces;
 pub(crate) struct Material<'a> {
     pub(crate) spans: Vec<SpanRecord>,
     pub(crate) logs: Vec<LogRecord>,
+    pub(crate) exemplars: Vec<ExemplarRecord>,
     pub(crate) forest: &'a Forest,
     pub(crate) messages: &'a Messages,
     pub(crate) retries: &'a [Retry],
@@ -174,6 +177,7 @@ impl Painter<'_> {
             match items.sorted[at].what {
                 What::Event { span, number } => self.event(span, number, depth),
                 What::Log(log) => self.log(log, depth),
+                What::Exemplar(exemplar) => self.exemplar(exemplar, depth),
                 What::Wait { wait, .. } | What::Open { wait } => self.wait(wait, depth),
                 What::BackOff { retry, .. } => self.pause(retry, depth),
                 What::Node(node) => {
@@ -311,6 +315,31 @@ impl Painter<'_> {
         let (trace_id, span_id) = (span.trace_id, span.span_id);
         let row = event_row(&mut span.events[number as usize], trace_id, span_id, depth);
         self.drawing.rows.push(JourneyRow { service, ..row });
+    }
+
+    fn exemplar(&mut self, at: u32, depth: u16) {
+        let exemplar = &mut self.material.exemplars[at as usize];
+        let named = if exemplar.span_id.is_some() { "span" } else { "trace" };
+        let why = format!("exemplar of {} names this {named}", exemplar.metric);
+        let name = exemplar.text();
+        let mut attributes = take(&mut exemplar.attributes);
+        let own = [
+            (METRIC_NAME, &mut exemplar.metric),
+            (METRIC_SERIES, &mut exemplar.series),
+            (METRIC_UNIT, &mut exemplar.unit),
+            (METRIC_VALUE, &mut exemplar.value),
+        ];
+        attributes.extend(own.map(|(key, value)| (key.to_owned(), take(value))));
+        self.drawing.rows.push(JourneyRow {
+            trace_id: Some(exemplar.trace_id),
+            span_id: exemplar.span_id,
+            service: take(&mut exemplar.service),
+            name,
+            label: "exemplar".to_owned(),
+            evidence: in_trace(Certainty::Certain, why),
+            attributes,
+            ..blank(RowKind::Exemplar, depth, exemplar.time)
+        });
     }
 
     fn pause(&mut self, number: u32, depth: u16) {

@@ -3,6 +3,7 @@
 mod assembly;
 mod clocks;
 mod diff;
+mod exemplars;
 mod inferred;
 mod joined;
 mod membership;
@@ -357,6 +358,7 @@ fn outline(journey: &Journey) -> String {
             RowKind::BackOff => "pause",
             RowKind::Missing => "missing",
             RowKind::Inferred => "inferred",
+            RowKind::Exemplar => "exemplar",
         };
         let error = if row.is_error { " !" } else { "" };
         format!("{indent}{kind} {} {} {}ms{error}\n", row.service, row.name, row.duration_nano / MILLI)

@@ -212,7 +212,8 @@ impl Evaluator<'_> {
     }
 }
 
-fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, PromqlError> {
+/// The conditions of a selector.
+pub(crate) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, PromqlError> {
     let name = selector.name.iter().map(|name| Matcher::new(METRIC_NAME, MatchOp::Equal, name));
     let others = selector.matchers.matchers.iter().map(compile);
     name.chain(others).collect()

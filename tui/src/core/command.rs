@@ -24,9 +24,9 @@ pub(crate) enum Command {
 }
 
 /// The words, for completion and for the nearest one.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "corr", "trace", "id", "logs", "range", "dash", "services", "journey", "alerts", "board", "fleet",
-    "help", "quit",
+    "doctor", "help", "quit",
 ];
 
 /// Reads a command.
@@ -50,6 +50,7 @@ pub(crate) fn parse(text: &str, now: UnixNano) -> Result<Command, String> {
         "journey" => Ok(Command::Show(Screen::Journey)),
         "alerts" => Ok(Command::Show(Screen::Alerts)),
         "fleet" => Ok(Command::Show(Screen::Fleet)),
+        "doctor" => Ok(Command::Show(Screen::Doctor)),
         "help" => Ok(Command::Help),
         "q" | "quit" | "exit" => Ok(Command::Quit),
         "" => Err("type a command, as in `corr ORD-4711`".to_owned()),

@@ -11,7 +11,8 @@ pub(crate) fn count(number: u64) -> String {
     }
 }
 
-fn grouped(number: u64) -> String {
+/// All digits, by thousands.
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + 3);
     for (index, digit) in digits.chars().enumerate() {

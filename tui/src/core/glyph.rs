@@ -9,6 +9,10 @@ use unicode_width::UnicodeWidthStr as _;
 pub(crate) const SPAN: &str = "●";
 /// A log record.
 pub(crate) const LOG: &str = "≡";
+/// A measurement of a metric.
+pub(crate) const EXEMPLAR: &str = "◆";
+/// The same on the time axis.
+pub(crate) const EXEMPLAR_MARK: char = '◆';
 /// An error.
 pub(crate) const ERROR: &str = "✖";
 /// A queue wait.
@@ -28,6 +32,7 @@ fn twin(char: char) -> char {
         ' '..='~' => char,
         '●' => 'o',
         '≡' => '=',
+        '◆' => '*',
         '✖' => 'x',
         '╌' | '─' | '┈' => '-',
         '▸' | '→' => '>',
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_glyph_of_the_chrome_has_a_twin_of_its_own_width() {
-        let chrome = "●≡✖╌─▸▾◂▲▼⟳·…▁▂▃▄▅▆▇█▒▌▐░│┤┬┼┴├±≥×µ→←";
+        let chrome = "●≡◆✖╌─▸▾◂▲▼⟳·…▁▂▃▄▅▆▇█▒▌▐░│┤┬┼┴├±≥×µ→←";
         let ascii = ascii(chrome);
         assert_eq!(ascii.len(), chrome.chars().count());
         assert!(!ascii.contains('?'), "{ascii}");

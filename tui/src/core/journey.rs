@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::UnixNano;
+use query_api::journey::{RowDetail, RowKey};
 use query_api::{Journey, JourneyRow, JourneyTrace, RowKind};
 
+use super::line::Line;
 use super::list;
 use super::pane::Pane;
 
@@ -37,6 +39,10 @@ pub(crate) struct JourneyScreen {
     pub(crate) is_detailed: bool,
     /// Times are corrected for clocks that are off.
     pub(crate) is_corrected: bool,
+    /// All attributes of one row, when the journey has but a few of them.
+    pub(crate) detail: Pane<RowDetail>,
+    /// The row they are asked of.
+    pub(crate) detail_of: Option<RowKey>,
     /// The text last looked for.
     pub(crate) find: String,
     /// The follower that runs.
@@ -89,6 +95,29 @@ impl JourneyScreen {
     /// The selected row.
     pub(crate) fn row(&self) -> Option<&JourneyRow> {
         self.journey()?.rows.get(*self.visible.get(self.selected)?)
+    }
+
+    /// What names the selected row, when the journey lacks attributes of it.
+    pub(crate) fn brief_key(&self) -> Option<RowKey> {
+        let journey = self.journey().filter(|journey| journey.is_brief())?;
+        RowKey::of(journey, self.row()?)
+    }
+
+    /// The selected row with all its attributes, as far as they are known.
+    pub(crate) fn full_row(&self) -> Option<JourneyRow> {
+        let row = self.row()?.clone();
+        let is_known = self.detail_of.is_some() && self.detail_of == self.brief_key();
+        let detail = self.detail.answer.as_ref().filter(|_| is_known);
+        Some(match detail.cloned() {
+            Some(RowDetail { attributes, resource, .. }) => JourneyRow { attributes, resource, ..row },
+            None => row,
+        })
+    }
+
+    /// What to say of attributes that are not there.
+    pub(crate) fn detail_status(&self, now: UnixNano) -> Option<Line> {
+        let is_asked = self.is_detailed && self.detail_of.is_some() && self.detail.answer.is_none();
+        is_asked.then(|| self.detail.status(now))
     }
 
     /// The trace of a row.

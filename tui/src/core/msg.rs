@@ -6,6 +6,8 @@ use std::time::Duration;
 use model::{IdTerm, TimeRange, UnixNano};
 use query_api::boards::NamedBoard;
 use query_api::client::TailItem;
+use query_api::doctor::DoctorAnswer;
+use query_api::journey::{RowDetail, RowKey};
 use query_api::{AlertsAnswer, ClientError, Journey, LogsAnswer, MetricsData, ServicesAnswer, SqlAnswer};
 
 use super::fleet::FleetAnswer;
@@ -102,6 +104,10 @@ pub(crate) enum PaneId {
     Board,
     /// Agents and the instances of services.
     Fleet,
+    /// Where ids are lost.
+    Doctor,
+    /// All attributes of one row of the journey.
+    Row,
     /// A panel of the board, counted through all rows.
     Panel(usize),
 }
@@ -115,6 +121,10 @@ pub(crate) enum Ask {
     Alerts,
     /// Agents and the instances of services.
     Fleet,
+    /// Where ids are lost.
+    Doctor(TimeRange),
+    /// All attributes of one row of the journey.
+    Row(RowKey),
     /// All that an id reaches; whether clocks are corrected.
     Journey(String, TimeRange, bool),
     /// All that an id reaches, again whenever that changes: since when, whether clocks are corrected.
@@ -149,6 +159,10 @@ pub(crate) enum Answer {
     Alerts(Box<AlertsAnswer>),
     /// To [`Ask::Fleet`].
     Fleet(Box<FleetAnswer>),
+    /// To [`Ask::Doctor`].
+    Doctor(Box<DoctorAnswer>),
+    /// To [`Ask::Row`].
+    Row(Box<RowDetail>),
     /// To [`Ask::Journey`].
     Journey(Box<Journey>),
     /// To [`Ask::Logs`].

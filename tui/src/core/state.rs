@@ -6,6 +6,7 @@ use model::{TimeRange, UnixNano};
 
 use super::alerts::AlertsScreen;
 use super::board::BoardScreen;
+use super::doctor::DoctorScreen;
 use super::fleet::{self, FleetScreen};
 use super::journey::JourneyScreen;
 use super::key::Key;
@@ -32,12 +33,14 @@ pub enum Screen {
     Board,
     /// 9: agents and the instances of services.
     Fleet,
+    /// 0: where ids are lost, and how to mend that.
+    Doctor,
 }
 
 impl Screen {
     /// All screens in the order of the header.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Services, Self::Journey, Self::Logs, Self::Alerts, Self::Board, Self::Fleet];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Services, Self::Journey, Self::Logs, Self::Alerts, Self::Board, Self::Fleet, Self::Doctor];
 
     /// The key that shows it.
     pub(crate) const fn number(self) -> char {
@@ -48,6 +51,7 @@ impl Screen {
             Self::Alerts => '7',
             Self::Board => '8',
             Self::Fleet => '9',
+            Self::Doctor => '0',
         }
     }
 
@@ -60,6 +64,7 @@ impl Screen {
             Self::Alerts => "Alerts",
             Self::Board => "Board",
             Self::Fleet => "Fleet",
+            Self::Doctor => "Doctor",
         }
     }
 }
@@ -171,6 +176,8 @@ pub(crate) struct State {
     pub(crate) board: BoardScreen,
     /// Screen 9.
     pub(crate) fleet: FleetScreen,
+    /// Screen 0.
+    pub(crate) doctor: DoctorScreen,
     /// The open prompt.
     pub(crate) prompt: Option<Prompt>,
     /// What was entered in prompts, oldest first.
@@ -237,6 +244,7 @@ impl State {
             alerts: AlertsScreen::default(),
             board,
             fleet: FleetScreen::default(),
+            doctor: DoctorScreen::default(),
             prompt: None,
             history: Vec::new(),
             help: None,
@@ -286,7 +294,7 @@ impl State {
             return Some(match self.screen {
                 Screen::Services => format!("silmari services --server {file}"),
                 Screen::Alerts => format!("silmari alerts --server {file}"),
-                Screen::Journey | Screen::Logs | Screen::Board | Screen::Fleet => {
+                Screen::Journey | Screen::Logs | Screen::Board | Screen::Fleet | Screen::Doctor => {
                     format!("silmari open {file} --text")
                 }
             });
@@ -300,6 +308,7 @@ impl State {
             }
             Screen::Logs => format!("silmari logs {} {flags}", quoted(&self.logs.query)),
             Screen::Alerts => "silmari alerts".to_owned(),
+            Screen::Doctor => format!("silmari doctor {flags}"),
             Screen::Fleet => match self.fleet.block {
                 fleet::Block::Agents => "silmari agents".to_owned(),
                 fleet::Block::Instances => "silmari inventory".to_owned(),

@@ -23,6 +23,7 @@ const NOTICE_NANO: i64 = 6 * model::time::SECOND;
 pub(crate) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
     let mut turn = Turn { state, effects: Vec::new() };
     turn.message(msg);
+    turn.ask_row();
     turn.effects
 }
 
@@ -101,6 +102,8 @@ impl Turn<'_> {
             (PaneId::Services, Ok(Answer::Services(answer))) => self.state.services.take(*answer, now),
             (PaneId::Alerts, Ok(Answer::Alerts(answer))) => self.take_alerts(*answer),
             (PaneId::Fleet, Ok(Answer::Fleet(answer))) => self.state.fleet.take(*answer, now),
+            (PaneId::Doctor, Ok(Answer::Doctor(answer))) => self.state.doctor.take(*answer, now),
+            (PaneId::Row, Ok(Answer::Row(answer))) => self.state.journey.detail.succeed(*answer, now),
             (PaneId::Journey, Ok(Answer::Journey(answer))) => {
                 self.state.start_note = None;
                 self.state.journey.take(*answer, now);

@@ -38,13 +38,25 @@ fn key() -> impl Strategy<Value = Key> {
         Key::Ctrl('u'),
         Key::Ctrl('w'),
     ]);
-    let bound = prop::sample::select("123789c:/?jkdugGeE-+aLonNfFm,.tr qyi[]".chars().collect::<Vec<_>>());
+    let bound = prop::sample::select("1237890c:/?jkdugGeE-+aLonNfFm,.tr qyi[]".chars().collect::<Vec<_>>());
     prop_oneof![3 => bound.prop_map(Key::Char), 1 => named, 1 => any::<char>().prop_map(Key::Char)]
 }
 
 fn pane() -> impl Strategy<Value = PaneId> {
-    use PaneId::{Alerts, Board, Fleet, Journey, Logs, Panel, Services};
-    prop::sample::select(vec![Services, Alerts, Fleet, Journey, Logs, Board, Panel(0), Panel(5), Panel(99)])
+    use PaneId::{Alerts, Board, Doctor, Fleet, Journey, Logs, Panel, Row, Services};
+    prop::sample::select(vec![
+        Services,
+        Alerts,
+        Fleet,
+        Doctor,
+        Row,
+        Journey,
+        Logs,
+        Board,
+        Panel(0),
+        Panel(5),
+        Panel(99),
+    ])
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Resize(1, 1)),
         1 => (1i64..20).prop_map(Step::Wait),
         1 => prop::sample::select(vec![Server::Answers, Server::IsSilent, Server::Refuses]).prop_map(Step::Server),
-        2 => (pane(), 0usize..8, 0u64..40).prop_map(|(pane, kind, generation)| Step::Answer(pane, kind, generation)),
+        2 => (pane(), 0usize..10, 0u64..40).prop_map(|(pane, kind, generation)| Step::Answer(pane, kind, generation)),
         1 => (0usize..40, 0u64..40).prop_map(|(records, skipped)| Step::Tail(records, skipped)),
         1 => "\\PC{0,20}".prop_map(Step::Paste),
     ]
@@ -72,6 +84,8 @@ fn answer(kind: usize) -> Result<Answer, Failure> {
         4 => Answer::Board(Box::new(samples::board())),
         5 => Answer::Metrics(samples::vector()),
         6 => Answer::Fleet(Box::new(samples::fleet())),
+        7 => Answer::Doctor(Box::new(samples::doctor())),
+        8 => Answer::Row(Box::new(samples::row_detail())),
         _ => {
             let message = "refused".to_owned();
             return Err(Failure { message, hint: None, searched: Vec::new(), range: None });

@@ -114,6 +114,8 @@ fn sample(pane: PaneId, ask: &Ask) -> Answer {
         Ask::Services(_) => Answer::Services(Box::new(samples::services())),
         Ask::Alerts => Answer::Alerts(Box::new(samples::alerts())),
         Ask::Fleet => Answer::Fleet(Box::new(samples::fleet())),
+        Ask::Doctor(_) => Answer::Doctor(Box::new(samples::doctor())),
+        Ask::Row(_) => Answer::Row(Box::new(samples::row_detail())),
         Ask::Journey(id, ..) => {
             Answer::Journey(Box::new(::query_api::Journey { id: id.clone(), ..samples::journey() }))
         }

@@ -37,6 +37,7 @@ fn digits_show_screens_and_each_asks_only_for_itself() {
         ("8", Screen::Board, PaneId::Board),
         ("7", Screen::Alerts, PaneId::Alerts),
         ("9", Screen::Fleet, PaneId::Fleet),
+        ("0", Screen::Doctor, PaneId::Doctor),
         ("1", Screen::Services, PaneId::Services),
     ] {
         harness.keys(key);
@@ -447,4 +448,32 @@ fn a_range_that_ends_in_the_past_is_not_followed() {
     harness.keys("t10:00..10:20<cr>cORD-4711<cr>");
     assert!(harness.state.journey.journey().is_some());
     assert_eq!(harness.asked(PaneId::Follow), None);
+}
+
+#[test]
+fn all_attributes_of_a_large_journeys_row_are_asked_when_its_details_show_and_once() {
+    let mut harness = Harness::at(100, 40, Server::IsSilent);
+    harness.keys("cORD-4711<cr>");
+    let (generation, _) = harness.asked(PaneId::Journey).expect("asked");
+    let mut journey = samples::journey();
+    journey.cuts.push(::query_api::Cut {
+        what: "rows have few attributes".to_owned(),
+        limit: ::query_api::journey::record::BRIEF_LIMIT.to_owned(),
+        hint: None,
+    });
+    let answer = Ok(Answer::Journey(Box::new(journey)));
+    harness.send(Msg::Answered { pane: PaneId::Journey, generation, result: answer });
+    assert_eq!(harness.asked(PaneId::Row), None, "not while nobody looks at details");
+    harness.keys("<cr>");
+    let (generation, ask) = harness.asked(PaneId::Row).expect("asked");
+    assert!(harness.text().contains("all attributes: "), "{}", harness.text());
+    let answer = Ok(Answer::Row(Box::new(samples::row_detail())));
+    harness.send(Msg::Answered { pane: PaneId::Row, generation, result: answer });
+    assert!(harness.text().contains("postgresql") && !harness.text().contains("all attributes: "));
+    harness.wait(3);
+    assert_eq!(harness.asked(PaneId::Row), Some((generation, ask)), "once");
+    harness.keys("kk");
+    let (next, _) = harness.asked(PaneId::Row).expect("asked of another row");
+    assert_ne!(next, generation);
+    assert!(!harness.text().contains("postgresql"), "what is known is not of this row");
 }

@@ -5,13 +5,14 @@ use crate::core::state::{Offline, Options};
 use crate::core::{Answer, Effect, Msg, PaneId};
 
 /// Keys that lead to each screen.
-const SCREENS: [(&str, &str); 6] = [
+const SCREENS: [(&str, &str); 7] = [
     ("services", ""),
     ("journey", "cORD-4711<cr>"),
     ("logs", "3"),
     ("alerts", "7"),
     ("board", "8"),
     ("fleet", "9"),
+    ("doctor", "0"),
 ];
 
 fn check(name: &str, harness: &Harness) {
@@ -94,6 +95,7 @@ fn states_of_screens_that_keys_lead_to() {
         ("services_queues", "<tab>"),
         ("fleet_agent", "9ee"),
         ("fleet_instances", "9<tab>j"),
+        ("doctor_finding", "0j"),
     ] {
         let mut harness = Harness::at(100, 30, Server::Answers);
         harness.keys(keys);

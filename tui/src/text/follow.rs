@@ -76,6 +76,7 @@ fn line(row: &JourneyRow, zero: UnixNano) -> Line {
         RowKind::BackOff => (glyph::WAIT, format!("back-off before {}", row.name)),
         RowKind::Log => (glyph::LOG, format!("{} {}", row.label, row.name)),
         RowKind::Event => ("·", row.name.clone()),
+        RowKind::Exemplar => (glyph::EXEMPLAR, row.name.clone()),
         _ if row.is_error => (glyph::ERROR, row.name.clone()),
         _ => (glyph::SPAN, row.name.clone()),
     };

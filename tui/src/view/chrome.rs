@@ -32,17 +32,28 @@ pub(crate) fn header(state: &State, size: Size) -> Line {
         }
         return left.with_right(right, width);
     }
+    // Where not all names fit, the screen that shows has one and the others have their numbers.
+    let all = tabs(state, firing, true);
+    let has_room = left.width() + all.width() + right.width() < width;
+    left.append(if has_room { all } else { tabs(state, firing, false) });
+    left.with_right(right, width)
+}
+
+/// The screens, with their names or without.
+fn tabs(state: &State, firing: usize, has_names: bool) -> Line {
+    let mut line = Line::new();
     for screen in Screen::ALL {
         let is_here = screen == state.screen;
         let role = if is_here { Role::Strong } else { Role::Dim };
-        left.push(if is_here { Role::Accent } else { Role::Dim }, if is_here { "▸" } else { " " });
-        left.push(role, &format!("{} {}", screen.number(), screen.name()));
+        line.push(if is_here { Role::Accent } else { Role::Dim }, if is_here { "▸" } else { " " });
+        let name = if has_names || is_here { format!(" {}", screen.name()) } else { String::new() };
+        line.push(role, &format!("{}{name}", screen.number()));
         if screen == Screen::Alerts && firing > 0 {
-            left.push(Role::Bad, &format!("({firing})"));
+            line.push(Role::Bad, &format!("({firing})"));
         }
-        left.gap(1);
+        line.gap(1);
     }
-    left.with_right(right, width)
+    line
 }
 
 /// Range, whether data flows, and the clock.

@@ -78,10 +78,17 @@ fn draw_rows(state: &State, found: &Timeline, area: Area, painter: &mut Painter<
 }
 
 fn draw_detail(state: &State, found: &Timeline, area: Area, painter: &mut Painter<'_>) {
-    let Some(row) = state.journey.row() else { return };
+    let Some(row) = state.journey.full_row() else { return };
     let zero = state.journey.zero.unwrap_or(found.journey.start_time);
-    let trace = state.journey.trace_of(row);
-    let lines = detail::lines(row, trace, zero, area.columns(), area.lines(), state.journey.is_detailed);
+    let trace = state.journey.trace_of(&row);
+    let status = state.journey.detail_status(state.shown_now());
+    let room = area.lines().saturating_sub(usize::from(status.is_some()));
+    let mut lines = detail::lines(&row, trace, zero, area.columns(), room, state.journey.is_detailed);
+    if let Some(status) = status {
+        let mut line = Line::of(Role::Dim, " all attributes: ");
+        line.append(status);
+        lines.push(line.fit(area.columns()));
+    }
     painter.lines(area, &lines);
 }
 

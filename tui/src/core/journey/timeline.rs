@@ -276,7 +276,7 @@ impl Timeline {
         let Some(of) = self.journey.rows.get(row) else { return Line::new() };
         let mut line = match of.kind {
             RowKind::Trace => self.trace_left(row, of, geometry, is_folded),
-            RowKind::Log | RowKind::Event => point_left(of, geometry),
+            RowKind::Log | RowKind::Event | RowKind::Exemplar => point_left(of, geometry),
             RowKind::Span | RowKind::QueueWait | RowKind::BackOff | RowKind::Missing | RowKind::Inferred => {
                 span_left(of, geometry)
             }
@@ -328,6 +328,7 @@ impl Timeline {
             RowKind::QueueWait | RowKind::BackOff => (bar::wait(axis, start, end), Role::Wait),
             RowKind::Log | RowKind::Event if row.is_error => (bar::mark(axis, start, '✖'), Role::Bad),
             RowKind::Log | RowKind::Event => (bar::mark(axis, start, '·'), point_role(row)),
+            RowKind::Exemplar => (bar::mark(axis, start, glyph::EXEMPLAR_MARK), Role::Accent),
             RowKind::Missing => (bar::extent(axis, start, end), Role::Dim),
             RowKind::Inferred => (bar::wait(axis, start, end), bad(Role::Accent)),
             RowKind::Span => (bar::span(axis, start, end, &self.critical[index]), bad(Role::Accent)),
@@ -414,12 +415,17 @@ fn point_left(row: &JourneyRow, geometry: &Geometry) -> Line {
     let role = point_role(row);
     let mut line = Line::new();
     line.gap(3);
-    let glyph = if row.kind == RowKind::Log { glyph::LOG } else { "·" };
+    let glyph = match row.kind {
+        RowKind::Log => glyph::LOG,
+        RowKind::Exemplar => glyph::EXEMPLAR,
+        _ => "·",
+    };
     line.push(role, glyph);
     line.gap(1);
     let label = match row.kind {
         RowKind::Log if row.label.is_empty() => "log",
         RowKind::Log => &row.label,
+        RowKind::Exemplar => "metric",
         _ => "event",
     };
     let label = format!("{}{label}", " ".repeat(depth(row).min(geometry.service.saturating_sub(6))));

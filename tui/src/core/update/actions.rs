@@ -120,6 +120,7 @@ impl Turn<'_> {
             Screen::Logs => state.logs.move_by(steps),
             Screen::Alerts => state.alerts.move_by(steps),
             Screen::Fleet => state.fleet.move_by(steps),
+            Screen::Doctor => state.doctor.move_by(steps),
             Screen::Board => state.board.scroll = crate::core::list::moved(state.board.scroll, steps, 100),
         }
     }
@@ -141,7 +142,7 @@ impl Turn<'_> {
             }
             Screen::Board => state.board.move_focus(steps, state.size.tier()),
             Screen::Fleet => state.fleet.next_block(),
-            Screen::Journey | Screen::Alerts => {}
+            Screen::Journey | Screen::Alerts | Screen::Doctor => {}
         }
     }
 
@@ -153,6 +154,7 @@ impl Turn<'_> {
             Screen::Logs => self.state.logs.is_open ^= true,
             Screen::Alerts => self.evidence(),
             Screen::Fleet => self.enter_fleet(),
+            Screen::Doctor => self.enter_finding(),
             Screen::Board => self.enter_panel(),
         }
     }
@@ -190,6 +192,14 @@ impl Turn<'_> {
         }
     }
 
+    /// The journey of a request that the finding is about, or the logs of its service.
+    fn enter_finding(&mut self) {
+        match self.state.doctor.finding().and_then(|finding| finding.example.clone()) {
+            Some(id) => self.show_journey(&id),
+            None => self.related(),
+        }
+    }
+
     /// The logs of an alert's service, from a little before the alert until now.
     fn evidence(&mut self) {
         let now = self.state.shown_now();
@@ -218,6 +228,9 @@ impl Turn<'_> {
                 (None, self.state.journey.row().map(|row| logs::term("service", &row.service)))
             }
             Screen::Alerts => (self.state.alerts.row().and_then(|row| row.journey()), None),
+            Screen::Doctor => {
+                (None, self.state.doctor.finding().map(|finding| logs::term("service", &finding.service)))
+            }
             Screen::Services | Screen::Board | Screen::Fleet => (None, None),
         };
         match (journey, query) {
@@ -256,6 +269,7 @@ impl Turn<'_> {
             Screen::Logs => self.state.logs.move_to_error(is_forward),
             Screen::Alerts => self.state.alerts.move_to_firing(is_forward),
             Screen::Fleet => self.state.fleet.move_to_trouble(is_forward),
+            Screen::Doctor => self.state.doctor.move_to_bad(is_forward),
             Screen::Services | Screen::Board => false,
         };
         if !is_found {
@@ -274,6 +288,7 @@ impl Turn<'_> {
             Screen::Logs => self.state.logs.record().and_then(logs::best_id),
             Screen::Alerts => self.state.alerts.row().and_then(|row| row.journey()),
             Screen::Fleet => self.state.fleet.agent().map(|agent| agent.agent_id.clone()),
+            Screen::Doctor => self.state.doctor.finding().and_then(|finding| finding.example.clone()),
             Screen::Services | Screen::Board => None,
         }
     }

@@ -13,6 +13,8 @@ use model::time::SECOND;
 const REFRESH_NANO: i64 = 5 * SECOND;
 /// How often alerts are asked for the header of other screens.
 const ALERTS_ELSEWHERE_NANO: i64 = 15 * SECOND;
+/// How often the doctor is asked: it reads much.
+const DOCTOR_NANO: i64 = 60 * SECOND;
 /// Never again by itself.
 const NEVER: i64 = i64::MAX;
 
@@ -51,7 +53,22 @@ impl Turn<'_> {
             Screen::Fleet if self.state.fleet.pane.is_due(every(REFRESH_NANO), now) => {
                 self.ask(PaneId::Fleet, Ask::Fleet);
             }
-            Screen::Services | Screen::Alerts | Screen::Fleet => {}
+            Screen::Doctor if self.state.doctor.pane.is_due(every(self.fixed_or(DOCTOR_NANO)), now) => {
+                self.ask(PaneId::Doctor, Ask::Doctor(self.state.shown_range()));
+            }
+            Screen::Services | Screen::Alerts | Screen::Fleet | Screen::Doctor => {}
+        }
+    }
+
+    /// Asks for all attributes of the selected row when its details show and the journey has but a few of them.
+    pub(super) fn ask_row(&mut self) {
+        let journey = &mut self.state.journey;
+        let is_wanted = self.state.screen == Screen::Journey && journey.is_detailed;
+        let Some(key) = journey.brief_key().filter(|_| is_wanted) else { return };
+        if journey.detail_of.as_ref() != Some(&key) {
+            journey.detail.clear();
+            journey.detail_of = Some(key.clone());
+            self.ask(PaneId::Row, Ask::Row(key));
         }
     }
 
@@ -152,10 +169,11 @@ impl Turn<'_> {
     pub(super) fn abort_screen(&mut self) {
         let panes: Vec<PaneId> = match self.state.screen {
             Screen::Services => vec![PaneId::Services],
-            Screen::Journey => vec![PaneId::Journey],
+            Screen::Journey => vec![PaneId::Journey, PaneId::Row],
             Screen::Logs => vec![PaneId::Logs],
             Screen::Alerts => vec![],
             Screen::Fleet => vec![PaneId::Fleet],
+            Screen::Doctor => vec![PaneId::Doctor],
             Screen::Board => {
                 let panels = (0..self.state.board.panels.len()).map(PaneId::Panel);
                 std::iter::once(PaneId::Board).chain(panels).collect()
@@ -203,6 +221,8 @@ impl Turn<'_> {
             PaneId::Services => to.done(&mut self.state.services.pane),
             PaneId::Alerts => to.done(&mut self.state.alerts.pane),
             PaneId::Fleet => to.done(&mut self.state.fleet.pane),
+            PaneId::Doctor => to.done(&mut self.state.doctor.pane),
+            PaneId::Row => to.done(&mut self.state.journey.detail),
             PaneId::Journey => to.done(&mut self.state.journey.pane),
             PaneId::Logs => to.done(&mut self.state.logs.pane),
             PaneId::Board => to.done(&mut self.state.board.pane),

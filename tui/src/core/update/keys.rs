@@ -142,7 +142,7 @@ impl Turn<'_> {
             Screen::Logs if state.logs.is_open => state.logs.is_open = false,
             Screen::Logs => state.logs.is_in_facets = false,
             Screen::Board => state.board.is_maximised = false,
-            Screen::Services | Screen::Alerts | Screen::Fleet => {}
+            Screen::Services | Screen::Alerts | Screen::Fleet | Screen::Doctor => {}
         }
     }
 

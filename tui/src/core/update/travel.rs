@@ -69,6 +69,7 @@ impl Turn<'_> {
     fn forget_answers(&mut self) {
         let state = &mut *self.state;
         state.services.pane.clear();
+        state.doctor.pane.clear();
         state.journey.pane.clear();
         state.journey.visible.clear();
         state.journey.selected = 0;
