@@ -4,10 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use benches::heap::Counting;
 use benches::journeys;
 use benches::options::Options;
 use clap::Parser as _;
 use model::SystemClock;
+
+#[global_allocator]
+static HEAP: Counting = Counting;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -8,6 +8,7 @@
 //!
 //! Invariant: a journey counts only when it has every trace, span and log record that was made for its order.
 
+mod alone;
 mod large;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use storage::{Compression, Frame, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::heap::Used;
 use crate::latency::{Latencies, millis};
 use crate::options::Options;
 use crate::request::Message;
@@ -49,6 +51,10 @@ pub struct Report {
     filling: Duration,
     /// What was measured, case by case.
     pub cases: Vec<Case>,
+    /// Memory of the whole large journey; 0 when nothing counts it.
+    pub large_memory: Used,
+    /// Bytes of the identity index for each span and log record in segments.
+    pub id_index_bytes: f64,
 }
 
 /// Journeys that were looked for in one way.
@@ -84,21 +90,34 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
     for (name, orders) in [("from the head", &head), ("from segments", &sealed)] {
         let asked = pick(&mut rng, orders, options.journeys)?;
         let (store, clock) = (Arc::clone(&bench.store), Arc::clone(&clock));
-        cases.push(tokio::task::spawn_blocking(move || in_process(name, &store, &asked, &*clock)).await??);
+        let work = move || in_process(name, &store, &asked, WARM_UP, &*clock);
+        cases.push(tokio::task::spawn_blocking(work).await??);
     }
-    let asked = pick(&mut rng, &[head, sealed].concat(), options.journeys)?;
+    let asked = pick(&mut rng, &[head.clone(), sealed.clone()].concat(), options.journeys)?;
     cases.push(over_http(&bench.store, &asked, &clock).await?);
     let segments = bench.store.stats().segments;
+    let id_index_bytes = alone::id_index_bytes(bench.dir.path(), spans.1 + logs.1)?;
+    let mut large_memory = Used::default();
     let sizes = large::Sizes { spans: options.large_spans, traces: options.hub_traces };
     if sizes.spans > 0 {
         large::fill(&bench.store, sizes, options.records, &*clock).await?;
         let (store, clock) = (Arc::clone(&bench.store), Arc::clone(&clock));
-        let measure = move || large::measure(&store, sizes, &*clock);
-        cases.extend(tokio::task::spawn_blocking(measure).await??);
+        let measure = move || -> anyhow::Result<_> {
+            let cases = large::measure(&store, sizes, &*clock)?;
+            Ok((cases, alone::critical_path(sizes.spans, &*clock), large::memory(&store, sizes, &*clock)?))
+        };
+        let (large, path, memory) = tokio::task::spawn_blocking(measure).await??;
+        cases.extend(large);
+        cases.push(path);
+        large_memory = memory;
     }
-    bench.close().await?;
+    bench.store.close().await.context("close the store")?;
+    let BenchStore { store, dir: data_dir } = bench;
+    drop(store);
+    cases.push(alone::after_start(data_dir.path(), &[head, sealed].concat(), &clock).await?);
+    data_dir.close().context("remove the data folder")?;
     let (head_rows, segment_rows) = ([spans.0, logs.0], [spans.1, logs.1]);
-    Ok(Report { head_rows, segment_rows, segments, filling, cases })
+    Ok(Report { head_rows, segment_rows, segments, filling, cases, large_memory, id_index_bytes })
 }
 
 /// Fills the segments and the head; returns the orders of each.
@@ -138,7 +157,14 @@ fn pick(rng: &mut StdRng, orders: &[Order], count: usize) -> anyhow::Result<Vec<
     Ok((0..count.max(1)).map(|_| orders[rng.random_range(0..orders.len())].clone()).collect())
 }
 
-fn in_process(name: &'static str, store: &Store, asked: &[Order], clock: &dyn Clock) -> anyhow::Result<Case> {
+/// One of `warm_up` journeys is looked for before any is measured; none when it is 0.
+fn in_process(
+    name: &'static str,
+    store: &Store,
+    asked: &[Order],
+    warm_up: usize,
+    clock: &dyn Clock,
+) -> anyhow::Result<Case> {
     let limits = query::journey::Limits::default();
     let find = |order: &Order| -> anyhow::Result<usize> {
         let snapshot = store.snapshot();
@@ -148,7 +174,7 @@ fn in_process(name: &'static str, store: &Store, asked: &[Order], clock: &dyn Cl
             .with_context(|| format!("look for {}", order.id))?;
         checked(order, &journey)
     };
-    for order in asked.iter().step_by(WARM_UP) {
+    for order in asked.iter().step_by(warm_up.max(1)).filter(|_| warm_up > 0) {
         find(order)?;
     }
     let (mut durations, mut rows) = (Vec::with_capacity(asked.len()), 0);
@@ -210,6 +236,10 @@ impl Report {
             let remark = format!("{}  ({mean:.0} rows each)", case.latencies.text());
             table.row(case.name, whole(case.latencies.count() as f64), remark);
         }
+        let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let Used { most, held } = self.large_memory;
+        table.row("memory of the large trace", mib(most), format!("{} of it the journey", mib(held)));
+        table.row("identity index", format!("{:.2} B", self.id_index_bytes), "each record in segments");
         table
     }
 }
@@ -247,7 +277,10 @@ mod tests {
         );
         let rows = report.head_rows.into_iter().chain(report.segment_rows);
         assert!(rows.into_iter().all(|rows| rows >= 1_000), "{report:?}");
-        assert_eq!(report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(), [20; 7]);
+        assert_eq!(
+            report.cases.iter().map(|case| case.latencies.count()).collect::<Vec<_>>(),
+            [20, 20, 20, 20, 20, 20, 20, 20, 5]
+        );
         assert!(report.table().to_string().contains("over HTTP"));
     }
     #[tokio::test(flavor = "multi_thread")]
@@ -258,9 +291,10 @@ mod tests {
             Options::parse_from(["journey", "--spans", "200", "--segments", "1", "--large-spans", "0"]);
         let (sealed, _) = fill(&bench.store, &options, &clock).await.expect("fills");
         let mut asked = vec![sealed[0].clone()];
-        in_process("whole", &bench.store, &asked, &*clock).expect("has all");
+        in_process("whole", &bench.store, &asked, WARM_UP, &*clock).expect("has all");
         asked[0].spans += 1;
-        let error = in_process("lacking", &bench.store, &asked, &*clock).expect_err("one span is missing");
+        let error =
+            in_process("lacking", &bench.store, &asked, WARM_UP, &*clock).expect_err("one span is missing");
         assert!(error.to_string().contains(&asked[0].id), "{error}");
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod disk;
+pub mod heap;
 pub mod ingest;
 pub mod journeys;
 pub mod latency;

@@ -18,6 +18,7 @@ use query_api::Journey;
 use storage::Store;
 
 use super::{Case, RANGE, append};
+use crate::heap::{self, Used};
 use crate::request::Message;
 
 /// Journeys of each sort.
@@ -68,6 +69,16 @@ pub(super) fn measure(store: &Store, sizes: Sizes, clock: &dyn Clock) -> anyhow:
         case("a hub", store, HUB, &limits, clock, &cut)?,
         case("an id that nothing carries", store, "order_id=none", &limits, clock, &|found| found.is_none())?,
     ])
+}
+
+/// Memory that finding the whole large trace takes.
+pub(super) fn memory(store: &Store, sizes: Sizes, clock: &dyn Clock) -> anyhow::Result<Used> {
+    let limits = Limits { spans: Limits::default().spans.max(sizes.spans), ..Limits::default() };
+    let (id, snapshot) = (format!("{TRACE:032x}"), store.snapshot());
+    let request = Request { id: &id, range: TimeRange::last(RANGE, clock.now()), is_corrected: false };
+    let (found, used) = heap::used(|| find(&snapshot, store.ids(), &request, &limits));
+    found.context("look for the large trace")?;
+    Ok(used)
 }
 
 fn case(
