@@ -23,8 +23,8 @@ use crate::latency::{Latencies, millis};
 use crate::options::Options;
 use crate::request::Request;
 use crate::server::{self, BenchStore};
-use crate::table::{Table, whole};
 use crate::workload::{Start, Workload};
+use bench_table::{Table, whole};
 
 /// Threads that make requests before anything is measured.
 const SHARDS: u32 = 2;

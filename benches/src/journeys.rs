@@ -30,8 +30,8 @@ use crate::latency::{Latencies, millis};
 use crate::options::Options;
 use crate::request::Message;
 use crate::server::BenchStore;
-use crate::table::{Table, whole};
 use crate::workload::{Order, Start, Workload};
+use bench_table::{Table, whole};
 
 /// As far back as the query API looks.
 const RANGE: Duration = Duration::from_secs(24 * 3600);

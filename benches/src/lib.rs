@@ -20,5 +20,4 @@ pub mod latency;
 pub mod options;
 pub mod request;
 pub mod server;
-pub mod table;
 pub mod workload;

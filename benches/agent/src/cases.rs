@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::lines::Kind;
 use crate::options::Options;
-use crate::table::Table;
+use bench_table::Table;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,6 @@ mod lines;
 mod options;
 mod process;
 mod sink;
-mod table;
 mod tally;
 
 use clap::Parser as _;

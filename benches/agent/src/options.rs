@@ -40,6 +40,10 @@ pub(crate) struct Options {
     /// A `rotel` binary (PyPI: `rotel`) to pass the same spans on in the same run.
     #[arg(long)]
     pub(crate) rotel: Option<PathBuf>,
+    /// A `vlagent` binary (Go module `github.com/VictoriaMetrics/VictoriaLogs/app/vlagent`) to read the same files in
+    /// the same run: json, lines, steady, idle. It ships in its own format, always with zstd.
+    #[arg(long)]
+    pub(crate) vlagent: Option<PathBuf>,
     /// Lines for the agent's configuration, in its `[collector]` table.
     #[arg(long, default_value = "")]
     pub(crate) collector_keys: String,

@@ -95,11 +95,37 @@ impl Agent {
         ]);
         command.args(["--otlp-exporter-compression", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start_peer(command, "rotel", http)
+    }
+
+    /// Starts vlagent, reading the files of `folder/logs` and shipping them to `url`. It keeps its state in `folder`.
+    pub(crate) fn start_vlagent(
+        options: &Options,
+        vlagent: &Path,
+        folder: &Path,
+        url: &str,
+    ) -> anyhow::Result<Self> {
+        let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let folder = folder.display();
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(options.agent_core.to_string()).arg(vlagent).args([
+            format!("-fileCollector.glob={folder}/logs/*.log"),
+            format!("-tmpDataPath={folder}/vlagent"),
+            format!("-remoteWrite.url={url}/insert/native"),
+            format!("-httpListenAddr={http}"),
+            "-loggerLevel=ERROR".to_owned(),
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start_peer(command, "vlagent", http)
+    }
+
+    /// Starts a peer; it is ready when it listens on `http`.
+    fn start_peer(mut command: Command, name: &str, http: SocketAddr) -> anyhow::Result<Self> {
         let clock = SystemClock::shared();
-        let mut child = command.spawn().context("cannot start rotel")?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         while TcpStream::connect(http).is_err() {
-            ensure!(child.try_wait()?.is_none(), "rotel ended");
-            ensure!(clock.monotonic() < Duration::from_secs(10), "rotel does not listen");
+            ensure!(child.try_wait()?.is_none(), "{name} ended");
+            ensure!(clock.monotonic() < Duration::from_secs(10), "{name} does not listen");
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Self { child, start: clock.monotonic(), otlp: Some(format!("http://{http}")), is_peer: true })

@@ -1,4 +1,5 @@
-//! An OTLP/HTTP endpoint that counts what it is sent and forgets it, on a thread of its own.
+//! An OTLP/HTTP endpoint that counts what it is sent and forgets it, on a thread of its own. It takes what vlagent sends
+//! as well.
 //!
 //! It does not know positions: the agent delivers to it at least once, as to any OTLP endpoint.
 
@@ -151,7 +152,7 @@ async fn take(tally: &Mutex<Tally>, request: Request<Incoming>) -> anyhow::Resul
     let path = request.uri().path().to_owned();
     let body_of = request.headers().get("content-encoding").cloned();
     let body = request.into_body().collect().await?.to_bytes();
-    if !matches!(path.as_str(), "/v1/logs" | "/v1/traces") {
+    if !matches!(path.as_str(), "/v1/logs" | "/v1/traces" | "/insert/native") {
         return Ok(StatusCode::NOT_FOUND);
     }
     let raw = match body_of.as_ref().map(http::HeaderValue::as_bytes) {

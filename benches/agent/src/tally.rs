@@ -33,6 +33,10 @@ impl Tally {
     pub(crate) fn take(&mut self, path: &str, request: &[u8]) -> anyhow::Result<()> {
         self.requests += 1;
         self.raw_bytes += request.len() as u64;
+        if path == "/insert/native" {
+            self.take_native(request);
+            return Ok(());
+        }
         let is_logs = path.ends_with("logs");
         for group in otlp::resources(request).context("the request is no protobuf")? {
             for scope in group?.scopes() {
@@ -43,6 +47,20 @@ impl Tally {
             }
         }
         Ok(())
+    }
+
+    /// Takes records in VictoriaLogs' own format, in which names and values stand as they are: a number is behind
+    /// `seq=` in a message, or behind the name `seq` and the length of its value. A record that was cut in two
+    /// is not seen here.
+    fn take_native(&mut self, request: &[u8]) {
+        for at in memchr::memmem::find_iter(request, "seq") {
+            let rest = &request[at + 3..];
+            if let Some(digits) = rest.strip_prefix(b"=").or_else(|| rest.strip_prefix(b"\x09")) {
+                let digits = digits.get(..9).and_then(|digits| std::str::from_utf8(digits).ok());
+                let number = digits.and_then(|digits| digits.parse().ok());
+                self.count(number, digits.unwrap_or_default().as_bytes());
+            }
+        }
     }
 
     /// Notes a request that could not be read.

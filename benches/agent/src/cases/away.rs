@@ -11,7 +11,7 @@ use crate::lines::Kind;
 use crate::options::Options;
 use crate::process::Agent;
 use crate::sink::Sink;
-use crate::table::{Table, mib};
+use bench_table::{Table, mib};
 
 const FILES: usize = 4;
 /// A file is renamed at this size, and the next one begun.

@@ -7,7 +7,7 @@ use crate::lines::{self, Kind};
 use crate::options::Options;
 use crate::process::Agent;
 use crate::sink::Sink;
-use crate::table::{Table, mib, whole};
+use bench_table::{Table, mib, whole};
 
 pub(super) fn run(
     options: &Options,
@@ -25,20 +25,32 @@ pub(super) fn run(
     }
     let config = place.config(options, &sink.url(), compression, "");
     let agent = Agent::start(options, place.path(), &config)?;
-    let before = agent.cpu()?;
-    let took = sink.wait_for(lines, Duration::from_secs(80))?.as_secs_f64();
-    let cpu = agent.cpu()?.saturating_sub(before).as_secs_f64();
+    let title = format!(
+        "{kind:?} lines of {} B, {files} files, compression {compression}{}, backlog of {lines}",
+        kind.bytes(),
+        if is_tls { " and TLS" } else { "" }
+    );
+    let mut table = measure(&sink, agent, kind, lines, title)?;
+    if let Some(vlagent) = options.vlagent.as_ref().filter(|_| !is_tls) {
+        let sink = Sink::start()?;
+        let peer = Agent::start_vlagent(options, vlagent, place.path(), &sink.url())?;
+        table.append(measure(&sink, peer, kind, lines, "vlagent, the same files, zstd".to_owned())?);
+    }
+    Ok(table)
+}
+
+fn measure(sink: &Sink, agent: Agent, kind: Kind, lines: u64, title: String) -> anyhow::Result<Table> {
+    // From its start: where it reads before it says that it is ready, that counts.
+    let began = agent.start;
+    let took = sink.wait_for(lines, Duration::from_secs(80))?.saturating_add(began).as_secs_f64();
+    let cpu = agent.cpu()?.as_secs_f64();
     let memory = agent.memory()?;
     agent.stop()?;
     let tally = sink.tally();
     tally.check(lines)?;
 
     let bytes = lines as f64 * kind.bytes() as f64;
-    let mut table = Table::new(format!(
-        "{kind:?} lines of {} B, {files} files, compression {compression}{}, backlog of {lines}",
-        kind.bytes(),
-        if is_tls { " and TLS" } else { "" }
-    ));
+    let mut table = Table::new(title);
     table.row("logs/s", whole(lines as f64 / took), "on one core, by the clock");
     table.row("logs/s of processor time", whole(lines as f64 / cpu), "what the agent itself took");
     table.row("MB/s", format!("{:.0}", bytes / took / 1e6), "of the files");

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::Place;
 use crate::options::Options;
-use crate::table::{Table, mib};
+use bench_table::{Table, mib};
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Table> {
     let place = Place::new(options)?;

@@ -14,7 +14,7 @@ use crate::lines::Spans;
 use crate::options::Options;
 use crate::process::Agent;
 use crate::sink::Sink;
-use crate::table::{Table, mib, whole};
+use bench_table::{Table, mib, whole};
 
 const CLIENTS: u64 = 4;
 const SPANS_A_REQUEST: usize = 512;

@@ -9,7 +9,7 @@ use crate::lines::Writers;
 use crate::options::Options;
 use crate::process::Agent;
 use crate::sink::Sink;
-use crate::table::{Table, mib, whole};
+use bench_table::{Table, mib, whole};
 
 const FILES: usize = 100;
 const LINES_A_TICK: u64 = 100;
@@ -18,11 +18,32 @@ const TICK: Duration = Duration::from_millis(10);
 const WARM_UP_TICKS: u32 = 300;
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Table> {
-    let place = Place::new(options)?;
-    let paths: Vec<_> = (0..FILES).map(|at| place.logs().join(format!("app-{at:04}.log"))).collect();
-    let mut writers = Writers::new(&paths)?;
-    let sink = Sink::start()?;
+    let (place, sink) = (Place::new(options)?, Sink::start()?);
+    let mut writers = writers(&place)?;
     let agent = Agent::start(options, place.path(), &place.config(options, &sink.url(), "zstd", ""))?;
+    let title = format!("JSON lines of 216 B, {FILES} files, one write a line, {} s", options.seconds);
+    let mut table = measure(options, &sink, agent, &mut writers, title)?;
+    if let Some(vlagent) = &options.vlagent {
+        let (place, sink) = (Place::new(options)?, Sink::start()?);
+        let mut writers = self::writers(&place)?;
+        let peer = Agent::start_vlagent(options, vlagent, place.path(), &sink.url())?;
+        table.append(measure(options, &sink, peer, &mut writers, "vlagent, the same".to_owned())?);
+    }
+    Ok(table)
+}
+
+fn writers(place: &Place) -> anyhow::Result<Writers> {
+    let paths: Vec<_> = (0..FILES).map(|at| place.logs().join(format!("app-{at:04}.log"))).collect();
+    Ok(Writers::new(&paths)?)
+}
+
+fn measure(
+    options: &Options,
+    sink: &Sink,
+    agent: Agent,
+    writers: &mut Writers,
+    title: String,
+) -> anyhow::Result<Table> {
     let ticks = (options.seconds * 100) as u32;
     let clock = SystemClock::shared();
     let (mut cpu_before, mut time_before) = (agent.cpu()?, Duration::ZERO);
@@ -46,8 +67,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Table> {
     sink.tally().check(writers.written)?;
 
     let rate = f64::from(ticks) * LINES_A_TICK as f64 / elapsed;
-    let mut table =
-        Table::new(format!("JSON lines of 216 B, {FILES} files, one write a line, {elapsed:.0} s"));
+    let mut table = Table::new(title);
     table.row("written", whole(rate), "lines a second");
     table.row("cores", format!("{:.4}", cpu / elapsed), "");
     let mean = resident.iter().sum::<u64>() / resident.len().max(1) as u64;

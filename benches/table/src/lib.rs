@@ -1,10 +1,10 @@
-//! A table of plain text: what was measured, how much, what it means.
+//! What every benchmark reports with: a table of plain text that says what was measured, how much, what it means.
 
 use std::fmt;
 
 /// Rows of name, value and remark.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     title: String,
     rows: Vec<[String; 3]>,
     /// What was measured beside it.
@@ -12,16 +12,19 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(title: impl Into<String>) -> Self {
+    /// An empty table under `title`.
+    pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), rows: Vec::new(), beside: Vec::new() }
     }
 
-    pub(crate) fn append(&mut self, other: Self) {
+    /// Puts another table under this one.
+    pub fn append(&mut self, other: Self) {
         self.beside.push(other);
     }
 
-    pub(crate) fn row(&mut self, name: &str, value: impl Into<String>, remark: impl Into<String>) {
-        self.rows.push([name.to_owned(), value.into(), remark.into()]);
+    /// Adds a row.
+    pub fn row(&mut self, name: impl Into<String>, value: impl Into<String>, remark: impl Into<String>) {
+        self.rows.push([name.into(), value.into(), remark.into()]);
     }
 }
 
@@ -40,7 +43,7 @@ impl fmt::Display for Table {
 }
 
 /// A whole number with a space between thousands.
-pub(crate) fn whole(number: f64) -> String {
+pub fn whole(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -53,6 +56,23 @@ pub(crate) fn whole(number: f64) -> String {
 }
 
 /// Bytes in MiB with one digit behind the point.
-pub(crate) fn mib(bytes: u64) -> String {
+pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart_and_values_stand_under_each_other() {
+        assert_eq!(
+            (whole(0.4), whole(999.0), whole(1_234_567.2)),
+            ("0".into(), "999".into(), "1 234 567".into())
+        );
+        let mut table = Table::new("t");
+        table.row("a", "1", "x");
+        table.row("bbb", "22", "");
+        assert_eq!(table.to_string(), "t\n  a     1  x\n  bbb  22\n");
+    }
 }
