@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use disk::{DiskFile, Fs, create_dir_durable};
+use disk::{DiskFile, Fs};
 use model::positions::{Range, StreamId};
 use model::time::SECOND;
 use model::{Clock, Signal, UnixNano};
@@ -369,7 +369,6 @@ impl Queue {
     /// # Errors
     /// When the folder cannot be read or written; `InvalidData` when it holds what only another version reads.
     pub fn open(fs: Arc<dyn Fs>, folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        create_dir_durable(&*fs, folder)?;
         let segment_bytes_max = SEGMENT_BYTES_MAX.min(limits.bytes_max / 32);
         let open = |lane: Lane| Fifo::open(Arc::clone(&fs), folder.join(lane.name()), segment_bytes_max);
         let [traces, logs, metrics, files] = Lane::ALL.map(open);

@@ -15,6 +15,8 @@ use disk::{DiskFile, Fs, read_range};
 
 use super::Place;
 
+/// Its file in the folder of a lane.
+pub(super) const NAME: &str = "cursor";
 const MAGIC: &[u8; 8] = b"SILSCURS";
 const SLOT_BYTES: u64 = 512;
 const FIELDS_BYTES: usize = 44;
@@ -28,7 +30,7 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Opens or makes the cursor of a lane, whose folder is there; what it says.
     pub(super) fn open(fs: &dyn Fs, folder: &Path) -> io::Result<(Self, Place)> {
-        let path = folder.join("cursor");
+        let path = folder.join(NAME);
         let file = match fs.open_write(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs.create(&path)?,
             opened => opened?,

@@ -23,7 +23,7 @@ use disk::{DiskFile, Fs, create_dir_durable};
 use model::UnixNano;
 use model::positions::StreamId;
 
-use super::cursor::Cursor;
+use super::cursor::{self, Cursor};
 use super::segment::{self, Found, HEADER_BYTES, Opened, Segment};
 use super::{Amount, Encoding, Place, Spooled};
 
@@ -71,9 +71,16 @@ pub(super) struct Unsynced {
     pub(super) number: u64,
 }
 
+/// Makes a lane's folder and those above it, durably. One with a cursor was made so before the cursor came into being:
+/// syncing all folders above four lanes at every start would be most of what a start takes.
+fn make_folder(fs: &dyn Fs, folder: &Path) -> io::Result<()> {
+    let has_cursor = fs.list(folder).is_ok_and(|names| names.iter().any(|name| name == cursor::NAME));
+    if has_cursor { Ok(()) } else { create_dir_durable(fs, folder) }
+}
+
 impl Fifo {
     pub(super) fn open(fs: Arc<dyn Fs>, folder: PathBuf, segment_bytes_max: u64) -> io::Result<Self> {
-        create_dir_durable(&*fs, &folder)?;
+        make_folder(&*fs, &folder)?;
         let (cursor, settled) = Cursor::open(&*fs, &folder)?;
         let mut fifo = Self {
             fs,
