@@ -30,6 +30,7 @@ pub(crate) mod identity;
 mod look;
 mod packed;
 pub(crate) mod positions;
+mod quiet;
 mod ranges;
 mod reading;
 mod report;
@@ -55,6 +56,7 @@ use self::discover::Globs;
 use self::identity::FileKey;
 use self::packed::Packed;
 use self::positions::{Positions, Saved};
+use self::quiet::Quiet;
 use self::spill::Held;
 use self::streams::Streams;
 use self::tracked::{FileId, Tracked};
@@ -133,6 +135,8 @@ pub(crate) struct FileTail {
     by_key: HashMap<FileKey, FileId>,
     /// Compressed files that are not read, or not yet.
     packed: BTreeMap<FileKey, Packed>,
+    /// Open files that need not be looked at.
+    quiet: Quiet,
     /// Names that matched at the last look.
     names: BTreeSet<PathBuf>,
     remembered: VecDeque<Remembered>,
@@ -183,6 +187,7 @@ impl FileTail {
             files: BTreeMap::new(),
             by_key: HashMap::new(),
             packed: BTreeMap::new(),
+            quiet: Quiet::default(),
             names: BTreeSet::new(),
             remembered: saved.files.into_iter().map(Remembered::from).collect(),
             positions,

@@ -130,6 +130,7 @@ impl FileTail {
         let (records, bytes) = self.builder.content();
         self.shared.files.withdrawn(records + self.streams.forget_open(), bytes);
         self.builder.clear();
+        self.look_at_all();
         self.turn += 1;
         self.has_unsaved = true;
         true

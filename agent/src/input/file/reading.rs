@@ -17,15 +17,22 @@ use crate::status::{DropReason, Flow};
 
 impl FileTail {
     /// Reads every file until each has nothing more or the batch is full; whether anything was read.
+    #[cfg(test)]
     pub(crate) fn read(&mut self) -> bool {
+        self.look_at_all();
+        self.read_touched()
+    }
+
+    /// The same of the files that do not rest: see [`FileTail::look_at_touched`].
+    pub(crate) fn read_touched(&mut self) -> bool {
         let mut has_read = false;
         self.settle();
         has_read |= self.settle_packed();
         self.settle_copies(self.shared.clock.monotonic());
-        let ids = self.readable();
+        let mut active = self.readable();
+        active.retain(|id| !self.is_quiet(*id));
         // One block of each file in turn, so that a busy file does not keep the others waiting; but the
         // files of one stream one after the other, the oldest first.
-        let mut active = ids;
         let undecided = self.undecided();
         let mut busy = HashSet::new();
         while !active.is_empty() && !self.builder.is_full() {
@@ -40,8 +47,12 @@ impl FileTail {
                 }
                 let outcome = self.read_block(*id);
                 has_read |= outcome == Outcome::Progress;
-                busy.extend(lane.filter(|_| outcome != Outcome::Idle));
-                outcome != Outcome::Idle
+                if outcome == Outcome::Idle {
+                    self.rest(*id);
+                    return false;
+                }
+                busy.extend(lane);
+                true
             });
         }
         self.bound_open_records();
@@ -71,15 +82,20 @@ impl FileTail {
         if self.builder.is_full() {
             return Outcome::Full;
         }
-        let (before, generation) = (file.read.offset, file.generation);
+        let (before, generation, input) = (file.read.offset, file.generation, file.input);
         let now = self.shared.clock.monotonic();
-        let Input { settings, chain, bucket, .. } = &mut self.inputs[file.input];
-        let logical = self.streams.of(file.input, settings.format, &file.stream, chain);
+        let Input { settings, chain, bucket, .. } = &mut self.inputs[input];
         let (builder, flow) = (&mut self.builder, &self.shared.files);
+        // A file without a new line needs no stream.
+        let (mut streams, mut found) = (Some(&mut self.streams), None::<&mut LogicalStream>);
         let mut take = |stream: &Stream, line: tracked::Line<'_>| {
             if builder.is_full() {
                 return ControlFlow::Break(());
             }
+            if let Some(streams) = streams.take() {
+                found = Some(streams.of(input, settings.format, stream, chain));
+            }
+            let Some(logical) = &mut found else { return ControlFlow::Break(()) };
             flow.entered(1, line.span);
             logical.take((id, generation), line, now, &mut |state, finished| {
                 write(builder, flow, stream, finished, Processing { chain, state, bucket, now });
@@ -88,7 +104,7 @@ impl FileTail {
             ControlFlow::Continue(())
         };
         let outcome = file.read_lines(&mut self.block, (now, self.shared.clock.now()), &mut take);
-        for (file, generation) in logical.take_released() {
+        for (file, generation) in found.map(LogicalStream::take_released).unwrap_or_default() {
             self.builder.touch(file, generation);
         }
         if file.read.offset > before {

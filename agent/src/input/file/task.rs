@@ -117,9 +117,10 @@ impl Loop {
             // Asked before looking: what was written before the shutdown is seen by a look after it.
             let is_closing = link.shutdown.is_cancelled();
             self.has_changed_names |= is_closing && !std::mem::replace(&mut self.was_closing, is_closing);
+            self.has_changed_names |= watcher.drain() == Some(Change::Names);
             self.look(tail, &mut watcher, shared, now);
             self.spill(tail, link, shared, now);
-            let has_read = self.read(tail, now, is_closing);
+            let has_read = self.read(tail, &mut watcher, now, is_closing);
             // The batch is full before the files are read to their end.
             let has_more = tail.is_full();
             self.hand_out(tail, link, shared, now, has_read);
@@ -137,11 +138,12 @@ impl Loop {
         }
     }
 
-    fn read(&mut self, tail: &mut FileTail, now: Duration, is_closing: bool) -> bool {
+    fn read(&mut self, tail: &mut FileTail, watcher: &mut Watcher, now: Duration, is_closing: bool) -> bool {
         if self.in_flight >= BATCHES_MAX || now < self.gather_until && !is_closing {
             return false;
         }
-        let has_read = tail.read();
+        tail.look_at_touched(&watcher.take_touched());
+        let has_read = tail.read_touched();
         self.is_stale |= has_read;
         has_read
     }
@@ -153,13 +155,15 @@ impl Loop {
             (self.looked, self.polled) = (Some(now), now);
             tail.reconcile();
             watcher.watch(tail.folders());
+            tail.look_at_all();
             shared.unwatched_folders.store(watcher.unwatched() as u64, Relaxed);
             shared.watch_overflows.store(watcher.overflows(), Relaxed);
             self.is_stale = true;
         } else if now.saturating_sub(self.polled) >= POLL_EVERY {
             self.polled = now;
+            let before = tail.standing();
             tail.settle_files();
-            self.is_stale = true;
+            self.is_stale |= tail.standing() != before;
         }
     }
 

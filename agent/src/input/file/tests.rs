@@ -5,6 +5,7 @@ mod exchange;
 mod failures;
 mod history;
 mod processed;
+mod quiet;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
