@@ -123,6 +123,8 @@ pub struct ParsedLine {
     pub span_id: Option<SpanId>,
     /// The service the line names; empty when it names none.
     pub service: String,
+    /// Whether the body was looked through for ids: it names no others than these.
+    pub is_searched: bool,
     /// Everything else, in order of the line, values as text.
     pub attributes: Attributes,
 }
@@ -136,6 +138,7 @@ impl ParsedLine {
         self.body.clear();
         self.trace_id = None;
         self.span_id = None;
+        self.is_searched = false;
         self.service.clear();
         self.attributes.clear();
     }

@@ -22,6 +22,7 @@ pub mod signal;
 pub mod text;
 pub mod time;
 pub mod units;
+pub mod vector;
 pub mod wire;
 
 pub use id::{SpanId, TraceId};

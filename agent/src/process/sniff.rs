@@ -13,7 +13,10 @@ pub(crate) fn sniff(parsed: &mut ParsedLine) {
     }
     let head = &parsed.body[..parsed.body.floor_char_boundary(LOOKED_AT)];
     let level = if parsed.severity_number == 0 { level_in(head) } else { None };
-    if parsed.trace_id.is_none() && memchr::memchr2(b'r', b'R', head.as_bytes()).is_some() {
+    if parsed.trace_id.is_none()
+        && !parsed.is_searched
+        && memchr::memchr2(b'r', b'R', head.as_bytes()).is_some()
+    {
         let (trace_id, span_id) = ids_in_text(head);
         parsed.trace_id = trace_id;
         parsed.span_id = parsed.span_id.or(span_id);

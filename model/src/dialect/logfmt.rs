@@ -35,6 +35,9 @@ pub(super) fn parse(line: &str, out: &mut ParsedLine, accept: Accept) -> bool {
 }
 
 fn is_likely(line: &str) -> bool {
+    if !line.trim_ascii_start().bytes().next().is_some_and(is_key_start) {
+        return false;
+    }
     let (mut pairs, mut has_role) = (0, false);
     for (at, (key, value)) in Pairs::new(line).enumerate() {
         let is_pair = value.is_some() && is_key(key);
@@ -53,8 +56,12 @@ fn is_likely(line: &str) -> bool {
 /// Whether a word may stand before `=` as a field's name.
 pub(super) fn is_key(word: &str) -> bool {
     let mut bytes = word.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'@'))
+    bytes.next().is_some_and(is_key_start)
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'@' | b'/'))
+}
+
+const fn is_key_start(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'@')
 }
 
 /// The words of a line: a key, and its value when `=` follows.
@@ -75,7 +82,8 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.rest.trim_ascii_start();
-        let end = text.find(|c: char| c == '=' || c.is_ascii_whitespace()).unwrap_or(text.len());
+        let is_end = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+        let end = text.as_bytes().iter().position(is_end).unwrap_or(text.len());
         if text.is_empty() {
             return None;
         }
@@ -87,7 +95,7 @@ impl<'a> Iterator for Pairs<'a> {
         let (value, rest) = match after.strip_prefix('"') {
             Some(quoted) => unquote(quoted),
             None => {
-                let end = after.find(|c: char| c.is_ascii_whitespace()).unwrap_or(after.len());
+                let end = after.bytes().position(|byte| byte.is_ascii_whitespace()).unwrap_or(after.len());
                 (Cow::Borrowed(&after[..end]), &after[end..])
             }
         };

@@ -13,11 +13,19 @@ use super::logfmt::{Pairs, unquote};
 use super::role::{Role, Roles, role_of};
 use super::time::access_log;
 use crate::Severity;
+use crate::vector::find_byte;
 
 /// Whether a line has the shape of an access log, told from its punctuation.
 pub(super) fn is_likely(line: &str) -> bool {
     let bytes = line.as_bytes();
-    let close = memchr::memchr_iter(b']', bytes).find(|close| bytes[*close..].starts_with(b"] \""));
+    let mut from = 0;
+    let close = loop {
+        let Some(at) = find_byte(b']', &bytes[from..]) else { break None };
+        if bytes[from + at..].starts_with(b"] \"") {
+            break Some(from + at);
+        }
+        from += at + 1;
+    };
     close.is_some_and(|close| memchr::memmem::find(&bytes[..close], b" [").is_some())
 }
 

@@ -8,6 +8,7 @@
 use super::logfmt::{Pairs, is_key};
 use super::role::{Role, Roles, role_of};
 use super::{ParsedLine, time};
+use crate::vector::find_id_name;
 use crate::{Severity, SpanId, TraceId};
 
 /// Words searched for a level that does not stand right behind the time.
@@ -31,6 +32,7 @@ pub(super) fn parse(line: &str, out: &mut ParsedLine) {
     let (trace_id, span_id) = ids_in_text(rest);
     out.trace_id = out.trace_id.or(trace_id);
     out.span_id = out.span_id.or(span_id);
+    out.is_searched = true;
     out.set_body(if rest.is_empty() { line } else { rest });
 }
 
@@ -75,8 +77,10 @@ fn take_prefix<'a>(mut rest: &'a str, roles: &mut Roles, out: &mut ParsedLine) -
             None => break,
         }
     }
-    let separated = ["- ", ": ", "| "].into_iter().find_map(|separator| rest.strip_prefix(separator));
-    separated.unwrap_or(rest).trim_ascii_start()
+    match rest.as_bytes() {
+        [b'-' | b':' | b'|', b' ', ..] => rest[2..].trim_ascii_start(),
+        _ => rest,
+    }
 }
 
 fn take_level<'a>(rest: &'a str, out: &mut ParsedLine) -> Option<&'a str> {
@@ -151,7 +155,7 @@ fn is_upper(word: &str) -> bool {
 pub(super) fn ids_in_text(text: &str) -> (Option<TraceId>, Option<SpanId>) {
     let (mut trace, mut span) = (None, None);
     let mut from = 0;
-    while let Some(at) = next_name(text.as_bytes(), from) {
+    while let Some(at) = find_id_name(text.as_bytes(), from) {
         from = at + 1;
         if trace.is_none()
             && let Some(hex) = named_hex(text, at, "trace")
@@ -167,31 +171,6 @@ pub(super) fn ids_in_text(text: &str) -> (Option<TraceId>, Option<SpanId>) {
         }
     }
     (trace, span)
-}
-
-/// Where `trace` or `span` may begin, of either case, at `from` or behind it. Looks at 32 places at a time,
-/// in a shape that compiles to vector instructions.
-fn next_name(bytes: &[u8], mut from: usize) -> Option<usize> {
-    const STEP: usize = 32;
-    let is_name = |first: u8, third: u8, fourth: u8| {
-        let (first, third, fourth) = (first | 0x20, third | 0x20, fourth | 0x20);
-        ((first == b't') & (third == b'a') & (fourth == b'c'))
-            | ((first == b's') & (third == b'a') & (fourth == b'n'))
-    };
-    while let Some(window) = bytes.get(from..from + STEP + 3) {
-        let (firsts, thirds, fourths) = (&window[..STEP], &window[2..STEP + 2], &window[3..STEP + 3]);
-        let mut is_any = 0u8;
-        for at in 0..STEP {
-            is_any |= u8::from(is_name(firsts[at], thirds[at], fourths[at]));
-        }
-        if is_any != 0 {
-            let at = (0..STEP).find(|at| is_name(firsts[*at], thirds[*at], fourths[*at]));
-            return at.map(|at| from + at);
-        }
-        from += STEP;
-    }
-    let rest = bytes.get(from..)?;
-    rest.windows(4).position(|window| is_name(window[0], window[2], window[3])).map(|at| from + at)
 }
 
 /// The hex digits behind `NAME_id=` in any of its spellings, with the name at `at`.

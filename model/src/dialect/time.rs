@@ -97,6 +97,9 @@ fn fraction(bytes: &[u8], at: usize) -> (i32, usize) {
 /// Seconds east of UTC and the bytes of the zone; a text without a zone is UTC. `None` when a zone
 /// begins and is none.
 fn zone(bytes: &[u8]) -> Option<(i32, usize)> {
+    if !matches!(bytes.first(), Some(b'Z' | b'z' | b' ' | b'+' | b'-')) {
+        return Some((0, 0));
+    }
     for (name, len) in [(&b"Z"[..], 1), (b"z", 1), (b" UTC", 4), (b" GMT", 4), (b" Z", 2)] {
         if bytes.starts_with(name) && !bytes.get(len).is_some_and(u8::is_ascii_alphanumeric) {
             return Some((0, len));

@@ -117,6 +117,17 @@ impl LogsWriter {
         record: &LogRecordParts<'_>,
         attributes: impl IntoIterator<Item = (&'k str, &'k str)>,
     ) {
+        self.push_with(record, &[], attributes);
+    }
+
+    /// The same with `written` attributes in front, as [`put_record_attribute`] writes them: what many records
+    /// share is written once and copied.
+    pub fn push_with<'k>(
+        &mut self,
+        record: &LogRecordParts<'_>,
+        written: &[u8],
+        attributes: impl IntoIterator<Item = (&'k str, &'k str)>,
+    ) {
         self.count += 1;
         put_message_of(&mut self.records, 2, 2, |out| {
             if record.time.0 > 0 {
@@ -129,6 +140,7 @@ impl LogsWriter {
                 put_bytes(out, 3, record.severity_text.as_bytes());
             }
             put_text_value(out, 5, record.body);
+            out.extend_from_slice(written);
             // Chained iterators are quicker from the inside.
             attributes.into_iter().for_each(|(key, value)| put_attribute(out, 6, key, value));
             if let Some(id) = record.trace_id {
@@ -185,6 +197,11 @@ pub struct LogRecordParts<'a> {
     pub event_name: &'a str,
 }
 
+/// Appends a string attribute as one of a log record's, for [`LogsWriter::push_with`].
+pub fn put_record_attribute(out: &mut Vec<u8>, key: &str, value: &str) {
+    put_attribute(out, 6, key, value);
+}
+
 /// Appends a string attribute as field `number`, below 16.
 #[inline]
 pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: &str) {
@@ -220,7 +237,9 @@ mod tests {
             ..LogRecordParts::default()
         };
         writer.push(&parts, [("order_id", "ORD-1")]);
-        writer.push(&LogRecordParts { body: "second", ..parts }, []);
+        let mut written = Vec::new();
+        put_record_attribute(&mut written, "order_id", "ORD-2");
+        writer.push_with(&LogRecordParts { body: "second", ..parts }, &written, [("user", "U-1")]);
         let request = writer.finish();
 
         assert_eq!(otlp::count_items(&request), 2);
@@ -233,5 +252,8 @@ mod tests {
         assert_eq!(records[0].body, AnyValue::Str("acquirer timeout"));
         assert_eq!(otlp::value::find(records[0].attributes, "order_id"), Some(AnyValue::Str("ORD-1")));
         assert_eq!(records[1].body, AnyValue::Str("second"));
+        let attributes: Vec<_> =
+            otlp::attributes(records[1].attributes).map(|one| (one.key, one.value)).collect();
+        assert_eq!(attributes, [("order_id", AnyValue::Str("ORD-2")), ("user", AnyValue::Str("U-1"))]);
     }
 }

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::dialect::{Dialect, ParsedLine, parse_line};
-use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::otlp::logs::{LogRecordParts, LogsWriter, put_record_attribute};
 use model::positions::{self, StreamId};
+use model::vector::find_byte;
 use model::{Clock, UnixNano};
 
 use super::container::Origin;
@@ -156,6 +157,25 @@ struct Section {
     writer: Option<LogsWriter>,
 }
 
+/// The attributes that say which file a record is from, written once for the records of a file that follow each other.
+#[derive(Debug, Default)]
+struct FileNames {
+    path: String,
+    written: Vec<u8>,
+}
+
+impl FileNames {
+    fn attributes_of(&mut self, stream: &Stream) -> &[u8] {
+        if self.path != stream.file_path || self.written.is_empty() {
+            self.path.clone_from(&stream.file_path);
+            self.written.clear();
+            put_record_attribute(&mut self.written, "log.file.name", &stream.file_name);
+            put_record_attribute(&mut self.written, "log.file.path", &stream.file_path);
+        }
+        &self.written
+    }
+}
+
 /// Rooms for records that are used again, of the size of a batch together.
 #[derive(Debug, Default)]
 struct Spare {
@@ -170,7 +190,11 @@ impl Spare {
         room
     }
 
-    fn put(&mut self, room: Vec<u8>, bytes_max: usize) {
+    /// `bytes_max` is what a batch has when it is full, which its last record then exceeds.
+    fn put(&mut self, mut room: Vec<u8>, bytes_max: usize) {
+        let bytes_max = bytes_max + bytes_max / 8;
+        room.clear();
+        room.shrink_to(bytes_max);
         if room.capacity() > 0 && self.bytes + room.capacity() <= bytes_max {
             self.bytes += room.capacity();
             self.rooms.push(room);
@@ -193,6 +217,7 @@ pub(crate) struct BatchBuilder {
     /// Room for the request before it is compressed.
     request: Vec<u8>,
     packer: Packer,
+    names: FileNames,
     /// Room for the name of a record's service.
     service: String,
     records: u64,
@@ -223,6 +248,7 @@ impl BatchBuilder {
             spare: Spare::default(),
             request: Vec::new(),
             packer,
+            names: FileNames::default(),
             service: String::new(),
             records: 0,
             input_bytes: 0,
@@ -335,12 +361,12 @@ impl BatchBuilder {
     fn parse(&mut self, stream: &Stream, piece: Option<u32>, text: &str) {
         match piece {
             // The first of joined lines says when and how grave; the others belong to its message.
-            None => match text.split_once('\n') {
+            None => match find_byte(b'\n', text.as_bytes()) {
                 None => parse_line(stream.dialect, text, &mut self.parsed),
-                Some((first, rest)) => {
-                    parse_line(stream.dialect, first, &mut self.parsed);
-                    self.parsed.body.push('\n');
-                    self.parsed.body.push_str(rest);
+                Some(end) => {
+                    parse_line(stream.dialect, &text[..end], &mut self.parsed);
+                    self.parsed.body.push_str(&text[end..]);
+                    self.parsed.is_searched = false;
                 }
             },
             // A piece is no whole line of any dialect; the first one may still show time and level.
@@ -384,14 +410,14 @@ impl BatchBuilder {
             event_name: "",
         };
         let piece = piece.map(|piece| piece.to_string());
-        let file =
-            [("log.file.name", stream.file_name.as_str()), ("log.file.path", stream.file_path.as_str())];
         let named = parsed.named_service().filter(|named| *named != service).map(|named| ("service", named));
+        let iostream = origin.iostream.map(|iostream| ("log.iostream", iostream.name()));
         let before = writer.bytes();
-        writer.push(
+        writer.push_with(
             &parts,
-            file.into_iter()
-                .chain(origin.iostream.map(|iostream| ("log.iostream", iostream.name())))
+            self.names.attributes_of(stream),
+            iostream
+                .into_iter()
                 .chain(piece.as_deref().map(|piece| (PIECE, piece)))
                 .chain(named)
                 .chain(parsed.attributes.iter()),

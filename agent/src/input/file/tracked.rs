@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::UnixNano;
+use model::vector::find_byte;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Stream;
@@ -68,7 +69,7 @@ pub(crate) struct Tracked {
     pub(crate) first_size: Option<u64>,
     /// For a copy: the generation of a file that holds the bytes before this offset as its own.
     pub(crate) continues: Option<(FileKey, u32, u64)>,
-    /// The first bytes before the position.
+    /// The first bytes before the position, until there are as many as identify a file.
     pub(crate) head: Vec<u8>,
     /// Size and time of change when there was nothing more to read, and that time was over: what is written within
     /// the same tick of the clock changes neither.
@@ -164,7 +165,7 @@ impl Tracked {
     /// Sets the position to `offset`, whose bytes before count as read and acknowledged.
     pub(crate) fn start_at(&mut self, offset: u64) -> io::Result<()> {
         let (mark, head) = self.mark_at(offset)?;
-        (self.read, self.acked, self.head) = (mark, mark, head);
+        (self.read, self.acked, self.head) = (mark, mark, unfinished(head));
         self.sent = offset;
         self.pieces = 0;
         self.idle_at = None;
@@ -320,7 +321,7 @@ impl Tracked {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            let newline = memchr::memchr(b'\n', &rest[..rest.len().min(LINE_BYTES_MAX + 1)]);
+            let newline = find_byte(b'\n', &rest[..rest.len().min(LINE_BYTES_MAX + 1)]);
             let (text, span, ends) = match newline {
                 Some(end) => (&rest[..end], end + 1, true),
                 None if rest.len() > LINE_BYTES_MAX => {
@@ -348,11 +349,12 @@ impl Tracked {
         if taken == 0 {
             return;
         }
-        if self.head.len() < HEAD_BYTES {
+        if (self.read.head.len as usize) < HEAD_BYTES {
             // The head is not full, so the position is within it and `before` continues it.
             let new = &before[before.len() - taken..];
             self.head.extend_from_slice(&new[..new.len().min(HEAD_BYTES - self.head.len())]);
             self.read.head = Fingerprint::of(&self.head);
+            self.head = unfinished(std::mem::take(&mut self.head));
         }
         self.read.offset += taken as u64;
         self.read.tail = Fingerprint::of(&before[before.len().saturating_sub(TAIL_BYTES)..]);
@@ -362,6 +364,11 @@ impl Tracked {
 /// The logical stream of a name.
 pub(super) fn lane_of(path: &str) -> u64 {
     xxh3_64(path.as_bytes())
+}
+
+/// A head that is not full yet; of a full one the fingerprint is enough.
+fn unfinished(head: Vec<u8>) -> Vec<u8> {
+    if head.len() < HEAD_BYTES { head } else { Vec::new() }
 }
 
 /// Where a piece ends so that no character is cut in two.
