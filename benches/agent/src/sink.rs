@@ -4,6 +4,7 @@
 //! It does not know positions: the agent delivers to it at least once, as to any OTLP endpoint.
 
 use std::convert::Infallible;
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -157,6 +158,11 @@ async fn take(tally: &Mutex<Tally>, request: Request<Incoming>) -> anyhow::Resul
     }
     let raw = match body_of.as_ref().map(http::HeaderValue::as_bytes) {
         Some(b"zstd") => zstd::decode_all(body.as_ref())?.into(),
+        Some(b"gzip") => {
+            let mut raw = Vec::new();
+            flate2::read::GzDecoder::new(body.as_ref()).read_to_end(&mut raw)?;
+            raw.into()
+        }
         None => body.clone(),
         Some(other) => bail!("content-encoding {}", String::from_utf8_lossy(other)),
     };

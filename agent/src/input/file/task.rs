@@ -29,12 +29,14 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Shortest time between two saves of positions, so that many small batches share one fsync.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two updates of the file list in `/status`.
-const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether deleted files take too much.
+const SPILL_EVERY: Duration = Duration::from_millis(100);
 /// How often records that wait for another line are looked at.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// Writes that follow each other this closely are read together, at most: looking at a hundred files costs
 /// more than their lines do. A short `flush` makes it shorter.
-const GATHER_MAX: Duration = Duration::from_millis(50);
+const GATHER_MAX: Duration = Duration::from_millis(100);
 /// The same for files that come and go.
 const GATHER_NAMES: Duration = Duration::from_millis(5);
 
@@ -169,7 +171,7 @@ impl Loop {
 
     /// Looks whether deleted files take too much while the collector is away.
     fn spill(&mut self, tail: &mut FileTail, link: &Link, shared: &Shared, now: Duration) {
-        if now.saturating_sub(self.spill_looked) < PUBLISH_EVERY {
+        if now.saturating_sub(self.spill_looked) < SPILL_EVERY {
             return;
         }
         self.spill_looked = now;
@@ -293,7 +295,7 @@ impl Loop {
                 // With a full batch behind and more to read, nothing needs to be gathered.
                 if !pause.is_zero() {
                     let gather = if change == Change::Names { GATHER_NAMES } else { GATHER_MAX };
-                    self.gather_until = now + gather.min(link.flush / 4);
+                    self.gather_until = now + gather.min(link.flush / 2);
                 }
             }
             () = tokio::time::sleep(pause) => {}

@@ -226,6 +226,11 @@ impl Tracked {
         FileStat::of(&self.file).map_or(self.size, |stat| stat.size)
     }
 
+    /// Whether the last look came to the end: nothing can be taken before the file changes.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.idle_at.is_some()
+    }
+
     /// Whether every byte was read, as far as the last look goes.
     pub(crate) fn is_read(&self) -> bool {
         self.read.offset >= self.size
@@ -287,6 +292,7 @@ impl Tracked {
             block.truncate(BLOCK_BYTES + TAIL_BYTES);
             block.shrink_to_fit();
         }
+        self.idle_at = None;
         Ok(if is_full {
             Outcome::Full
         } else if taken > 0 && !is_end {

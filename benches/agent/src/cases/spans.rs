@@ -22,19 +22,23 @@ const SPANS_A_REQUEST: usize = 512;
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Table> {
-    let place = Place::new(options)?;
-    let sink = Sink::start()?;
-    let config =
-        place.config(options, &sink.url(), "zstd", "[otlp]\nhttp = '127.0.0.1:0'\n[spool]\nmax = '1GiB'");
-    let agent = Agent::start(options, place.path(), &config)?;
-    let mut table = measure(options, &sink, agent, "OTLP/HTTP in, spool, OTLP/HTTP out with zstd")?;
+    let mut table = with_compression(options, "zstd")?;
     if let Some(rotel) = &options.rotel {
+        // What it sends has gzip, whatever it is told.
+        table.append(with_compression(options, "gzip")?);
         let sink = Sink::start()?;
         let peer = Agent::start_rotel(options, rotel, &sink.url())?;
-        let memory = "rotel: OTLP/HTTP in, memory, OTLP/HTTP out without compression";
+        let memory = "rotel: OTLP/HTTP in, memory, OTLP/HTTP out with gzip";
         table.append(measure(options, &sink, peer, memory)?);
     }
     Ok(table)
+}
+
+fn with_compression(options: &Options, compression: &str) -> anyhow::Result<Table> {
+    let (place, sink) = (Place::new(options)?, Sink::start()?);
+    let more = "[otlp]\nhttp = '127.0.0.1:0'\n[spool]\nmax = '1GiB'";
+    let agent = Agent::start(options, place.path(), &place.config(options, &sink.url(), compression, more))?;
+    measure(options, &sink, agent, &format!("OTLP/HTTP in, spool, OTLP/HTTP out with {compression}"))
 }
 
 fn measure(options: &Options, sink: &Sink, agent: Agent, path: &str) -> anyhow::Result<Table> {
