@@ -4,6 +4,11 @@
 CARGO ?= cargo
 TOOLS := build/tools
 DENY := $(TOOLS)/bin/cargo-deny
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# What libFuzzer wants to be told by a program: which edges it passes and what it compares.
+FUZZ_FLAGS := --cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
 
 .PHONY: demo test hunt torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench bench-agent clean
 
@@ -42,11 +47,16 @@ crash-states-agent: SCENARIOS ?= 10000
 crash-states-agent:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package agent --lib whatever_the_moment
 
-## fuzz: TARGET for SECONDS (log segment traces logs metrics positions json); needs nightly and cargo-fuzz
+## fuzz: TARGET for SECONDS in FUZZ: fuzz (log segment traces logs metrics positions json) or agent/fuzz (cri docker syslog
+##       logfmt nginx auto statsd spool); libFuzzer with the compiler of this repository, no other tool
+fuzz: FUZZ ?= fuzz
 fuzz: TARGET ?= log
 fuzz: SECONDS ?= 60
 fuzz:
-	cd fuzz && $(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=5 -max_len=65536
+	mkdir -p $(FUZZ)/corpus/$(TARGET) $(FUZZ)/artifacts $(FUZZ)/target/corpus/$(TARGET)
+	cd $(FUZZ) && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(HOST) --bin $(TARGET)
+	cd $(FUZZ) && target/$(HOST)/release/$(TARGET) target/corpus/$(TARGET) corpus/$(TARGET) -artifact_prefix=artifacts/$(TARGET)- \
+		-max_total_time=$(SECONDS) -timeout=5 -max_len=65536
 
 ## torture-agent: kill -9 of agent and server under load and rotation, ROUNDS times
 torture-agent: ROUNDS ?= 1000
@@ -83,7 +93,8 @@ bench:
 ## bench-agent: the agent's speed, memory and size, one core against a sink that counts (CASES="json steady")
 bench-agent: CASES ?=
 bench-agent:
-	$(CARGO) build --locked --profile agent --package agent --package agent-bench
+	$(CARGO) build --locked --profile agent --package agent
+	$(CARGO) build --locked --profile agent --package agent-bench
 	target/agent/agent-bench $(CASES) $(BENCH_ARGS)
 
 clean:

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run auto`, from the folder `agent`: see `agent::fuzz::auto`.
+//! `make fuzz FUZZ=agent/fuzz TARGET=auto`: see `agent::fuzz::auto`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| agent::fuzz::auto(bytes));

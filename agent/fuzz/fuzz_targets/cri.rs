@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run cri`, from the folder `agent`: see `agent::fuzz::cri`.
+//! `make fuzz FUZZ=agent/fuzz TARGET=cri`: see `agent::fuzz::cri`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| agent::fuzz::cri(bytes));

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run nginx`, from the folder `agent`: see `agent::fuzz::nginx`.
+//! `make fuzz FUZZ=agent/fuzz TARGET=nginx`: see `agent::fuzz::nginx`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| agent::fuzz::nginx(bytes));

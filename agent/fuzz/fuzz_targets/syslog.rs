@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run syslog`, from the folder `agent`: see `agent::fuzz::syslog`.
+//! `make fuzz FUZZ=agent/fuzz TARGET=syslog`: see `agent::fuzz::syslog`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| agent::fuzz::syslog(bytes));
