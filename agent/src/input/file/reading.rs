@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::batch::{BatchBuilder, Processing, Record, Stream};
 use super::copies::Remembered;
 use super::streams::{Finished, LogicalStream};
-use super::tracked::{self, FileId, Outcome, Tracked};
+use super::tracked::{self, FileId, Outcome};
 use super::{FileTail, Input, OPEN_RECORDS_BYTES_MAX};
 use crate::process::Chain;
 use crate::process::limit::Bucket;
@@ -49,7 +49,7 @@ impl FileTail {
                 has_read |= outcome == Outcome::Progress;
                 // The end was seen: no need to ask once more whether there is anything.
                 let is_at_end =
-                    outcome == Outcome::Progress && self.files.get(id).is_some_and(Tracked::is_idle);
+                    outcome == Outcome::Progress && self.files.get(id).is_some_and(|file| file.is_at_end);
                 if outcome == Outcome::Idle || is_at_end {
                     self.rest(*id);
                     return false;

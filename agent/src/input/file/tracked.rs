@@ -74,6 +74,8 @@ pub(crate) struct Tracked {
     /// Size and time of change when there was nothing more to read, and that time was over: what is written within
     /// the same tick of the clock changes neither.
     idle_at: Option<(u64, i64)>,
+    /// Whether the last read came to the end: nothing can be taken before the file changes.
+    pub(crate) is_at_end: bool,
     pub(crate) size: u64,
     pub(crate) links: u32,
     pub(crate) last_growth: Duration,
@@ -148,6 +150,7 @@ impl Tracked {
             continues: None,
             head: Vec::new(),
             idle_at: None,
+            is_at_end: false,
             size: stat.size,
             links: stat.links,
             last_growth: now,
@@ -179,8 +182,8 @@ impl Tracked {
             return Ok(true);
         }
         let mut head = [0; HEAD_BYTES];
-        let len = read_into(&self.file, 0, &mut head[..self.head.len()])?;
-        Ok(head[..len] == self.head)
+        let len = read_into(&self.file, 0, &mut head[..self.read.head.len as usize])?;
+        Ok(self.read.head.begins(&head[..len]))
     }
 
     /// Reads the file as a compressed one with `size` inflated bytes, which nobody writes to.
@@ -224,11 +227,6 @@ impl Tracked {
             return self.size;
         }
         FileStat::of(&self.file).map_or(self.size, |stat| stat.size)
-    }
-
-    /// Whether the last look came to the end: nothing can be taken before the file changes.
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.idle_at.is_some()
     }
 
     /// Whether every byte was read, as far as the last look goes.
@@ -292,7 +290,7 @@ impl Tracked {
             block.truncate(BLOCK_BYTES + TAIL_BYTES);
             block.shrink_to_fit();
         }
-        self.idle_at = None;
+        self.is_at_end = is_end && !is_full;
         Ok(if is_full {
             Outcome::Full
         } else if taken > 0 && !is_end {
