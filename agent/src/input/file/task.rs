@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::Signal;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -268,6 +269,18 @@ impl Loop {
         }
     }
 
+    /// Lets writes come together. The thread sleeps instead of its runtime, which every single write would wake.
+    fn gather(&mut self, tail: &mut FileTail, link: &mut Link, pause: Duration) {
+        std::thread::sleep(pause.min(GATHER_MAX));
+        loop {
+            match link.events.try_recv() {
+                Ok(event) => self.take_event(tail, Some(event)),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => return self.take_event(tail, None),
+            }
+        }
+    }
+
     async fn wait(
         &mut self,
         tail: &mut FileTail,
@@ -276,8 +289,9 @@ impl Loop {
         (now, pause): (Duration, Duration),
     ) {
         let is_open = !link.shutdown.is_cancelled();
-        // While writes are gathered, every further one need not wake anybody.
-        let is_listening = is_open && now >= self.gather_until;
+        if is_open && now < self.gather_until {
+            return self.gather(tail, link, pause);
+        }
         tokio::select! {
             biased;
             event = link.events.recv() => self.take_event(tail, event),
@@ -290,7 +304,7 @@ impl Loop {
             }
             () = link.deadline.cancelled() => {}
             () = link.shutdown.cancelled(), if is_open => {}
-            change = watcher.changed(), if is_listening => {
+            change = watcher.changed(), if is_open => {
                 self.has_changed_names |= change == Change::Names;
                 // With a full batch behind and more to read, nothing needs to be gathered.
                 if !pause.is_zero() {
