@@ -223,7 +223,8 @@ impl Segment {
         let stored = self.builder(columns)?.build().context(ErrorKind::Damaged, || self.doing())?;
         for batch in self.restoring(stored, columns) {
             let batch = batch?;
-            let terms = TermColumns::new(self.signal(), &batch).expect("the columns that carry terms were asked for");
+            let terms =
+                TermColumns::new(self.signal(), &batch).expect("the columns that carry terms were asked for");
             visit(&terms, batch.num_rows());
         }
         Ok(())
