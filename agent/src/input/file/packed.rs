@@ -300,9 +300,13 @@ impl FileTail {
         if let Some(at) = self.committed_at(&packed.key, self.first_generation(packed.input)) {
             return Stage::Ready { at: at.min(end.offset), end, original: None, continues: None };
         }
-        // Of several with this content the one that is being read, else the one that went furthest.
+        // Of several with this content the one that shares most of it; when that is not read any more, the one that arrived
+        // furthest.
         let same = originals.iter().filter(|(mark, _)| probed.found.contains(mark));
-        match same.max_by_key(|(mark, original)| (mark.offset, self.reached(*original))) {
+        let most = same.clone().max_by_key(|(mark, original)| (mark.offset, self.reached(*original)));
+        let furthest = same.filter(|(_, original)| !self.is_live(*original));
+        let furthest = furthest.max_by_key(|(_, original)| self.reached(*original));
+        match most.filter(|(_, original)| self.is_live(*original)).or(furthest) {
             // It was truncated, or read further, while this was looked through: to be asked again.
             Some((mark, original)) if !self.has_mark(mark, *original) => Stage::Unknown,
             Some((_, original)) => self.judge_copy(packed, *original, end),
@@ -316,10 +320,16 @@ impl FileTail {
         }
     }
 
+    /// Whether a generation of a file is open.
+    fn is_live(&self, original: Original) -> bool {
+        let Original { key, generation } = original;
+        self.files.values().any(|live| live.key == key && live.generation == generation)
+    }
+
     /// How far a file was delivered; one that is being read will be to its end.
     fn reached(&self, original: Original) -> u64 {
         let is_it = |key: FileKey, generation: u32| (key, generation) == (original.key, original.generation);
-        if self.files.values().any(|live| is_it(live.key, live.generation)) {
+        if self.is_live(original) {
             return u64::MAX;
         }
         let old = self.remembered.iter().filter(|old| is_it(old.key, old.generation));

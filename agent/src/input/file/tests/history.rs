@@ -838,7 +838,7 @@ fn histories_that_failed_once_do_not_fail_again() {
     let overwrite = || Step::Overwrite { stream: FIRST, lines: 1 };
     let restore = |keeps_times| Step::Restore { stream: FIRST, keeps_times };
     let recreate = |has_banner| Step::Recreate { stream: FIRST, has_banner };
-    let histories: [(&str, bool, Vec<Step>); 19] = [
+    let histories: [(&str, bool, Vec<Step>); 20] = [
         (
             "a link switched before a crash",
             true,
@@ -1001,6 +1001,22 @@ fn histories_that_failed_once_do_not_fail_again() {
             "two files missing beside one compressed file",
             false,
             vec![recreate(true), rename(), compress(), long(), CRASH, Step::Read, recreate(false), CRASH],
+        ),
+        (
+            "compressed from a copy that arrived in part",
+            true,
+            vec![
+                write(0, 4, false),
+                Step::Recreate { stream: 1, has_banner: true },
+                Step::Read,
+                CRASH,
+                Step::Write { stream: 1, lines: 2, length: 51, is_cut: false },
+                copytruncate(),
+                Step::Read,
+                compress(),
+                Step::Deliver { batches: 1 },
+                CRASH,
+            ],
         ),
         (
             "a restored copy that is renamed before it is seen",
