@@ -704,6 +704,7 @@ impl Machine {
     fn crash(&mut self, loses_state: bool) {
         self.agent = None;
         self.flight.clear();
+        self.forgive_banners();
         for file in std::mem::take(&mut self.held) {
             self.give_up(file);
         }
@@ -724,6 +725,16 @@ impl Machine {
             let is_old = |file: &OnDisk| file.stream == LINK && file.name.as_ref() != Some(&current);
             hidden.extend((0..self.files.len()).filter(|file| is_old(&self.files[*file])));
             self.give_up_hidden(&hidden);
+        }
+    }
+
+    /// Of a file that was last saved right behind its banner nothing else is known: another one of its stream that begins
+    /// with the same banner is taken for its copy, once it is gone.
+    fn forgive_banners(&mut self) {
+        let saved = Positions::in_folder(self.data.path()).load().expect("readable");
+        let behind = saved.files.iter().filter(|file| file.seen.offset == BANNER_BYTES as u64 + 1).count();
+        if let Some((least, _)) = self.expected.get_mut(&"=".repeat(BANNER_BYTES)) {
+            *least = least.saturating_sub(behind);
         }
     }
 
