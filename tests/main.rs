@@ -8,6 +8,7 @@ mod cases;
 mod commands;
 mod demo;
 mod doctor;
+mod exemplars;
 mod fleet;
 mod follow;
 mod ledger;

@@ -186,9 +186,9 @@ pub(crate) fn journey() -> Journey {
 }
 
 /// The same purchase with all that a journey can show: three messages that one consumer takes at once, calls that are
-/// refused, a trace whose root was not received, baggage, and a log record without a trace.
+/// refused, a measurement, a trace whose root was not received, baggage, and a log record without a trace.
 pub(crate) fn rich_journey() -> Journey {
-    use RowKind::{Log, Missing, QueueWait, Span, Trace};
+    use RowKind::{Exemplar, Log, Missing, QueueWait, Span, Trace};
     let mut journey = journey();
     let mut draft = Draft { rows: std::mem::take(&mut journey.rows), trace: 0 };
     for (number, start) in [(17, 7_900), (18, 7_950), (19, 8_000)] {
@@ -219,6 +219,17 @@ pub(crate) fn rich_journey() -> Journey {
     let limited = draft.row(Span, 3, "mailer", "POST /send", "client", 8_200, 5, (23, 21));
     limited.marks = vec![RowMark::RateLimited, RowMark::Retry];
     limited.is_error = true;
+    let name = "messaging.process.duration = 0.25 s";
+    let measured = draft.row(Exemplar, 3, "mailer", name, "exemplar", 8_380, 0, (21, 0));
+    let why = "exemplar of messaging.process.duration names this span";
+    measured.evidence = evidence(EvidenceKind::SameTrace, why);
+    measured.attributes = labels(&[
+        ("messaging.destination.name", "emails"),
+        ("metric.name", "messaging.process.duration"),
+        ("metric.series", "messaging_process_duration_seconds"),
+        ("metric.unit", "s"),
+        ("metric.value", "0.25"),
+    ]);
     draft.trace = 0;
     let line =
         draft.row(Log, 0, "smtp-relay", "queued <20261120.4711@relay> corr=c-19", "INFO", 8_390, 0, (0, 0));

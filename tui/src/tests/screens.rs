@@ -105,7 +105,7 @@ fn states_of_screens_that_keys_lead_to() {
 
 #[test]
 fn a_rich_journey_on_the_screen_at_every_width() {
-    for (width, height) in [(60, 40), (100, 44), (160, 44)] {
+    for (width, height) in [(60, 45), (100, 45), (160, 45)] {
         let mut harness = Harness::at(width, height, Server::IsSilent);
         harness.keys("cORD-4711<cr>");
         let (generation, _) = harness.asked(PaneId::Journey).expect("asked");
