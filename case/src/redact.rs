@@ -23,7 +23,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use pseudonym::Key;
-pub use rules::{Rules, RulesError};
+pub use rules::Rules;
 
 use crate::{Case, Redaction};
 use scrub::{Finder, Scrubber};

@@ -31,7 +31,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SpanId, TraceId};
 
-pub use file::IdRulesError;
 pub use normalise::Normalise;
 pub use rules::{IdRules, IdSource};
 pub use source::Place;

@@ -24,6 +24,7 @@ pub mod time;
 pub mod units;
 pub mod vector;
 pub mod wire;
+pub mod yaml;
 
 pub use id::{SpanId, TraceId};
 pub use ids::{IdRules, IdTerm};

@@ -18,6 +18,15 @@ pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Opti
     measured.filter(near).min_by_key(|(edits, _)| *edits).map(|(_, choice)| choice)
 }
 
+/// What to say of a word that is not known: `` did you mean `WORD`? ``, or `otherwise` when none of `valid` is near.
+pub fn meant<'a>(
+    word: &str,
+    valid: impl IntoIterator<Item = &'a str>,
+    otherwise: impl FnOnce() -> String,
+) -> String {
+    nearest(word, valid).map_or_else(otherwise, |near| format!("did you mean `{near}`?"))
+}
+
 /// How many letters have to be put in, taken out, replaced or swapped with their neighbour.
 fn edits(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().take(64).flat_map(char::to_lowercase).collect();

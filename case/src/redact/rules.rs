@@ -10,10 +10,9 @@
 //!     re: 'acct-(\d+)'
 //! ```
 
-use model::text::nearest;
+use model::text::meant;
+use model::yaml::{self, Spanned, YamlError};
 use serde::Deserialize;
-use serde_saphyr::{Error, Location, Spanned};
-use thiserror::Error as ThisError;
 
 use super::patterns::{BUILT_IN, Pattern};
 
@@ -59,18 +58,6 @@ pub struct Rules {
     pub(super) patterns: Vec<(String, Pattern)>,
 }
 
-/// Why a file of rules cannot be used. Displays as `LINE:COLUMN: MESSAGE`.
-#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[error("{line}:{column}: {message}")]
-pub struct RulesError {
-    /// Line of the mistake, from 1.
-    pub line: u64,
-    /// Column of the mistake in characters, from 1.
-    pub column: u64,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileYaml {
@@ -114,12 +101,8 @@ impl Rules {
     ///
     /// # Errors
     /// Unknown keys and patterns, and expressions that cannot be read: each with its place and what would be right.
-    pub fn parse(text: &str) -> Result<Self, RulesError> {
-        if text.len() > FILE_BYTES_MAX {
-            let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", text.len());
-            return Err(RulesError { line: 1, column: 1, message });
-        }
-        let file: FileYaml = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
+    pub fn parse(text: &str) -> Result<Self, YamlError> {
+        let file: FileYaml = yaml::read(text, FILE_BYTES_MAX)?;
         let mut rules = match file.defaults {
             Some(false) => Self { attributes: Vec::new(), id_kinds: Vec::new(), patterns: Vec::new() },
             None | Some(true) => Self::default(),
@@ -127,12 +110,12 @@ impl Rules {
         let counts = [file.attributes.len(), file.id_kinds.len(), file.patterns.len()];
         if let Some(count) = counts.iter().find(|count| **count > RULES_MAX) {
             let message = format!("{count} rules of one sort, {RULES_MAX} at most");
-            return Err(RulesError { line: 1, column: 1, message });
+            return Err(YamlError::of_file(message));
         }
         for glob in &file.attributes {
             if glob.value.chars().all(|c| c == '*') {
                 let message = format!("`{}` names every attribute: name a part of the key", glob.value);
-                return Err(mistake(glob.referenced, message));
+                return Err(YamlError::at(glob.referenced, message));
             }
         }
         rules.attributes.extend(file.attributes.into_iter().map(|glob| glob.value));
@@ -164,46 +147,21 @@ impl Rules {
     }
 }
 
-fn pattern_of(yaml: Spanned<PatternYaml>) -> Result<(String, Pattern), RulesError> {
+fn pattern_of(yaml: Spanned<PatternYaml>) -> Result<(String, Pattern), YamlError> {
     let place = yaml.referenced;
     match yaml.value {
         PatternYaml::Named(name) => match Pattern::built_in(&name) {
             Some(pattern) => Ok((name, pattern)),
             None => {
                 let names = BUILT_IN.map(|(name, _)| name);
-                let hint = match nearest(&name, names) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the patterns are {}; or write name and re", names.join(", ")),
-                };
-                Err(mistake(place, format!("there is no pattern `{name}`: {hint}")))
+                let all = || format!("the patterns are {}; or write name and re", names.join(", "));
+                let hint = meant(&name, names, all);
+                Err(YamlError::at(place, format!("there is no pattern `{name}`: {hint}")))
             }
         },
         PatternYaml::Own(own) => match Pattern::new(&own.re) {
             Ok(pattern) => Ok((own.name, pattern)),
-            Err(problem) => Err(mistake(place, format!("`{}`: {problem}", own.name))),
+            Err(problem) => Err(YamlError::at(place, format!("`{}`: {problem}", own.name))),
         },
-    }
-}
-
-fn mistake(place: Location, message: impl Into<String>) -> RulesError {
-    RulesError { line: place.line(), column: place.column(), message: message.into() }
-}
-
-fn yaml_error(error: &Error) -> RulesError {
-    let inner = error.without_snippet();
-    let message = match inner {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            let hint = match nearest(field, expected.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("valid keys are {}", expected.join(", ")),
-            };
-            format!("unknown key `{field}`: {hint}")
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
-    };
-    match inner.location() {
-        Some(place) => mistake(place, message),
-        None => RulesError { line: 1, column: 1, message },
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use model::yaml::{self, Location, Spanned, YamlError};
 use serde::Deserialize;
-use serde_saphyr::{Error, Location, Spanned};
 
 use super::{FILE_BYTES_MAX, Lang, LogExpr, Rule, RuleError, RuleFile, RuleGroup, RuleKind, parse_duration};
-use model::text::nearest;
 
 /// Scalars such as `tier: 1.10` are text too, as they are written.
 type Texts = BTreeMap<String, Spanned<String>>;
@@ -51,21 +50,17 @@ struct RuleYaml {
 
 pub(super) fn parse(path: &str, text: &str) -> Result<RuleFile, RuleError> {
     let reader = Reader { path };
-    if text.len() > FILE_BYTES_MAX {
-        return Err(
-            reader.error(None, format!("{} bytes, more than the {FILE_BYTES_MAX} that are read", text.len()))
-        );
-    }
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    let is_blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if text.len() <= FILE_BYTES_MAX && text.lines().all(is_blank) {
         return Ok(RuleFile { path: path.to_owned(), groups: Vec::new() });
     }
-    let yaml: FileYaml = serde_saphyr::from_str(text).map_err(|error| reader.yaml_error(&error))?;
+    let yaml: FileYaml = yaml::read(text, FILE_BYTES_MAX).map_err(|error| reader.refused(error))?;
     let mut names = BTreeSet::new();
     let mut groups = Vec::with_capacity(yaml.groups.len());
     for group in yaml.groups {
         if !names.insert(group.name.value.clone()) {
             let message = format!("group `{}` stands twice in this file", group.name.value);
-            return Err(reader.error(Some(group.name.referenced), message));
+            return Err(reader.error(group.name.referenced, message));
         }
         groups.push(reader.group(group)?);
     }
@@ -78,34 +73,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn error(&self, place: Option<Location>, message: String) -> RuleError {
-        let (line, column) = place.map_or((0, 0), |place| (place.line(), place.column()));
+    fn refused(&self, YamlError { line, column, message }: YamlError) -> RuleError {
         RuleError { path: self.path.to_owned(), line, column, message }
     }
 
-    fn yaml_error(&self, error: &Error) -> RuleError {
-        let inner = error.without_snippet();
-        let message = match inner {
-            Error::SerdeUnknownField { field, expected, .. } => {
-                let hint = match nearest(field, expected.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("valid keys are {}", expected.join(", ")),
-                };
-                format!("unknown key `{field}`: {hint}")
-            }
-            Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-            other => first_line(&other.to_string()),
-        };
-        self.error(inner.location(), message)
+    fn error(&self, place: Location, message: impl Into<String>) -> RuleError {
+        self.refused(YamlError::at(place, message))
     }
 
     fn group(&self, yaml: GroupYaml) -> Result<RuleGroup, RuleError> {
         if yaml.name.value.is_empty() {
-            return Err(self.error(Some(yaml.name.referenced), "a group needs a name".to_owned()));
+            return Err(self.error(yaml.name.referenced, "a group needs a name"));
         }
         let interval = self.duration(yaml.interval.as_ref())?;
         if let (Some(Duration::ZERO), Some(place)) = (interval, &yaml.interval) {
-            return Err(self.error(Some(place.referenced), "`interval` must be longer than 0".to_owned()));
+            return Err(self.error(place.referenced, "`interval` must be longer than 0"));
         }
         let rules = yaml.rules.into_iter().map(|rule| self.rule(rule));
         Ok(RuleGroup {
@@ -125,40 +107,35 @@ impl Reader<'_> {
             (Some(alert), None) => (RuleKind::Alert, alert),
             (None, Some(record)) => (RuleKind::Record, record),
             (Some(alert), Some(_)) => {
-                return Err(self.error(
-                    Some(alert.referenced),
-                    "only one of `record` and `alert` must be set".to_owned(),
-                ));
+                return Err(self.error(alert.referenced, "only one of `record` and `alert` must be set"));
             }
             (None, None) => {
-                return Err(self.error(Some(place), "one of `record` or `alert` must be set".to_owned()));
+                return Err(self.error(place, "one of `record` or `alert` must be set"));
             }
         };
         if name.value.is_empty() {
-            return Err(self.error(Some(name.referenced), "a rule needs a name".to_owned()));
+            return Err(self.error(name.referenced, "a rule needs a name"));
         }
         if kind == RuleKind::Record {
             let misplaced = [("for", &yaml.hold), ("keep_firing_for", &yaml.keep_firing_for)];
             if let Some((key, Some(value))) = misplaced.iter().find(|(_, value)| value.is_some()) {
-                return Err(
-                    self.error(Some(value.referenced), format!("invalid field `{key}` in recording rule"))
-                );
+                return Err(self.error(value.referenced, format!("invalid field `{key}` in recording rule")));
             }
             if let Some(annotation) = yaml.annotations.values().next() {
                 let message = "invalid field `annotations` in recording rule".to_owned();
-                return Err(self.error(Some(annotation.referenced), message));
+                return Err(self.error(annotation.referenced, message));
             }
         }
         let expr = match yaml.expr {
             Some(expr) if !expr.value.trim().is_empty() => expr,
             Some(expr) => {
-                return Err(self.error(Some(expr.referenced), "field `expr` must be set in rule".to_owned()));
+                return Err(self.error(expr.referenced, "field `expr` must be set in rule"));
             }
-            None => return Err(self.error(Some(place), "field `expr` must be set in rule".to_owned())),
+            None => return Err(self.error(place, "field `expr` must be set in rule")),
         };
         let lang = self.lang(yaml.lang.as_ref(), kind)?;
         if lang == Lang::Logs {
-            LogExpr::parse(&expr.value).map_err(|message| self.error(Some(expr.referenced), message))?;
+            LogExpr::parse(&expr.value).map_err(|message| self.error(expr.referenced, message))?;
         }
         Ok(Rule {
             kind,
@@ -180,11 +157,10 @@ impl Reader<'_> {
             ("promql", _) => Ok(Lang::Promql),
             ("logs", RuleKind::Alert) => Ok(Lang::Logs),
             ("logs", RuleKind::Record) => {
-                Err(self.error(Some(lang.referenced), "a recording rule must be `lang: promql`".to_owned()))
+                Err(self.error(lang.referenced, "a recording rule must be `lang: promql`"))
             }
             (other, _) => {
-                Err(self
-                    .error(Some(lang.referenced), format!("unknown lang `{other}`: valid are promql, logs")))
+                Err(self.error(lang.referenced, format!("unknown lang `{other}`: valid are promql, logs")))
             }
         }
     }
@@ -198,7 +174,7 @@ impl Reader<'_> {
         let mut labels = BTreeMap::new();
         for (name, value) in texts {
             if !is_name(&name) {
-                return Err(self.error(Some(value.referenced), format!("invalid label name: `{name}`")));
+                return Err(self.error(value.referenced, format!("invalid label name: `{name}`")));
             }
             labels.insert(name, value.value);
         }
@@ -207,14 +183,8 @@ impl Reader<'_> {
 
     fn duration(&self, text: Option<&Spanned<String>>) -> Result<Option<Duration>, RuleError> {
         let parse = |text: &Spanned<String>| {
-            parse_duration(&text.value).map_err(|message| self.error(Some(text.referenced), message))
+            parse_duration(&text.value).map_err(|message| self.error(text.referenced, message))
         };
         text.map(parse).transpose()
     }
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or("not YAML").trim();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    line.split(" at line ").next().unwrap_or(line).to_owned()
 }

@@ -1,12 +1,11 @@
 //! `ids.yaml` as written, and the checks between its kinds.
 
 use serde::Deserialize;
-use serde_saphyr::{Error, Location, Spanned};
-use thiserror::Error as ThisError;
 
 use super::{FANOUT_DEFAULT, IdKind, IdRules, LINK, LINK_DEFAULT, Normalise, TRACE_ID};
-use crate::text::nearest;
+use crate::text::meant;
 use crate::time::parse_duration;
+use crate::yaml::{self, Spanned, YamlError};
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 /// Bytes of a file.
@@ -15,18 +14,6 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 const KINDS_MAX: usize = 200;
 /// Sources of a file.
 const SOURCES_MAX: usize = 2_000;
-
-/// Why an `ids.yaml` cannot be used. Displays as `LINE:COLUMN: MESSAGE`.
-#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[error("{line}:{column}: {message}")]
-pub struct IdRulesError {
-    /// Line of the mistake, from 1.
-    pub line: u64,
-    /// Column of the mistake in characters, from 1.
-    pub column: u64,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,57 +54,30 @@ impl IdRules {
     /// # Errors
     /// Unknown keys and sources, malformed patterns, renames in a circle: each with its place and what
     /// would be right.
-    pub fn parse(text: &str) -> Result<Self, IdRulesError> {
-        if text.len() > FILE_BYTES_MAX {
-            let message = format!("the file has {} bytes, {FILE_BYTES_MAX} at most", text.len());
-            return Err(IdRulesError { line: 1, column: 1, message });
-        }
-        let file: FileYaml = serde_saphyr::from_str(text).map_err(|error| yaml_error(&error))?;
+    pub fn parse(text: &str) -> Result<Self, YamlError> {
+        let file: FileYaml = yaml::read(text, FILE_BYTES_MAX)?;
         check_counts(&file)?;
         check_names(&file.kinds)?;
         check_renames(&file.kinds)?;
         let kinds = file.kinds.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
         Self::compile(kinds).map_err(|(at, number, problem)| {
             let source = &file.kinds[at].sources[number];
-            mistake(source.referenced, format!("`{}`: {problem}", source.value))
+            YamlError::at(source.referenced, format!("`{}`: {problem}", source.value))
         })
     }
 }
 
-fn mistake(place: Location, message: impl Into<String>) -> IdRulesError {
-    IdRulesError { line: place.line(), column: place.column(), message: message.into() }
-}
-
-fn yaml_error(error: &Error) -> IdRulesError {
-    let inner = error.without_snippet();
-    let message = match inner {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            let hint = match nearest(field, expected.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("valid keys are {}", expected.join(", ")),
-            };
-            format!("unknown key `{field}`: {hint}")
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
-    };
-    match inner.location() {
-        Some(place) => mistake(place, message),
-        None => IdRulesError { line: 1, column: 1, message },
-    }
-}
-
-fn check_counts(file: &FileYaml) -> Result<(), IdRulesError> {
+fn check_counts(file: &FileYaml) -> Result<(), YamlError> {
     if let Some(kind) = file.kinds.get(KINDS_MAX) {
-        return Err(mistake(kind.kind.referenced, format!("{KINDS_MAX} kinds at most")));
+        return Err(YamlError::at(kind.kind.referenced, format!("{KINDS_MAX} kinds at most")));
     }
     match file.kinds.iter().flat_map(|kind| &kind.sources).nth(SOURCES_MAX) {
-        Some(source) => Err(mistake(source.referenced, format!("{SOURCES_MAX} sources at most"))),
+        Some(source) => Err(YamlError::at(source.referenced, format!("{SOURCES_MAX} sources at most"))),
         None => Ok(()),
     }
 }
 
-fn check_names(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
+fn check_names(kinds: &[KindYaml]) -> Result<(), YamlError> {
     for (at, KindYaml { kind, .. }) in kinds.iter().enumerate() {
         let name = &kind.value;
         let is_reserved = [TRACE_ID, LINK].contains(&name.as_str());
@@ -132,12 +92,12 @@ fn check_names(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
         } else {
             continue;
         };
-        return Err(mistake(kind.referenced, format!("kind `{name}` {problem}")));
+        return Err(YamlError::at(kind.referenced, format!("kind `{name}` {problem}")));
     }
     Ok(())
 }
 
-fn check_renames(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
+fn check_renames(kinds: &[KindYaml]) -> Result<(), YamlError> {
     let target = |name: &str| kinds.iter().find(|kind| kind.kind.value == name);
     for kind in kinds {
         let Some(recorded_as) = &kind.recorded_as else { continue };
@@ -151,11 +111,9 @@ fn check_renames(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
                 None if next == TRACE_ID => break,
                 None => {
                     let names = kinds.iter().map(|kind| kind.kind.value.as_str()).chain([TRACE_ID]);
-                    let hint = match nearest(next, names) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => "name another kind of this file, or trace_id".to_owned(),
-                    };
-                    return Err(mistake(
+                    let hint =
+                        meant(next, names, || "name another kind of this file, or trace_id".to_owned());
+                    return Err(YamlError::at(
                         recorded_as.referenced,
                         format!("`as: {next}` names no kind: {hint}"),
                     ));
@@ -165,11 +123,11 @@ fn check_renames(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
         if path.contains(&next) && path.last() != Some(&next) {
             let circle = format!("{} → {next}", path.join(" → "));
             let message = format!("renames go in a circle, {circle}: let one of these kinds keep its name");
-            return Err(mistake(recorded_as.referenced, message));
+            return Err(YamlError::at(recorded_as.referenced, message));
         }
         if path.len() == 1 {
             let message = format!("`{}` is renamed to itself: leave `as` out", kind.kind.value);
-            return Err(mistake(recorded_as.referenced, message));
+            return Err(YamlError::at(recorded_as.referenced, message));
         }
         check_renamed(kind, recorded_as)?;
     }
@@ -177,7 +135,7 @@ fn check_renames(kinds: &[KindYaml]) -> Result<(), IdRulesError> {
 }
 
 /// Values that are recorded as another kind follow that kind's rules.
-fn check_renamed(kind: &KindYaml, recorded_as: &Spanned<String>) -> Result<(), IdRulesError> {
+fn check_renamed(kind: &KindYaml, recorded_as: &Spanned<String>) -> Result<(), YamlError> {
     let places = [
         ("link", kind.link.as_ref().map(|of| of.referenced)),
         ("max_fanout", kind.max_fanout.as_ref().map(|of| of.referenced)),
@@ -189,24 +147,22 @@ fn check_renamed(kind: &KindYaml, recorded_as: &Spanned<String>) -> Result<(), I
             let (kind, target) = (&kind.kind.value, &recorded_as.value);
             let message =
                 format!("`{key}` has no meaning for `{kind}`, which is recorded as `{target}`: set it there");
-            Err(mistake(place, message))
+            Err(YamlError::at(place, message))
         }
     }
 }
 
-fn kind(yaml: &KindYaml) -> Result<IdKind, IdRulesError> {
+fn kind(yaml: &KindYaml) -> Result<IdKind, YamlError> {
     let max_age = yaml.max_age.as_ref().map(|text| {
-        parse_duration(&text.value).map_err(|problem| mistake(text.referenced, format!("max_age: {problem}")))
+        parse_duration(&text.value)
+            .map_err(|problem| YamlError::at(text.referenced, format!("max_age: {problem}")))
     });
     let steps = yaml.normalise.iter().map(|word| {
         let step = Normalise::ALL.iter().find(|(known, _)| *known == word.value);
         step.map(|(_, step)| *step).ok_or_else(|| {
             let words = Normalise::ALL.map(|(word, _)| word);
-            let hint = match nearest(&word.value, words) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the steps are {}", words.join(", ")),
-            };
-            mistake(word.referenced, format!("`{}` is no step of normalise: {hint}", word.value))
+            let hint = meant(&word.value, words, || format!("the steps are {}", words.join(", ")));
+            YamlError::at(word.referenced, format!("`{}` is no step of normalise: {hint}", word.value))
         })
     });
     Ok(IdKind {
