@@ -10,7 +10,6 @@
 //! and what they were cannot be told from a pseudonym without the key, which is written nowhere; when a value
 //! is still there in the end nothing is given.
 
-mod patterns;
 mod pseudonym;
 mod rules;
 mod scrub;

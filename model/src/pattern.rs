@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use regex_automata::meta::Regex;
+use regex_automata::meta::{BuildError, Regex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Memory a user's pattern may take when compiled.
@@ -23,12 +23,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it, or that it is too large.
     pub fn new(text: &str) -> Result<Self, String> {
-        let config = Regex::config()
-            .nfa_size_limit(Some(PATTERN_BYTES_MAX))
-            .onepass_size_limit(Some(PATTERN_BYTES_MAX))
-            .dfa_size_limit(Some(PATTERN_BYTES_MAX))
-            .hybrid_cache_capacity(PATTERN_BYTES_MAX);
-        let regex = Regex::builder().configure(config).build(text).map_err(|error| {
+        let regex = compile(text).map_err(|error| {
             let cause = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
             let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
             format!("`{text}` is no pattern: {cause}")
@@ -45,6 +40,16 @@ impl Pattern {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// Compiles an expression, within bounds of memory.
+pub(crate) fn compile(text: &str) -> Result<Regex, Box<BuildError>> {
+    let config = Regex::config()
+        .nfa_size_limit(Some(PATTERN_BYTES_MAX))
+        .onepass_size_limit(Some(PATTERN_BYTES_MAX))
+        .dfa_size_limit(Some(PATTERN_BYTES_MAX))
+        .hybrid_cache_capacity(PATTERN_BYTES_MAX);
+    Regex::builder().configure(config).build(text).map_err(Box::new)
 }
 
 impl fmt::Debug for Pattern {

@@ -1,8 +1,19 @@
 //! Hiding secrets, in the agent's lines and in what the server receives: one look for all literals, then only the
-//! patterns whose literals were found.
+//! patterns whose literals were found. And finding values, in a case that leaves the house.
 //!
-//! What is found is replaced by `[redacted:KIND]`, so that a reader sees that there was something. In a JSON
+//! ```text
+//! known  what counts as a secret, for both ─┬─► Redactor      text ─► the text without secrets
+//! card   numbers with a check digit ────────┴─► ValuePattern  text ─► the values in it
+//! ```
+//!
+//! Owns: what is known as a secret, and the search. Does not own: where texts are (`otlp::redact`, the agent, `case`).
+//!
+//! What a [`Redactor`] finds is replaced by `[redacted:KIND]`, so that a reader sees that there was something. In a JSON
 //! line the replacement keeps the line JSON. Invariant: text without secrets is returned as it was, borrowed.
+
+mod card;
+pub mod known;
+mod value;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,9 +23,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::Pattern;
+use card::{find_card, has_long_number};
+use known::HIDDEN;
+pub use value::ValuePattern;
 
-/// Digits of a card number.
-const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 const MARK: &str = "[redacted:";
 
 /// A group of secrets.
@@ -32,70 +44,6 @@ pub enum RedactPreset {
     /// Card numbers with a valid check digit (Luhn).
     Cards,
 }
-
-/// What a preset looks for.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    preset: RedactPreset,
-    kind: &'static str,
-    /// One of them is in every text that the pattern matches; letters match whatever their case.
-    literals: &'static [&'static str],
-    pattern: &'static str,
-}
-
-const fn known(
-    preset: RedactPreset,
-    kind: &'static str,
-    literals: &'static [&'static str],
-    pattern: &'static str,
-) -> Known {
-    Known { preset, kind, literals, pattern }
-}
-
-const KNOWN: [Known; 12] = [
-    known(
-        RedactPreset::Tokens,
-        "private_key",
-        &["-----BEGIN"],
-        r#"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"]*?-----END [A-Z ]*PRIVATE KEY-----|[^"]*)"#,
-    ),
-    known(
-        RedactPreset::Tokens,
-        "jwt",
-        &["eyJ"],
-        r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*",
-    ),
-    known(
-        RedactPreset::Tokens,
-        "authorization",
-        &["authorization"],
-        r#"(?i)authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|token|apikey)\s+)?([^\s"',;\[]+)"#,
-    ),
-    known(RedactPreset::Tokens, "token", &["bearer"], r"(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{16,})"),
-    known(RedactPreset::Tokens, "aws_key", &["AKIA", "ASIA"], r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    known(
-        RedactPreset::Tokens,
-        "token",
-        &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"],
-        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
-    ),
-    known(RedactPreset::Tokens, "token", &["xox"], r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    known(RedactPreset::Tokens, "token", &["k_live_"], r"\b[sr]k_live_[A-Za-z0-9]{10,}"),
-    known(RedactPreset::Tokens, "token", &["AIza"], r"\bAIza[0-9A-Za-z_-]{35}"),
-    known(
-        RedactPreset::Passwords,
-        "password",
-        &["passw", "pwd", "secret", "apikey", "api_key", "api-key", "token"],
-        r#"(?i)(?:passw(?:or)?d|pwd|secret|api[_-]?key|token)["']?\s*[:=]\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"'&,;})\]]+))"#,
-    ),
-    known(RedactPreset::Passwords, "password", &["://"], r#"://[^/\s:@"]*:([^/\s@"]+)@"#),
-    known(
-        RedactPreset::Email,
-        "email",
-        &["@"],
-        r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}",
-    ),
-];
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -121,7 +69,7 @@ impl Redactor {
             let in_default = matches!(wanted, RedactPreset::Tokens | RedactPreset::Passwords);
             presets.contains(&wanted) || in_default && presets.contains(&RedactPreset::Default)
         };
-        let chosen = KNOWN.iter().filter(|known| has(known.preset));
+        let chosen = HIDDEN.iter().filter(|known| has(known.preset));
         let (mut rules, mut words, mut rule_of) = (Vec::new(), Vec::<&str>::new(), Vec::new());
         for known in chosen {
             words.extend(known.literals);
@@ -185,23 +133,6 @@ pub fn mark(kind: &str) -> String {
     format!("{MARK}{kind}]")
 }
 
-/// Whether there is a number as long as that of a card.
-fn has_long_number(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes[at].is_ascii_digit() {
-            at += 1;
-            continue;
-        }
-        let (end, digits) = number_at(bytes, at);
-        if digits >= *CARD_DIGITS.start() {
-            return true;
-        }
-        at = end;
-    }
-    false
-}
-
 /// Replaces what a pattern finds: its first group that took part, or all of it.
 fn replace<'a>(text: Cow<'a, str>, pattern: &Pattern, kind: &str) -> Cow<'a, str> {
     let regex = pattern.regex();
@@ -257,55 +188,4 @@ fn replace_ranges<'a>(
     }
     out.push_str(&text[written..]);
     Cow::Owned(out)
-}
-
-/// A card number at or behind `from`: digits, at most one space or hyphen between two of them.
-fn find_card(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let mut at = from;
-    while at < text.len() {
-        if !text[at].is_ascii_digit() {
-            at += 1;
-            continue;
-        }
-        let (end, digits) = number_at(text, at);
-        let joins = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-        let is_free = !at.checked_sub(1).is_some_and(|before| joins(text[before]))
-            && !text.get(end).is_some_and(|after| after.is_ascii_alphanumeric() || *after == b'_');
-        let is_issued = matches!(text[at], b'2'..=b'6');
-        if CARD_DIGITS.contains(&digits) && is_free && is_issued && is_luhn(&text[at..end]) {
-            return Some(at..end);
-        }
-        at = end;
-    }
-    None
-}
-
-/// Where a number with separators ends, and how many digits it has.
-fn number_at(text: &[u8], start: usize) -> (usize, usize) {
-    let (mut at, mut digits) = (start, 0);
-    while let Some(byte) = text.get(at) {
-        if byte.is_ascii_digit() {
-            digits += 1;
-            at += 1;
-        } else if matches!(byte, b' ' | b'-') && text.get(at + 1).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        } else {
-            break;
-        }
-    }
-    (at, digits)
-}
-
-/// ISO/IEC 7812-1, annex B.
-fn is_luhn(number: &[u8]) -> bool {
-    let digits = number.iter().rev().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
-    let sum: u32 = digits
-        .enumerate()
-        .map(|(at, digit)| match at % 2 {
-            0 => digit,
-            _ if digit > 4 => digit * 2 - 9,
-            _ => digit * 2,
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }

@@ -10,41 +10,11 @@
 //!     re: 'acct-(\d+)'
 //! ```
 
+use model::redact::{ValuePattern, known};
 use model::text::meant;
 use model::yaml::{self, Spanned, YamlError};
 use serde::Deserialize;
 
-use super::patterns::{BUILT_IN, Pattern};
-
-/// Keys whose values are redacted unless a file says otherwise.
-const ATTRIBUTES: [&str; 24] = [
-    "enduser.*",
-    "user.*",
-    "user_id",
-    "client.address",
-    "client.ip",
-    "source.address",
-    "net.peer.ip",
-    "net.sock.peer.addr",
-    "http.client_ip",
-    "*email*",
-    "*phone*",
-    "*password*",
-    "*passwd*",
-    "*secret*",
-    "*token*",
-    "*api_key*",
-    "*apikey*",
-    "*authorization*",
-    "*cookie*",
-    "*credit_card*",
-    "*card_number*",
-    "*iban*",
-    "session.id",
-    "session_id",
-];
-const ID_KINDS: [&str; 2] = ["user_id", "session_id"];
-const PATTERNS: [&str; 7] = ["email", "bearer", "jwt", "card", "iban", "password", "url_password"];
 /// Bytes of a file.
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// Rules of one sort in a file.
@@ -55,7 +25,7 @@ const RULES_MAX: usize = 1_000;
 pub struct Rules {
     attributes: Vec<String>,
     id_kinds: Vec<String>,
-    pub(super) patterns: Vec<(String, Pattern)>,
+    pub(super) patterns: Vec<(String, ValuePattern)>,
 }
 
 #[derive(Deserialize)]
@@ -87,11 +57,11 @@ struct OwnYaml {
 impl Default for Rules {
     fn default() -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let pattern = |name: &&str| Some(((*name).to_owned(), Pattern::built_in(name)?));
+        let pattern = |name: &&str| Some(((*name).to_owned(), ValuePattern::built_in(name)?));
         Self {
-            attributes: owned(&ATTRIBUTES),
-            id_kinds: owned(&ID_KINDS),
-            patterns: PATTERNS.iter().filter_map(pattern).collect(),
+            attributes: owned(&known::ATTRIBUTES),
+            id_kinds: owned(&known::ID_KINDS),
+            patterns: known::PATTERNS.iter().filter_map(pattern).collect(),
         }
     }
 }
@@ -147,19 +117,19 @@ impl Rules {
     }
 }
 
-fn pattern_of(yaml: Spanned<PatternYaml>) -> Result<(String, Pattern), YamlError> {
+fn pattern_of(yaml: Spanned<PatternYaml>) -> Result<(String, ValuePattern), YamlError> {
     let place = yaml.referenced;
     match yaml.value {
-        PatternYaml::Named(name) => match Pattern::built_in(&name) {
+        PatternYaml::Named(name) => match ValuePattern::built_in(&name) {
             Some(pattern) => Ok((name, pattern)),
             None => {
-                let names = BUILT_IN.map(|(name, _)| name);
+                let names = known::VALUES.map(|(name, _)| name);
                 let all = || format!("the patterns are {}; or write name and re", names.join(", "));
                 let hint = meant(&name, names, all);
                 Err(YamlError::at(place, format!("there is no pattern `{name}`: {hint}")))
             }
         },
-        PatternYaml::Own(own) => match Pattern::new(&own.re) {
+        PatternYaml::Own(own) => match ValuePattern::new(&own.re) {
             Ok(pattern) => Ok((own.name, pattern)),
             Err(problem) => Err(YamlError::at(place, format!("`{}`: {problem}", own.name))),
         },
