@@ -160,7 +160,7 @@ fn success(receipt: &Receipt) -> Response {
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
-    positions::put_answer(&receipt, response.headers_mut());
+    positions::put_answer(receipt, response.headers_mut());
     response
 }
 

@@ -93,7 +93,7 @@ fn success(signal: Signal, media: Media, receipt: &Receipt) -> Response {
             ([(CONTENT_TYPE, JSON)], otlp_response::json(signal, receipt).to_string()).into_response()
         }
     };
-    positions::put_answer(&receipt, response.headers_mut());
+    positions::put_answer(receipt, response.headers_mut());
     response
 }
 
