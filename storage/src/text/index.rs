@@ -146,6 +146,32 @@ impl std::fmt::Debug for TextIndex {
     }
 }
 
+/// How much of the dictionary is walked to find the tokens that a piece can be part of, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Walk {
+    Token,
+    Prefix,
+    All,
+}
+
+impl Walk {
+    const fn of(piece: &Piece) -> Self {
+        match (piece.is_start, piece.is_end) {
+            (true, true) => Self::Token,
+            (true, false) => Self::Prefix,
+            (false, _) => Self::All,
+        }
+    }
+
+    /// With so many rows left the walk costs more than it saves.
+    const fn worth_rows(self) -> usize {
+        match self {
+            Self::Token | Self::Prefix => 0,
+            Self::All => 256,
+        }
+    }
+}
+
 /// Rows as bits.
 struct Rows(Vec<u64>);
 
@@ -156,6 +182,10 @@ impl Rows {
 
     fn add(&mut self, row: u32) {
         self.0[row as usize / 64] |= 1 << (row % 64);
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     fn keep(&mut self, other: &Self) {
@@ -218,7 +248,13 @@ impl TextIndex {
         let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
         let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;
         let mut found: Option<Rows> = None;
-        for piece in hint.pieces() {
+        let mut pieces: Vec<&Piece> = hint.pieces().iter().collect();
+        pieces.sort_by_key(|piece| Walk::of(piece));
+        for piece in pieces {
+            // Few rows are read sooner than a dictionary.
+            if found.as_ref().is_some_and(|found| found.count() <= Walk::of(piece).worth_rows()) {
+                break;
+            }
             let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
             let rows = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
             match &mut found {

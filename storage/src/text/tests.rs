@@ -67,6 +67,16 @@ fn a_rare_word_rules_out_the_other_rows() {
     assert_eq!(rows("a"), None, "it says too little");
 }
 
+#[test]
+fn few_rows_are_read_rather_than_narrowed_by_a_walk_over_all_words() {
+    let texts: Vec<String> = (0..1_000).map(|row| format!("item {row} of ORD-{}", row + 5_000)).collect();
+    let (_dir, index) = index_of(&texts);
+    let rows = |text: &str| index.rows(&TextHint::default().and(text)).expect("readable");
+    // `item-5711` is in no row, but one has a word that begins with 5711, and that is few enough.
+    assert_eq!(rows("tem-5711"), Some(vec![711]));
+    assert_eq!(rows("ORD-9999"), Some(vec![]));
+}
+
 /// Lines of a program: few templates, with numbers in between.
 fn line(row: usize) -> String {
     const WORDS: [&str; 12] = [

@@ -32,7 +32,11 @@ fn terms(signal: Signal) -> Vec<String> {
 
 /// Short ones stand in the index as they are, long ones as hashes.
 fn order_id(order: u8) -> String {
-    if order.is_multiple_of(2) { format!("ORD-{order}") } else { format!("ORD-{order}-of-a-length-that-is-hashed") }
+    if order.is_multiple_of(2) {
+        format!("ORD-{order}")
+    } else {
+        format!("ORD-{order}-of-a-length-that-is-hashed")
+    }
 }
 
 fn answers(segment: &Segment) -> Answers {
