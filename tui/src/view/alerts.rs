@@ -4,7 +4,6 @@ use super::paint::{Area, Painter};
 use crate::core::State;
 use crate::core::alerts;
 use crate::core::line::{Line, Role};
-use crate::core::list::first_visible;
 
 /// Draws the screen.
 pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
@@ -21,14 +20,7 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
     status.gap(1);
     painter.line(title, 0, &line.with_right(status, title.columns()));
     let Some(answer) = &state.alerts.pane.answer else {
-        let mut lines = vec![Line::new()];
-        for line in state.alerts.pane.absence() {
-            let mut indented = Line::new();
-            indented.gap(1);
-            indented.append(line);
-            lines.push(indented);
-        }
-        painter.lines(rest, &lines);
+        painter.absence(rest, state.alerts.pane.absence());
         return;
     };
     let errors: Vec<Line> =
@@ -63,15 +55,8 @@ fn draw_list(state: &State, area: Area, painter: &mut Painter<'_>) {
     let (below, _) = rest.split_top(wanted);
     let (heading, list) = list.split_top(1);
     painter.line(heading, 0, &alerts::heading(heading.columns()));
-    let first = first_visible(state.alerts.selected, rows.len(), list.lines());
-    for (row, (index, alert)) in (first..).zip(rows.iter().skip(first)).take(list.lines()).enumerate() {
-        let line = alerts::line(alert, now, list.columns());
-        if index == state.alerts.selected {
-            painter.selected(list, row, &line);
-        } else {
-            painter.line(list, row, &line);
-        }
-    }
+    painter
+        .list(list, &rows, (state.alerts.selected, true), |alert| alerts::line(alert, now, list.columns()));
     if below.height > 0 {
         painter.rule(below, 0);
         painter.lines(below.split_top(1).1, &detail);

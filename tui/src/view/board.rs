@@ -12,14 +12,7 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
     let (title, rest) = area.split_top(1);
     painter.line(title, 0, &title_line(state, title.columns()));
     let Some(found) = &state.board.pane.answer else {
-        let mut lines = vec![Line::new()];
-        for line in state.board.pane.absence() {
-            let mut indented = Line::new();
-            indented.gap(1);
-            indented.append(line);
-            lines.push(indented);
-        }
-        painter.lines(rest, &lines);
+        painter.absence(rest, state.board.pane.absence());
         return;
     };
     if state.board.is_maximised {

@@ -7,7 +7,6 @@ use super::paint::{Area, Painter};
 use crate::core::State;
 use crate::core::doctor;
 use crate::core::line::{Line, Role};
-use crate::core::list::first_visible;
 
 /// Draws the screen.
 pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
@@ -24,14 +23,7 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
     status.gap(1);
     painter.line(title, 0, &line.with_right(status, title.columns()));
     let Some(answer) = &pane.answer else {
-        let mut lines = vec![Line::new()];
-        for line in pane.absence() {
-            let mut indented = Line::new();
-            indented.gap(1);
-            indented.append(line);
-            lines.push(indented);
-        }
-        painter.lines(rest, &lines);
+        painter.absence(rest, pane.absence());
         return;
     };
     let (findings, services) = split(state, answer, rest);
@@ -79,16 +71,9 @@ fn draw_findings(state: &State, answer: &DoctorAnswer, area: Area, painter: &mut
     let left = area.height.saturating_sub(answer.findings.len() as u16).max(area.height / 2);
     let below = if area.height < 6 { 0 } else { (detail.len() as u16 + 1).min(left) };
     let (list, below) = area.split_bottom(below);
-    let first = first_visible(state.doctor.selected, answer.findings.len(), list.lines());
-    let shown = (first..).zip(answer.findings.iter().skip(first)).take(list.lines());
-    for (row, (index, finding)) in shown.enumerate() {
-        let line = doctor::finding(finding, list.columns());
-        if index == state.doctor.selected {
-            painter.selected(list, row, &line);
-        } else {
-            painter.line(list, row, &line);
-        }
-    }
+    painter.list(list, &answer.findings, (state.doctor.selected, true), |finding| {
+        doctor::finding(finding, list.columns())
+    });
     if below.height > 1 {
         painter.rule(below, 0);
         painter.lines(below.split_top(1).1, &detail);

@@ -4,7 +4,6 @@ use super::paint::{Area, Painter};
 use crate::core::State;
 use crate::core::fleet::{self, Block, FleetAnswer};
 use crate::core::line::{Line, Role};
-use crate::core::list::first_visible;
 
 /// Draws the screen.
 pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
@@ -21,14 +20,7 @@ pub(crate) fn draw(state: &State, area: Area, painter: &mut Painter<'_>) {
     status.gap(1);
     painter.line(title, 0, &line.with_right(status, title.columns()));
     let Some(answer) = &pane.answer else {
-        let mut lines = vec![Line::new()];
-        for line in pane.absence() {
-            let mut indented = Line::new();
-            indented.gap(1);
-            indented.append(line);
-            lines.push(indented);
-        }
-        painter.lines(rest, &lines);
+        painter.absence(rest, pane.absence());
         return;
     };
     let (agents, instances) = split(state, answer, rest);
@@ -70,15 +62,10 @@ fn draw_agents(state: &State, answer: &FleetAnswer, area: Area, painter: &mut Pa
     let below = (detail.len() as u16).min(room);
     let (list, below) = rest.split_top(rest.height.saturating_sub(below));
     let agents = &answer.agents.agents;
-    let first = first_visible(state.fleet.agent, agents.len(), list.lines());
-    for (row, (index, agent)) in (first..).zip(agents.iter().skip(first)).take(list.lines()).enumerate() {
-        let line = fleet::agent(agent, state.shown_now(), list.columns());
-        if index == state.fleet.agent && state.fleet.block == Block::Agents {
-            painter.selected(list, row, &line);
-        } else {
-            painter.line(list, row, &line);
-        }
-    }
+    let has_keys = state.fleet.block == Block::Agents;
+    painter.list(list, agents, (state.fleet.agent, has_keys), |agent| {
+        fleet::agent(agent, state.shown_now(), list.columns())
+    });
     painter.lines(below, &detail);
 }
 
@@ -89,13 +76,8 @@ fn draw_instances(state: &State, answer: &FleetAnswer, area: Area, painter: &mut
     if rows.is_empty() {
         painter.line(list, 0, &Line::of(Role::Dim, " no telemetry was received yet"));
     }
-    let first = first_visible(state.fleet.instance, rows.len(), list.lines());
-    for (at, (index, row)) in (first..).zip(rows.iter().skip(first)).take(list.lines()).enumerate() {
-        let line = fleet::instance(row, state.shown_now(), list.columns());
-        if index == state.fleet.instance && state.fleet.block == Block::Instances {
-            painter.selected(list, at, &line);
-        } else {
-            painter.line(list, at, &line);
-        }
-    }
+    let has_keys = state.fleet.block == Block::Instances;
+    painter.list(list, &rows, (state.fleet.instance, has_keys), |row| {
+        fleet::instance(row, state.shown_now(), list.columns())
+    });
 }

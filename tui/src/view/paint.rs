@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::core::line::{Line, Role, rule};
+use crate::core::list::first_visible;
 use crate::theme::Theme;
 
 /// A rectangle of the screen. Splitting never goes beyond it.
@@ -71,6 +72,37 @@ impl<'a> Painter<'a> {
             room = room.saturating_sub(end - x);
             x = end;
         }
+    }
+
+    /// The part of `items` that fits around the selected one, which is marked where keys go to this list.
+    pub(crate) fn list<T>(
+        &mut self,
+        area: Area,
+        items: &[T],
+        (selected, has_keys): (usize, bool),
+        mut line_of: impl FnMut(&T) -> Line,
+    ) {
+        let first = first_visible(selected, items.len(), area.lines());
+        for (row, (index, item)) in (first..).zip(items.iter().skip(first)).take(area.lines()).enumerate() {
+            let line = line_of(item);
+            if index == selected && has_keys {
+                self.selected(area, row, &line);
+            } else {
+                self.line(area, row, &line);
+            }
+        }
+    }
+
+    /// What is said in the place of an answer, a row below the title.
+    pub(crate) fn absence(&mut self, area: Area, said: Vec<Line>) {
+        let mut lines = vec![Line::new()];
+        for line in said {
+            let mut indented = Line::new();
+            indented.gap(1);
+            indented.append(line);
+            lines.push(indented);
+        }
+        self.lines(area, &lines);
     }
 
     /// `line` as the selected row: a mark in the first column when that is free, and reversed from

@@ -5,7 +5,6 @@ use crate::core::State;
 use crate::core::alerts;
 use crate::core::layout::Size;
 use crate::core::line::{Line, Role};
-use crate::core::list::first_visible;
 use crate::core::services::{self, Block, Columns};
 
 /// Draws the screen.
@@ -79,17 +78,10 @@ fn draw_table(state: &State, area: Area, painter: &mut Painter<'_>) {
         painter.lines(rows, &empty(state));
         return;
     }
-    let first = first_visible(state.services.service, answer.services.len(), rows.lines());
-    for (row, (index, service)) in
-        (first..).zip(answer.services.iter().skip(first)).take(rows.lines()).enumerate()
-    {
-        let line = columns.service(service, state.shown_now());
-        if index == state.services.service && state.services.block == Block::Services {
-            painter.selected(rows, row, &line);
-        } else {
-            painter.line(rows, row, &line);
-        }
-    }
+    let has_keys = state.services.block == Block::Services;
+    painter.list(rows, &answer.services, (state.services.service, has_keys), |service| {
+        columns.service(service, state.shown_now())
+    });
 }
 
 fn empty(state: &State) -> [Line; 2] {
@@ -128,17 +120,9 @@ fn draw_queues(state: &State, area: Area, painter: &mut Painter<'_>) {
     if answer.queues.is_empty() {
         painter.line(rows, 0, &Line::of(Role::Dim, " no messages in this range"));
     }
-    let first = first_visible(state.services.queue, answer.queues.len(), rows.lines());
-    for (row, (index, queue)) in
-        (first..).zip(answer.queues.iter().skip(first)).take(rows.lines()).enumerate()
-    {
-        let line = services::queue(queue, width);
-        if index == state.services.queue && state.services.block == Block::Queues {
-            painter.selected(rows, row, &line);
-        } else {
-            painter.line(rows, row, &line);
-        }
-    }
+    let has_keys = state.services.block == Block::Queues;
+    painter
+        .list(rows, &answer.queues, (state.services.queue, has_keys), |queue| services::queue(queue, width));
 }
 
 fn draw_alerts(state: &State, area: Area, painter: &mut Painter<'_>) {
@@ -162,13 +146,8 @@ fn draw_alerts(state: &State, area: Area, painter: &mut Painter<'_>) {
         let text = format!(" none of {} fires", crate::core::format::plural(answer.rules.len(), "rule"));
         painter.line(rows, 0, &Line::of(Role::Dim, &text));
     }
-    let first = first_visible(state.services.alert, active.len(), rows.lines());
-    for (row, (index, alert)) in (first..).zip(active.iter().skip(first)).take(rows.lines()).enumerate() {
-        let line = alerts::short_line(alert, state.shown_now(), area.columns());
-        if index == state.services.alert && state.services.block == Block::Alerts {
-            painter.selected(rows, row, &line);
-        } else {
-            painter.line(rows, row, &line);
-        }
-    }
+    let has_keys = state.services.block == Block::Alerts;
+    painter.list(rows, &active, (state.services.alert, has_keys), |alert| {
+        alerts::short_line(alert, state.shown_now(), area.columns())
+    });
 }
