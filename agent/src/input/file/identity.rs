@@ -132,6 +132,11 @@ impl Mark {
         Ok((Self { offset, head: Fingerprint::of(&head), tail: Fingerprint::of(&tail) }, head))
     }
 
+    /// Whether its head is as long as one gets, so that bytes behind the position need no evidence of their own.
+    pub(crate) const fn has_whole_head(&self) -> bool {
+        self.head.len as usize >= HEAD_BYTES
+    }
+
     /// Whether the bytes of `file` before the position are the ones the mark was made of.
     pub(crate) fn holds_in(&self, file: &File) -> io::Result<bool> {
         if FileStat::of(file)?.size < self.offset {

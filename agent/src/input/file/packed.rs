@@ -46,8 +46,8 @@ pub(super) struct Packed {
     is_present: bool,
     /// Not matched, but perhaps the rest of a file that went missing.
     is_sought: bool,
-    /// That file, when this was written to while it was there, or later.
-    missing: Option<Original>,
+    /// Those files.
+    missing: Vec<Original>,
     stage: Stage,
 }
 
@@ -103,9 +103,40 @@ impl Packed {
 
     /// Lets go of the file when nothing more is done with it.
     fn settle(&mut self) {
-        if matches!(self.stage, Stage::Done(_) | Stage::Bad(_)) {
+        if matches!(self.stage, Stage::Done(_)) {
             self.held = None;
         }
+    }
+
+    /// Notes what it is like now; what changed is looked through again.
+    fn note(&mut self, stat: &FileStat, now: Duration) {
+        if (self.size, self.modified) != (stat.size, stat.modified) {
+            (self.size, self.modified, self.changed) = (stat.size, stat.modified, now);
+            self.stage = Stage::Unknown;
+        }
+    }
+
+    /// Looks whether one that no pattern matches has changed: half of it may have been written when it was found.
+    fn look_again(&mut self, now: Duration) {
+        if let Some(stat) = self.held.as_ref().and_then(|held| FileStat::of(held).ok()) {
+            self.note(&stat, now);
+        }
+    }
+
+    /// Whether one that no pattern matches is still there.
+    fn is_there(&self) -> bool {
+        match &self.held {
+            Some(held) => FileStat::of(held).is_ok_and(|stat| stat.links > 0),
+            None => self.path.exists(),
+        }
+    }
+
+    /// The missing file that it may be the rest of: this was written to while that one was there, or later. A program
+    /// that compresses sets the time of what it made when it is done, so this is asked when it is whole.
+    fn original(&self) -> Option<Original> {
+        let is_later =
+            |missing: &&Original| missing.key.birth_time_unix_nano.is_some_and(|born| self.modified >= born);
+        self.missing.iter().find(is_later).copied()
     }
 }
 
@@ -122,9 +153,7 @@ impl FileTail {
 
     /// After a look: those that are gone are forgotten.
     pub(super) fn end_packed_look(&mut self) {
-        self.packed.retain(|_, packed| {
-            packed.is_present || packed.is_sought && (packed.held.is_some() || packed.path.exists())
-        });
+        self.packed.retain(|_, packed| packed.is_present || packed.is_sought && packed.is_there());
     }
 
     /// A compressed file was found that is not being read.
@@ -138,10 +167,7 @@ impl FileTail {
             return self.leave_out(input, &path, reason);
         }
         (packed.is_present, packed.path) = (true, path);
-        if (packed.size, packed.modified) != (stat.size, stat.modified) {
-            (packed.size, packed.modified, packed.changed) = (stat.size, stat.modified, now);
-            packed.stage = Stage::Unknown;
-        }
+        packed.note(stat, now);
     }
 
     fn add_packed(&mut self, input: usize, path: PathBuf, stat: &FileStat, now: Duration, is_sought: bool) {
@@ -169,7 +195,7 @@ impl FileTail {
             is_present: true,
             is_sought,
             held: None,
-            missing: None,
+            missing: Vec::new(),
             stage,
         };
         self.packed.insert(key, packed);
@@ -187,16 +213,15 @@ impl FileTail {
         let mut is_sought = false;
         for (path, stat) in found.into_iter().take(SOUGHT_MAX).filter(|(_, stat)| stat.is_regular) {
             let is_done = self.remembered.iter().any(|old| old.key == stat.key && old.is_closed);
-            let is_later = missing.key.birth_time_unix_nano.is_some_and(|born| stat.modified >= born)
-                && copies::is_packed_rotation(missing, &path);
             let original = Original { key: missing.key, generation: missing.generation };
+            let original = copies::is_packed_rotation(missing, &path).then_some(original);
             if let Some(packed) = self.packed.get_mut(&stat.key).filter(|packed| packed.is_sought) {
-                packed.missing = packed.missing.or(is_later.then_some(original));
+                packed.missing.extend(original);
             } else if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done
             {
                 self.add_packed(input, path, &stat, now, true);
                 if let Some(packed) = self.packed.get_mut(&stat.key) {
-                    packed.missing = is_later.then_some(original);
+                    packed.missing.extend(original);
                     packed.held = File::open(&packed.path).ok();
                 }
                 is_sought = true;
@@ -215,6 +240,7 @@ impl FileTail {
         let mut is_looking = false;
         for key in keys {
             let Some(mut packed) = self.packed.remove(&key) else { continue };
+            packed.look_again(self.shared.clock.monotonic());
             let may_look = !is_looking;
             let stage = std::mem::replace(&mut packed.stage, Stage::Unknown);
             packed.stage = self.next_stage(&packed, stage, may_look);
@@ -312,11 +338,12 @@ impl FileTail {
             Some((_, original)) => self.judge_copy(packed, *original, end),
             // What nobody read, and was written after the missing file began: all that came after a truncation, or a
             // file that came and went while no agent ran.
-            None if packed.missing.is_some() => {
-                Stage::Ready { at: 0, end, original: packed.missing, continues: None }
-            }
-            None if packed.is_sought => Stage::Done("other content than that of a missing file".to_owned()),
-            None => Stage::Ready { at: 0, end, original: None, continues: None },
+            None => match packed.original() {
+                None if packed.is_sought => {
+                    Stage::Done("other content than that of a missing file".to_owned())
+                }
+                original => Stage::Ready { at: 0, end, original, continues: None },
+            },
         }
     }
 
@@ -433,7 +460,7 @@ impl FileTail {
             is_present: true,
             is_sought: file.gone_since.is_some(),
             held: None,
-            missing: None,
+            missing: Vec::new(),
             stage: Stage::Done("read already".to_owned()),
         };
         self.packed.insert(file.key, packed);

@@ -175,7 +175,7 @@ impl FileTail {
         });
         let files = open.chain(self.remembered.iter().map(Remembered::saved)).collect();
         self.positions.save(inputs, files)?;
-        self.files.values_mut().filter(|file| file.read.offset > 0).for_each(|file| file.is_saved = true);
+        self.files.values_mut().for_each(|file| file.is_saved = file.read.has_whole_head());
         (self.has_unsaved, self.has_unsaved_stream) = (false, false);
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(crate) struct Tracked {
     pub(crate) sent: u64,
     /// Whether it was decided where to read from.
     pub(crate) is_placed: bool,
-    /// Whether fingerprints of it are on disk.
+    /// Whether fingerprints of it are on disk that need no renewal before its next lines leave.
     pub(crate) is_saved: bool,
     /// Its size at the first look, when it was there then.
     pub(crate) first_size: Option<u64>,

@@ -25,7 +25,7 @@ const fn recreate(has_banner: bool) -> Step {
     Step::Recreate { stream: FIRST, has_banner }
 }
 
-const FAILED: [Failed; 20] = [
+const FAILED: [Failed; 22] = [
     (
         "a link switched before a crash",
         true,
@@ -169,6 +169,36 @@ const FAILED: [Failed; 20] = [
         "a restored copy that is renamed before it is seen",
         true,
         &[OVERWRITE, OVERWRITE, COPYTRUNCATE, restore(false), RENAME],
+    ),
+    (
+        "more arrived than was saved of a file that begins like the next one",
+        true,
+        &[
+            write(LINK, 0, false),
+            recreate(true),
+            write(LINK, 4, true),
+            write(LINK, 2, false),
+            Step::Read,
+            Step::Deliver { batches: 2 },
+            recreate(true),
+            CRASH,
+            RENAME,
+        ],
+    ),
+    (
+        "an old file half compressed beside a missing one, after its state was lost",
+        false,
+        &[
+            OVERWRITE,
+            Step::Overwrite { stream: 1, lines: 1 },
+            RENAME,
+            Step::Crash { loses_state: true },
+            Step::Save,
+            recreate(false),
+            Step::Stop,
+            Step::Compress { stream: FIRST, is_slow: true },
+            Step::Look,
+        ],
     ),
 ];
 
