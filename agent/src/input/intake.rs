@@ -13,6 +13,8 @@ use crate::status::{DropReason, Shared};
 
 /// Bytes of a request before compression; larger ones are split by item.
 pub(crate) const PART_BYTES_MAX: usize = 1 << 20;
+/// The same of a request with a note: it is one record of the spool, so that a crash leaves all of it and the note, or nothing.
+const NOTED_BYTES_MAX: usize = 3 << 20;
 
 /// The spool, and what is counted there.
 #[derive(Clone, Debug)]
@@ -80,7 +82,8 @@ impl Intake {
         let Incoming { signal, request, items, raw_bytes, note } = incoming;
         self.shared.tap.show(signal, request, [(&*self.source, u64::MAX)]);
         let mut prepared = Prepared::nothing(signal, raw_bytes);
-        if request.len() <= PART_BYTES_MAX {
+        let whole_bytes_max = if note.is_empty() { PART_BYTES_MAX } else { NOTED_BYTES_MAX };
+        if request.len() <= whole_bytes_max {
             prepared.parts.push(self.spooled(signal, request, items)?);
         } else {
             let split = split(request, signal, PART_BYTES_MAX);

@@ -9,8 +9,9 @@
 //!                                                                     └ a crash here: the next start finds the note
 //! ```
 //!
-//! Invariants: the cursor is written only after its record was spooled; a note counts only when the file still says the
-//! cursor before it, so an older note never moves it back; the note's segment stays until the file is written.
+//! Invariants: the cursor is written only after its record was spooled; entries and their note are one record of the spool,
+//! whole or not there; a note counts only when the file still says the cursor before it, so an older note never moves it
+//! back; the note's segment stays until the file is written; what the spool refused is read again from the cursor before it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ use super::records::{Entry, Records};
 use super::syslog::of_priority;
 use crate::config::JournaldSettings;
 use crate::process::Chain;
-use crate::queue::Lane;
+use crate::queue::{Lane, QueueError};
 use crate::status::{DropReason, Flow, Shared};
 
 /// Bytes of one entry; longer ones are left out and counted.
@@ -156,7 +157,8 @@ impl Journal {
         let output = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let result = self.read(BufReader::new(output), stop).await;
         child.kill().await.unwrap_or_default();
-        result
+        // The next one begins behind what was flushed.
+        result.and(self.flush())
     }
 
     async fn read(&mut self, mut output: BufReader<ChildStdout>, stop: &CancellationToken) -> io::Result<()> {
@@ -174,7 +176,6 @@ impl Journal {
                         self.take(&line);
                         line.clear();
                     } else if is_end {
-                        self.flush()?;
                         return Err(io::Error::other("the program ended"));
                     }
                     if !self.records.is_full() {
@@ -190,7 +191,7 @@ impl Journal {
                 }
                 () = stop.cancelled() => {
                     self.records.settle(&self.flow, true);
-                    return self.flush();
+                    return Ok(());
                 }
             }
             if !is_blocked {
@@ -218,15 +219,18 @@ impl Journal {
 
     /// Spools what waits, then moves the cursor.
     fn flush(&mut self) -> io::Result<()> {
-        let Some(cursor) = self.cursor.clone() else {
+        // Taken whatever comes: what was spooled would be doubled, and what was refused is read again.
+        let Some(cursor) = self.cursor.take() else {
             return self.records.flush(&self.flow).map_err(io::Error::other);
         };
         let note = note(&self.reached, &cursor);
         let queue = Arc::clone(self.records.queue());
         let hold = queue.hold(LANE);
-        self.records.flush_with(&self.flow, &note).map_err(io::Error::other)?;
-        // From here on they would be doubled, whether the file can be written or not.
-        self.cursor = None;
+        match self.records.flush_with(&self.flow, &note) {
+            // It never fits: given up, and counted.
+            Err(error @ QueueError::TooLarge { .. }) => tracing::error!(%error, "entries are left out"),
+            flushed => flushed.map_err(io::Error::other)?,
+        }
         let saved = self.save_cursor(&cursor);
         drop(hold);
         self.reached = cursor;
@@ -296,7 +300,108 @@ fn entry_of(fields: &Map<String, Value>, bytes: usize) -> Entry {
 
 #[cfg(test)]
 mod tests {
+    use disk::RealFs;
+    use model::SystemClock;
+    use serde_json::json;
+    use tempfile::TempDir;
+
     use super::*;
+    use crate::config::{Durability, WhenFull};
+    use crate::queue::{Limits, Queue};
+
+    /// A reader whose spool holds `bytes_max`, behind the entry `s=0`.
+    fn journal(folder: &TempDir, bytes_max: u64) -> Journal {
+        let when_full = [WhenFull::Block; 3];
+        let limits = Limits { bytes_max, durability: Durability::Process, when_full };
+        let clock = SystemClock::shared();
+        let shared = Shared::new("id".to_owned(), "test".to_owned(), Vec::new(), Arc::clone(&clock));
+        let queue =
+            Queue::open(Arc::new(RealFs), &folder.path().join("spool"), limits, clock).expect("opened");
+        let intake = Intake {
+            queue: Arc::new(queue),
+            shared: Arc::clone(&shared),
+            resource: Vec::new(),
+            source: SOURCE.into(),
+        };
+        let settings: JournaldSettings = toml::from_str("").expect("valid");
+        Journal {
+            records: Records::new(intake, Chain::new(&settings.process()), Dialect::Auto),
+            settings,
+            cursor_file: folder.path().join("journald.cursor"),
+            flow: Arc::default(),
+            cursor: None,
+            shared,
+            reached: "s=0".to_owned(),
+            has_begun: true,
+        }
+    }
+
+    fn entry(number: usize, message: &str) -> Vec<u8> {
+        let unit = format!("unit-{number}.service");
+        let fields = json!({ "__CURSOR": format!("s={number}"), "_SYSTEMD_UNIT": unit, "MESSAGE": message });
+        fields.to_string().into_bytes()
+    }
+
+    /// Twelve values of 64 KiB that do not compress well.
+    fn long_message() -> String {
+        let mut state = 1_u64;
+        let mut letters = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + (state >> 40) as u8 % 26)
+        });
+        let mut value = || letters.by_ref().take(64 << 10).collect::<String>();
+        let fields: Map<String, Value> = (0..12).map(|at| (format!("k{at}"), value().into())).collect();
+        Value::from(fields).to_string()
+    }
+
+    #[test]
+    fn entries_of_more_than_a_mebibyte_and_their_note_are_one_record_of_the_spool() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut journal = journal(&folder, 64 << 20);
+        for number in 1..=8 {
+            journal.take(&entry(number, &"x".repeat(30 << 10)));
+        }
+        assert!(!journal.records.is_full(), "they wait");
+        let long = entry(9, &long_message());
+        assert!((700 << 10..ENTRY_BYTES_MAX as usize).contains(&long.len()), "{}", long.len());
+        journal.take(&long);
+        journal.flush().expect("room");
+        let spooled = journal.records.queue().take(LANE, usize::MAX).expect("read");
+        assert!(spooled[0].raw_bytes > 1 << 20, "{}", spooled[0].raw_bytes);
+        assert_eq!((spooled.len(), spooled[0].items), (1, 9));
+        assert_eq!(behind(&spooled[0].note, "s=0").as_deref(), Some("s=9"));
+        assert_eq!(std::fs::read_to_string(&journal.cursor_file).expect("written"), "s=9");
+    }
+
+    #[test]
+    fn what_the_spool_refuses_is_read_again_and_no_loss() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut journal = journal(&folder, 1 << 20);
+        let refused = (1..100).find(|number| {
+            journal.take(&entry(*number, &long_message()));
+            journal.flush().is_err()
+        });
+        let refused = refused.expect("the spool is full before long");
+        let reached = format!("s={}", refused - 1);
+        assert_eq!(journal.reached, reached);
+        // Nothing waits, and nothing moves the cursor over what was refused.
+        journal.flush().expect("nothing to do");
+        assert_eq!(std::fs::read_to_string(&journal.cursor_file).expect("written"), reached);
+        let counts = journal.flow.snapshot(SOURCE, Signal::Logs);
+        assert!(counts.is_conserved() && counts.dropped_records() == 0, "{counts:?}");
+        assert_eq!(counts.input_records, refused as u64 - 1);
+    }
+
+    #[test]
+    fn what_never_fits_into_the_spool_is_left_out_counted_and_not_tried_again() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut journal = journal(&folder, 500 << 10);
+        journal.take(&entry(1, &long_message()));
+        journal.flush().expect("left out");
+        assert_eq!(journal.reached, "s=1");
+        let counts = journal.flow.snapshot(SOURCE, Signal::Logs);
+        assert!(counts.is_conserved() && counts.dropped_records() == 1, "{counts:?}");
+    }
 
     #[test]
     fn a_note_counts_only_where_the_file_was_not_written_after_it() {

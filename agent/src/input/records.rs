@@ -170,7 +170,7 @@ impl Records {
         }
     }
 
-    /// Spools what waits. What finds no room still waits.
+    /// Spools what waits. What finds no room is given up.
     ///
     /// # Errors
     /// When the spool has no room, or the disk fails.
@@ -178,7 +178,8 @@ impl Records {
         self.flush_with(flow, "")
     }
 
-    /// As [`Records::flush`], with a note to be found again.
+    /// As [`Records::flush`], with a note to be found again. With a note, what finds no room now is no loss: its input
+    /// reads it again.
     ///
     /// # Errors
     /// As there.
@@ -200,7 +201,11 @@ impl Records {
                 Ok(())
             }
             Err(error) => {
-                flow.dropped(DropReason::SpoolFull, items);
+                match error {
+                    QueueError::TooLarge { .. } => flow.dropped(DropReason::TooLarge, items),
+                    _ if note.is_empty() => flow.dropped(DropReason::SpoolFull, items),
+                    _ => flow.withdrawn(items, raw),
+                }
                 Err(error)
             }
         }
