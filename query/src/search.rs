@@ -15,6 +15,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -53,6 +54,8 @@ pub struct SearchError {
 pub struct Query {
     expr: Expr,
     node: Node,
+    /// What is left to ask of a row that contains the text of the hint.
+    rest: Node,
     required_ids: Option<Vec<String>>,
     text_hint: TextHint,
 }
@@ -76,10 +79,11 @@ pub fn parse_with_ids(text: &str, ids: &IdRules) -> Result<Query, SearchError> {
 
 impl Query {
     fn new(expr: Expr, ids: Option<&IdRules>) -> Result<Self, SearchError> {
-        let node = Node::new(&expr, ids).map_err(|message| SearchError { column: 1, message })?;
-        let required_ids = node.required_ids();
+        let node = |expr: &Expr| Node::new(expr, ids).map_err(|message| SearchError { column: 1, message });
         let text_hint = text_hint(&expr, TextHint::default());
-        Ok(Self { expr, node, required_ids, text_hint })
+        let (node, rest) = (node(&expr)?, node(&without_text(&expr))?);
+        let required_ids = node.required_ids();
+        Ok(Self { expr, node, rest, required_ids, text_hint })
     }
 
     /// What was asked.
@@ -90,6 +94,23 @@ impl Query {
     /// Whether a log record matches.
     pub fn matches_log(&self, rows: &LogRows<'_>, row: usize) -> bool {
         self.node.is_match(&LogRow(rows, row))
+    }
+
+    /// Whether a log record matches that is known to contain the text of the hint.
+    pub(crate) fn matches_log_with_text(&self, rows: &LogRows<'_>, row: usize) -> bool {
+        self.rest.is_match(&LogRow(rows, row))
+    }
+
+    /// Whether every log record matches that contains the text of the hint.
+    pub(crate) const fn is_text_alone(&self) -> bool {
+        matches!(self.rest, Node::All)
+    }
+
+    /// The columns of a log record that decide whether it matches, when it is known to contain the text of the hint.
+    pub(crate) fn log_columns(&self) -> BTreeSet<&'static str> {
+        let mut columns = BTreeSet::new();
+        self.rest.add_log_columns(&mut columns);
+        columns
     }
 
     /// Whether a span matches.
@@ -104,7 +125,7 @@ impl Query {
         self.required_ids.as_deref()
     }
 
-    /// Text that every match contains, for [`storage::Snapshot::scan_with`].
+    /// Text that every match contains, for [`storage::Snapshot::search`].
     pub const fn text_hint(&self) -> &TextHint {
         &self.text_hint
     }
@@ -114,10 +135,30 @@ impl Query {
 fn text_hint(expr: &Expr, hint: TextHint) -> TextHint {
     match expr {
         Expr::And(parts) => parts.iter().fold(hint, |hint, part| text_hint(part, hint)),
-        Expr::Term(Term { field: Field::Text, test: Test::Matches(pattern) }) => {
-            pattern.0.iter().fold(hint, |hint, text| hint.and(text))
+        expr => match demanded_text(expr) {
+            Some(pattern) => hint.and_pattern(&pattern.0),
+            None => hint,
+        },
+    }
+}
+
+/// What `expr` says besides [`text_hint`].
+fn without_text(expr: &Expr) -> Expr {
+    match expr {
+        Expr::And(parts) => {
+            let mut parts: Vec<Expr> = parts.iter().map(without_text).collect();
+            parts.retain(|part| !matches!(part, Expr::All));
+            if parts.is_empty() { Expr::All } else { Expr::And(parts) }
         }
-        Expr::All | Expr::Or(_) | Expr::Not(_) | Expr::Term(_) => hint,
+        expr if demanded_text(expr).is_some() => Expr::All,
+        expr => expr.clone(),
+    }
+}
+
+fn demanded_text(expr: &Expr) -> Option<&Pattern> {
+    match expr {
+        Expr::Term(Term { field: Field::Text, test: Test::Matches(pattern) }) => Some(pattern),
+        _ => None,
     }
 }
 

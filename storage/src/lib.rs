@@ -59,6 +59,8 @@ pub use retention::{Keep, KeepRule, Retention};
 pub use segment::checksums::{CheckedFile, CheckedRead};
 pub use segment::file::{SegmentDescription, SegmentFile};
 pub use segment::layout::{Layout, Promote};
-pub use snapshot::{Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot};
+pub use snapshot::{
+    Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot, TextRows, TextSearch,
+};
 pub use store::{Durable, Placed, ReplayProgress, Settings, Store, StoreStats};
 pub use text::TextHint;

@@ -3,14 +3,19 @@
 //! Invariant: a batch given here has the columns of [`crate::schema`]; one that has not is a defect of
 //! ours and panics with the column's name.
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, AsArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
-    RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
+    RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
+    new_null_array,
 };
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{
+    Field, Float64Type, Int32Type, Int64Type, Schema, TimestampNanosecondType, UInt64Type,
+};
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 
-use crate::schema::{EXEMPLARS, time_column};
+use crate::schema::{EXEMPLARS, schema, time_column};
 
 mod terms;
 
@@ -20,6 +25,21 @@ pub(crate) use terms::{
 };
 
 pub use model::ids::LINK;
+
+/// A batch with all columns of its table; those that were not read are empty. Others are left out.
+pub fn completed(signal: Signal, rows: &RecordBatch) -> RecordBatch {
+    let schema = schema(signal);
+    let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
+        Some(column) => Arc::clone(column),
+        None => new_null_array(field.data_type(), rows.num_rows()),
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    // Empty, which a column of the table may not be allowed to be.
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(schema, columns, &count).expect("columns of the table")
+}
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a dyn Array {
     rows.column_by_name(name).unwrap_or_else(|| panic!("a batch without the column `{name}`")).as_ref()

@@ -20,6 +20,7 @@ pub(crate) mod layout;
 mod lookup;
 mod ranges;
 pub(crate) mod reader;
+pub(crate) mod search;
 pub(crate) mod writer;
 
 use model::{Signal, TimeRange};

@@ -5,6 +5,7 @@
 
 mod census;
 mod finder;
+mod search;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -22,10 +23,10 @@ use crate::schema::time_column;
 use crate::segment::SegmentMeta;
 use crate::segment::file::SegmentFile;
 use crate::segment::reader::Segment;
-use crate::text::TextHint;
 
 pub use census::IdKindCount;
 pub use finder::{Finder, Place, Rows};
+pub use search::{TextRows, TextSearch};
 
 /// In which order a scan visits the parts of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,29 +251,6 @@ impl Snapshot {
         stats: &mut ScanStats,
         visit: &mut dyn FnMut(&RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.scan_with(signal, range, columns, &TextHint::default(), order, stats, visit)
-    }
-
-    /// As [`Snapshot::scan`]; rows whose text (the body of a log record, the name of a span) does not contain what the
-    /// hint says may be left out. A hint only saves work: whoever gives it still asks of each row whether it
-    /// matches.
-    ///
-    /// # Errors
-    /// As [`Snapshot::scan`].
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what to read and where to put it, all needed by every caller"
-    )]
-    pub fn scan_with(
-        &self,
-        signal: Signal,
-        range: &TimeRange,
-        columns: &[&str],
-        hint: &TextHint,
-        order: ScanOrder,
-        stats: &mut ScanStats,
-        visit: &mut dyn FnMut(&RecordBatch) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
         let mut columns = columns.to_vec();
         if !columns.is_empty() && !columns.contains(&time_column(signal)) {
             columns.push(time_column(signal));
@@ -290,7 +268,7 @@ impl Snapshot {
                 }
                 Part::Segment(segment) => {
                     stats.segments_read += 1;
-                    match segment.scan(range, &columns, hint, &mut |batch| step(batch, stats)) {
+                    match segment.scan(range, &columns, &mut |batch| step(batch, stats)) {
                         Ok(flow) => flow,
                         Err(error) => {
                             missing(&error, stats);

@@ -14,14 +14,16 @@
 //! (U+017F) as s, because searches that ignore case say so. Every other character separates tokens. A row
 //! with a token of more than [`TOKEN_BYTES_MAX`] bytes has the empty token besides, and may contain anything.
 //!
-//! Invariant: a row that contains the text of a hint, upper and lower case the same, is among the rows the index
-//! gives for it.
+//! Invariants: a row that contains the text of a hint, upper and lower case the same, is among the rows the index
+//! gives for it; each row that it is sure of contains all of the text.
 
 mod index;
+mod rows;
 mod shapes;
 mod tokens;
 
 pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter};
+pub(crate) use rows::{Rows, TextRows};
 pub(crate) use tokens::TOKEN_BYTES_MAX;
 
 /// Bytes from which on a piece that is not a whole token is looked for.
@@ -32,6 +34,8 @@ const PART_BYTES_MIN: usize = 3;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextHint {
     pieces: Vec<Piece>,
+    /// Each a run of parts that follow one another, with anything between them; folded as the index folds.
+    patterns: Vec<Vec<String>>,
 }
 
 /// A run of token characters in the text, and whether the text says where the token ends.
@@ -45,7 +49,21 @@ pub(crate) struct Piece {
 impl TextHint {
     /// Adds text that wanted rows contain.
     #[must_use]
-    pub fn and(mut self, text: &str) -> Self {
+    pub fn and(self, text: &str) -> Self {
+        self.and_pattern(&[text])
+    }
+
+    /// Adds texts that wanted rows contain one behind the other, with anything between them.
+    #[must_use]
+    pub fn and_pattern(mut self, parts: &[impl AsRef<str>]) -> Self {
+        let folded = |char| tokens::fold(char).map_or(char, char::from);
+        let pattern = parts.iter().map(|part| part.as_ref().chars().map(folded).collect());
+        self.patterns.push(pattern.collect());
+        parts.iter().for_each(|part| self.add_pieces(part.as_ref()));
+        self
+    }
+
+    fn add_pieces(&mut self, text: &str) {
         let chars = text.chars().count();
         let mut piece: Option<(usize, String)> = None;
         for (at, char) in text.chars().chain(['\0']).enumerate() {
@@ -59,7 +77,6 @@ impl TextHint {
                 }
             }
         }
-        self
     }
 
     fn add(&mut self, piece: Piece) {
@@ -77,6 +94,10 @@ impl TextHint {
 
     pub(crate) fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    pub(crate) fn patterns(&self) -> &[Vec<String>] {
+        &self.patterns
     }
 }
 

@@ -1,32 +1,29 @@
 //! Gathers the answer of a search while batches go by.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use arrow::array::RecordBatch;
 use model::{TimeRange, UnixNano};
 use query_api::{Cut, Facet, FacetValue, LogRecord, LogsAnswer, QueryStats};
+use storage::Place;
 use storage::rows::LogRows;
 
-use super::ANSWER_BYTES_MAX;
+use super::Matches;
 use super::histogram::Histogram;
-use super::record::{bytes, level, record};
-use crate::search::{Query, severity_of};
+use super::record::level;
+use crate::search::severity_of;
 
 /// Different services that are counted; more are counted together.
 const SERVICES_MAX: usize = 10_000;
 /// Values a facet shows.
 const FACET_VALUES_MAX: usize = 100;
 
-/// The latest records and the counts of all.
+/// Where the latest records are, and the counts of all.
 pub(super) struct Collector {
     range: TimeRange,
     limit: usize,
     matched: u64,
-    /// By time and then by order of reading, so that equal times keep all their records.
-    latest: BTreeMap<(UnixNano, u64), LogRecord>,
-    latest_bytes: usize,
-    is_cut_by_bytes: bool,
+    latest: BTreeSet<(UnixNano, Place)>,
     histogram: Histogram,
     services: HashMap<String, u64>,
     services_left_out: u64,
@@ -34,14 +31,16 @@ pub(super) struct Collector {
 }
 
 impl Collector {
+    /// What it looks at.
+    pub(super) const COLUMNS: &'static [&'static str] =
+        &["time", "service", "severity_number", "severity_text"];
+
     pub(super) fn new(range: TimeRange, limit: usize) -> Self {
         Self {
             range,
             limit,
             matched: 0,
-            latest: BTreeMap::new(),
-            latest_bytes: 0,
-            is_cut_by_bytes: false,
+            latest: BTreeSet::new(),
             histogram: Histogram::new(range),
             services: HashMap::new(),
             services_left_out: 0,
@@ -49,14 +48,11 @@ impl Collector {
         }
     }
 
-    /// Looks at every row of a batch.
-    pub(super) fn add(&mut self, batch: &RecordBatch, query: &Query) {
-        let rows = LogRows::new(batch);
-        for row in 0..rows.len() {
-            if query.matches_log(&rows, row) {
-                self.count(&rows, row);
-                self.keep(&rows, row);
-            }
+    /// Takes the records of a batch that match.
+    pub(super) fn add(&mut self, found: &Matches<'_>) {
+        for row in found.matching {
+            self.count(found.rows, *row);
+            self.keep(found.rows.time(*row), || (found.place)(*row));
         }
     }
 
@@ -75,38 +71,29 @@ impl Collector {
         }
     }
 
-    fn keep(&mut self, rows: &LogRows<'_>, row: usize) {
-        let time = rows.time(row);
-        let is_full = self.latest.len() >= self.limit || self.is_cut_by_bytes;
-        let is_older = self.latest.first_key_value().is_none_or(|((oldest, _), _)| time <= *oldest);
-        if is_full && is_older {
-            return;
-        }
-        let record = record(rows, row);
-        self.latest_bytes += bytes(&record);
-        self.latest.insert((time, self.matched), record);
-        while self.latest.len() > self.limit {
-            self.drop_oldest();
-        }
-        while self.latest_bytes > ANSWER_BYTES_MAX && self.latest.len() > 1 {
-            self.is_cut_by_bytes = true;
-            self.drop_oldest();
+    fn keep(&mut self, time: UnixNano, place: impl FnOnce() -> Place) {
+        if self.latest.len() < self.limit {
+            self.latest.insert((time, place()));
+        } else if self.latest.first().is_some_and(|(oldest, _)| *oldest < time) {
+            self.latest.pop_first();
+            self.latest.insert((time, place()));
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some((_, record)) = self.latest.pop_first() {
-            self.latest_bytes -= bytes(&record);
-        }
+    /// Where the latest records are, the latest first.
+    pub(super) fn latest(&self) -> Vec<Place> {
+        self.latest.iter().rev().map(|(_, place)| *place).collect()
     }
 
-    pub(super) fn finish(self, stats: QueryStats) -> LogsAnswer {
-        let cuts = self.cuts();
+    /// The answer, with the records at [`Collector::latest`], or fewer where they take too many bytes.
+    pub(super) fn finish(self, mut records: Vec<LogRecord>, stats: QueryStats) -> LogsAnswer {
+        let cuts = self.cuts(records.len());
+        records.reverse();
         let services = self.services.into_iter().collect();
         let levels = self.levels.into_iter().map(|(level, count)| (level.to_owned(), count)).collect();
         LogsAnswer {
             range: self.range,
-            records: self.latest.into_values().collect(),
+            records,
             matched: self.matched,
             histogram: self.histogram.finish(),
             facets: vec![facet("service", services), facet("severity", levels)],
@@ -115,11 +102,10 @@ impl Collector {
         }
     }
 
-    fn cuts(&self) -> Vec<Cut> {
+    fn cuts(&self, kept: usize) -> Vec<Cut> {
         let mut cuts = Vec::new();
-        let kept = self.latest.len();
         if self.matched > kept as u64 {
-            let (limit, hint) = match self.is_cut_by_bytes {
+            let (limit, hint) = match kept < self.latest.len() {
                 true => ("answer_bytes_max", "narrow the time range or the search"),
                 false => ("limit", "ask for more records with `limit`, or narrow the time range"),
             };

@@ -9,7 +9,7 @@ use storage::rows::LogRows;
 use thiserror::Error;
 
 use super::record::level;
-use super::visit_candidates;
+use super::visit_matches;
 use crate::limits::Cancel;
 use crate::search::Query;
 
@@ -48,15 +48,16 @@ pub fn count(
     let mut groups: HashMap<Vec<String>, u64> = HashMap::new();
     let mut is_too_many = false;
     let mut key = vec![String::new(); by.len()];
-    visit_candidates(snapshot, query, range, cancel, &mut |batch| {
-        let rows = LogRows::new(batch);
-        for row in 0..rows.len() {
-            if !query.matches_log(&rows, row) {
-                continue;
-            }
+    let columns: Vec<&str> = by.iter().flat_map(|field| columns_of(field)).copied().collect();
+    visit_matches(snapshot, query, range, &columns, cancel, &mut |found| {
+        if by.is_empty() {
+            *groups.entry(Vec::new()).or_default() += found.matching.len() as u64;
+            return ControlFlow::Continue(());
+        }
+        for row in found.matching {
             for (value, field) in key.iter_mut().zip(by) {
                 value.clear();
-                value.push_str(field_value(&rows, row, field));
+                value.push_str(field_value(found.rows, *row, field));
             }
             if let Some(count) = groups.get_mut(&key) {
                 *count += 1;
@@ -67,7 +68,7 @@ pub fn count(
                 return ControlFlow::Break(());
             }
         }
-        cancel.flow()
+        ControlFlow::Continue(())
     })?;
     if is_too_many {
         return Err(CountError::Groups(by.join(", ")));
@@ -82,6 +83,16 @@ pub fn count(
     let mut counts: Vec<_> = groups.into_iter().map(|(key, count)| (labels(key), count)).collect();
     counts.sort();
     Ok(counts)
+}
+
+/// The columns in which [`field_value`] looks.
+fn columns_of(field: &str) -> &'static [&'static str] {
+    match field {
+        "service" | "service.name" => &["service"],
+        "level" | "severity" => &["severity_number", "severity_text"],
+        _ if field.starts_with("resource.") => &["resource_attributes"],
+        _ => &["attributes", "ids", "resource_attributes"],
+    }
 }
 
 /// The value a record has for a field; empty when it has none.

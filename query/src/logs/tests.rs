@@ -73,6 +73,75 @@ async fn a_search_for_an_id_reads_only_what_the_index_names() {
     assert_eq!(run(&store, "order_id:ORD-2", 10).matched, 0);
 }
 
+/// Lines of three kinds, one of which says what another says with a number between the words.
+async fn many_lines() -> (TestStore, Vec<String>) {
+    let store = TestStore::open().await;
+    let body = |row: usize| match row % 3 {
+        0 => format!("Stock reserved for order {row}, item {}", row % 7),
+        1 => format!("stock {row} reserved"),
+        _ => format!("took {row} ms: rolling stock"),
+    };
+    let bodies: Vec<String> = (0..3_000).map(body).collect();
+    let log = |row: usize| TestLog {
+        service: ["billing", "shipping"][row % 2],
+        severity: if row.is_multiple_of(5) { 17 } else { 9 },
+        body: &bodies[row],
+        time: row as i64 - 3_000,
+        ..TestLog::default()
+    };
+    for some in (0..bodies.len()).collect::<Vec<_>>().chunks(600) {
+        store.logs(&some.iter().map(|row| log(*row)).collect::<Vec<_>>()).await;
+        store.store.seal().await.expect("sealed");
+    }
+    store.store.compact().await.expect("merged");
+    // One more is in the head.
+    store
+        .logs(&[TestLog { body: "stock reserved", service: "billing", severity: 9, ..TestLog::default() }])
+        .await;
+    (store, [bodies, vec!["stock reserved".to_owned()]].concat())
+}
+
+#[tokio::test]
+async fn what_the_text_index_is_sure_of_is_counted_as_if_it_were_read() {
+    let (store, texts) = many_lines().await;
+    let count = |is_match: &dyn Fn(usize, &str) -> bool| {
+        texts.iter().enumerate().filter(|(row, body)| is_match(*row, &body.to_lowercase())).count() as u64
+    };
+    let is_billing = |row: usize| row.is_multiple_of(2);
+    let expected: [(&str, u64); 7] = [
+        ("\"stock reserved\"", count(&|_, body| body.contains("stock reserved"))),
+        ("STOCK", count(&|_, body| body.contains("stock"))),
+        ("stock*reserved", count(&|_, body| body.contains("stock") && body.contains("reserved"))),
+        (
+            "\"stock reserved\" service:billing",
+            count(&|row, body| body.contains("stock reserved") && is_billing(row)),
+        ),
+        ("stock -rolling", count(&|_, body| body.contains("stock") && !body.contains("rolling"))),
+        ("reserved (item OR ms)", count(&|_, body| body.contains("reserved") && body.contains("item"))),
+        (
+            "\"item 3\" level>=error",
+            count(&|row, body| body.contains("item 3") && row.is_multiple_of(5) && row < 3_000),
+        ),
+    ];
+    for (text, count_expected) in expected {
+        let answer = run(&store, text, 5);
+        assert_eq!(answer.matched, count_expected, "{text}");
+        let buckets: u64 = answer.histogram.iter().map(|of| of.errors + of.warnings + of.others).sum();
+        let services: u64 = answer.facets[0].values.iter().map(|value| value.count).sum();
+        assert_eq!((buckets, services), (count_expected, count_expected), "{text}");
+        let counted = count_of(&store, text, &[]);
+        assert_eq!(counted, count_expected, "{text}");
+        assert!(answer.records.iter().all(|record| !record.body.is_empty() && !record.resource.is_empty()));
+    }
+    assert_eq!(bodies(&run(&store, "\"stock reserved\"", 2)), [&*texts[2_997], &*texts[3_000]]);
+}
+
+fn count_of(store: &TestStore, text: &str, by: &[String]) -> u64 {
+    let query = parse_with_ids(text, store.store.ids()).expect(text);
+    let counts = count(&store.store.snapshot(), &query, by, last_15m(), &Cancel::default()).expect("counted");
+    counts.iter().map(|(_, count)| count).sum()
+}
+
 #[tokio::test]
 async fn a_search_nobody_waits_for_stops_early() {
     let store = filled().await;

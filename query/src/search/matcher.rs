@@ -3,6 +3,8 @@
 //! Invariants: a row is matched in time linear in its bytes; nothing is allocated for a row unless a
 //! wildcard stands in a trace or span id.
 
+use std::collections::BTreeSet;
+
 use model::ids::TRACE_ID;
 use model::{IdRules, SpanId, TraceId};
 use regex_automata::meta::Regex;
@@ -133,6 +135,18 @@ impl Node {
         }
     }
 
+    /// Adds the columns of log records that it looks at.
+    pub(super) fn add_log_columns(&self, columns: &mut BTreeSet<&'static str>) {
+        match self {
+            Self::All => {}
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter().for_each(|part| part.add_log_columns(columns));
+            }
+            Self::Not(part) => part.add_log_columns(columns),
+            Self::Check(check) => columns.extend(check.log_columns()),
+        }
+    }
+
     /// Id terms of which every match carries at least one; `None` when there are no such.
     pub(super) fn required_ids(&self) -> Option<Vec<String>> {
         match self {
@@ -184,6 +198,21 @@ impl Check {
                 })
             }
         })
+    }
+
+    /// The columns of log records that it looks at.
+    const fn log_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Text(_) => &["body"],
+            Self::Service(_) => &["service"],
+            Self::Level(..) => &["severity_number", "severity_text"],
+            Self::Trace(_) => &["trace_id"],
+            Self::Span(_) => &["span_id"],
+            Self::Kind(_) | Self::Status(_) | Self::Duration(_) => &["attributes"],
+            Self::Resource(..) => &["resource_attributes"],
+            Self::Other(check) if check.is_id_kind => &["ids"],
+            Self::Other(_) => &["attributes", "ids", "resource_attributes"],
+        }
     }
 
     fn is_match(&self, row: &impl Record) -> bool {

@@ -23,7 +23,7 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{Example, caught, is_shortened_to};
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
-use crate::text::TextHint;
+use crate::text::{TextHint, TextRows};
 
 /// An index beside the rows.
 #[derive(Debug)]
@@ -165,8 +165,8 @@ impl Segment {
         Ok(RowRanges::new(found))
     }
 
-    /// The rows that may contain the text of the hint; `None` when all may.
-    pub(super) fn rows_with_text(&self, hint: &TextHint) -> Option<Vec<usize>> {
+    /// The rows that contain the text of the hint or may; `None` when all may.
+    pub(super) fn rows_with_text(&self, hint: &TextHint) -> Option<TextRows> {
         if hint.is_empty() {
             return None;
         }

@@ -43,6 +43,18 @@ impl RowRanges {
         Self::new(self.0.iter().chain(&*other.0).cloned().collect())
     }
 
+    /// What of ascending ranges is in here, in order.
+    pub(crate) fn within(&self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        let mut first = 0;
+        for range in ranges {
+            first += self.0[first..].partition_point(|own| own.end <= range.start);
+            let own = self.0[first..].iter().take_while(|own| own.start < range.end);
+            found.extend(own.map(|own| own.start.max(range.start)..own.end.min(range.end)));
+        }
+        found
+    }
+
     /// What of `range` is not in here, in order.
     pub(crate) fn outside(&self, range: Range<usize>) -> Vec<Range<usize>> {
         let mut left = Vec::new();
@@ -89,6 +101,7 @@ mod tests {
         assert_eq!(hidden.outside(0..10), [0..2, 5..7, 9..10]);
         assert_eq!(hidden.outside(3..8), one(5..7));
         assert!(hidden.outside(2..5).is_empty());
+        assert_eq!(hidden.within([0..3, 4..8, 8..20].into_iter()), [2..3, 4..5, 7..8, 8..9]);
         assert_eq!(hidden.union(&RowRanges::new(one(5..7))).outside(0..10), [0..2, 9..10]);
     }
 

@@ -27,13 +27,9 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::index::IdIndex;
 use crate::schema::{self, FORMAT_VERSION, time_column};
-use crate::text::{TextHint, TextIndex};
+use crate::text::TextIndex;
 
 const BATCH_ROWS: usize = 8_192;
-/// Picking rows pays when they are fewer than one in so many.
-const SCAN_SHARE: usize = 4;
-/// Rows that stand closer than this are read with what is between them.
-const NEAR_ROWS: usize = 16;
 /// Bytes a batch should stay below.
 const BATCH_BYTES: u64 = 32 << 20;
 
@@ -234,23 +230,14 @@ impl Segment {
         RowReader { segment: self, stored, columns }
     }
 
-    /// All visible rows of the row groups that overlap `range` and that the hint does not rule out, with the
-    /// columns named (all when empty).
+    /// All visible rows of the row groups that overlap `range`, with the columns named (all when empty).
     pub(crate) fn scan(
         &self,
         range: &TimeRange,
         columns: &[&str],
-        hint: &TextHint,
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
-        let reader = match self.rows_with_text(hint) {
-            Some(rows) if rows.is_empty() => return Ok(ControlFlow::Continue(())),
-            Some(rows) if rows.len() < self.files.meta.rows as usize / SCAN_SHARE => {
-                self.read_rows(&rows, range, columns)?
-            }
-            _ => self.reader(range, columns, BATCH_ROWS)?,
-        };
-        for batch in reader {
+        for batch in self.reader(range, columns, BATCH_ROWS)? {
             if visit(batch?)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -258,22 +245,13 @@ impl Segment {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The visible ones of some rows, and rows that stand close to them.
-    fn read_rows(&self, rows: &[usize], range: &TimeRange, columns: &[&str]) -> Result<RowReader<'_>, Error> {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        for row in rows {
-            match ranges.last_mut() {
-                Some(last) if row - last.end < NEAR_ROWS => last.end = row + 1,
-                _ => ranges.push(*row..row + 1),
-            }
-        }
-        let groups = self.group_rows(self.row_groups(range).into_iter());
-        let within = RowRanges::new(groups);
-        let outside = RowRanges::new(within.outside(0..self.files.meta.rows as usize)).union(&self.hidden);
-        self.read_ranges(ranges.into_iter().flat_map(|range| outside.outside(range)).collect(), columns)
+    /// The visible rows of the row groups that overlap `range`.
+    pub(super) fn visible(&self, range: &TimeRange) -> RowRanges {
+        let groups = RowRanges::new(self.group_rows(self.row_groups(range).into_iter()));
+        RowRanges::new(groups.iter().flat_map(|group| self.hidden.outside(group)).collect())
     }
 
-    /// The batches that [`Segment::scan`] would visit without a hint, in the order of the file, of `batch_rows` at most.
+    /// The batches that [`Segment::scan`] would visit, in the order of the file, of `batch_rows` at most.
     pub(crate) fn reader(
         &self,
         range: &TimeRange,

@@ -1,4 +1,4 @@
-//! The tantivy side of the text index: one field, documents only, no store, no norms.
+//! The tantivy side of the text index: one field of words, documents only, no norms; in the store stand the shapes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -8,25 +8,31 @@ use arrow::array::{AsArray as _, RecordBatch};
 use memchr::memmem::Finder;
 use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::{
-    DocId, DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, TERMINATED,
-    TantivyDocument,
+    DocId, DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
+    TERMINATED, TantivyDocument,
 };
 
 use super::shapes::{self, DocumentTokenizer, Shapes};
 use super::tokens::TextTokenizer;
-use super::{Piece, TextHint};
+use super::{Piece, Rows, TextHint, TextRows};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{caught, files};
 
 const WRITER_BYTES: usize = 64 << 20;
+/// Blocks of stored shapes that are kept while they are read in order.
+const STORE_BLOCKS: usize = 1;
 /// The field of texts, and its tokenizer.
 const TEXT: (&str, &str) = ("text", "silmari");
 /// The field of documents that [`Shapes`] has put together, and its tokenizer.
 const WORDS: (&str, &str) = ("words", "silmari-lines");
+/// What is stored of the document of a shape: the shape.
+const SHAPE: &str = "shape";
 /// Rows of one document where many rows have the same text.
 pub(crate) const ROWS_PER_DOCUMENT: usize = 128;
+/// Fewer rows are read sooner than shapes are asked; tests have few.
+const SURE_ROWS_MIN: usize = if cfg!(test) { 1 } else { 1_000 };
 /// Tokens one piece may be part of; with more it rules out too little to be worth it.
 const TOKENS_MAX: usize = 20_000;
 
@@ -35,6 +41,7 @@ pub(crate) struct TextIndexWriter {
     dir: PathBuf,
     column: &'static str,
     field: Field,
+    shape: Field,
     tantivy: SingleSegmentIndexWriter,
     /// Where every row has a document of its own.
     shapes: Option<Shapes>,
@@ -59,9 +66,12 @@ impl TextIndexWriter {
             .set_fieldnorms(false)
             .set_index_option(IndexRecordOption::Basic);
         let field = schema.add_text_field(field, TextOptions::default().set_indexing_options(indexing));
+        let shape = schema.add_bytes_field(SHAPE, STORED);
         let tokenizers = tantivy::tokenizer::TokenizerManager::new();
         tokenizers.register(TEXT.1, TextTokenizer::default());
         tokenizers.register(WORDS.1, DocumentTokenizer::default());
+        // Tantivy wants to have one for a field that is only stored.
+        tokenizers.register("default", TextTokenizer::default());
         let tantivy = Index::builder()
             .schema(schema.build())
             .settings(IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() })
@@ -69,7 +79,7 @@ impl TextIndexWriter {
             .single_segment_index_writer(directory, WRITER_BYTES)
             .context(ErrorKind::Retry, doing)?;
         let (dir, texts) = (dir.to_owned(), HashSet::new());
-        Ok(Self { dir, column, field, tantivy, shapes, rows_per_document, rows: 0, texts })
+        Ok(Self { dir, column, field, shape, tantivy, shapes, rows_per_document, rows: 0, texts })
     }
 
     /// Adds rows that follow the earlier ones.
@@ -78,8 +88,10 @@ impl TextIndexWriter {
         for text in texts {
             let text = text.unwrap_or_default();
             if let Some(shapes) = &mut self.shapes {
-                let document = shapes.document(text);
-                self.add_text(&document)?;
+                let text = shapes.document(text);
+                let mut document = TantivyDocument::default();
+                document.add_text(self.field, text);
+                self.add(document)?;
                 continue;
             }
             if !self.texts.contains(text) {
@@ -99,12 +111,6 @@ impl TextIndexWriter {
             .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))
     }
 
-    fn add_text(&mut self, text: &str) -> Result<(), Error> {
-        let mut document = TantivyDocument::default();
-        document.add_text(self.field, text);
-        self.add(document)
-    }
-
     fn end_document(&mut self) -> Result<(), Error> {
         self.rows = 0;
         let mut document = TantivyDocument::default();
@@ -117,8 +123,11 @@ impl TextIndexWriter {
         if self.rows > 0 {
             self.end_document()?;
         }
-        for shape in self.shapes.take().map(Shapes::into_documents).unwrap_or_default() {
-            self.add_text(&shape)?;
+        for shape in self.shapes.take().map(Shapes::into_shapes).unwrap_or_default() {
+            let mut document = TantivyDocument::default();
+            document.add_text(self.field, shapes::words(&shape));
+            document.add_bytes(self.shape, shape.as_bytes());
+            self.add(document)?;
         }
         let doing = || format!("writing the text index `{}`", self.dir.display());
         self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
@@ -133,6 +142,8 @@ pub(crate) struct TextIndex {
     checked: OnceLock<Result<(), String>>,
     reader: IndexReader,
     field: Field,
+    /// Where shapes are stored; older files have them in no such place.
+    shape: Option<Field>,
     /// Rows of the segment, and of one document.
     rows: usize,
     rows_per_document: usize,
@@ -172,38 +183,6 @@ impl Walk {
     }
 }
 
-/// Rows as bits.
-struct Rows(Vec<u64>);
-
-impl Rows {
-    fn new(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn add(&mut self, row: u32) {
-        self.0[row as usize / 64] |= 1 << (row % 64);
-    }
-
-    fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    fn keep(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(at * 64 + bit)
-            })
-        })
-    }
-}
-
 impl TextIndex {
     /// Opens the index in `dir`, of a segment with so many rows.
     pub(crate) fn open(dir: &Path, rows: usize) -> Result<Self, Error> {
@@ -214,6 +193,7 @@ impl TextIndex {
         let doing = || format!("opening the text index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
         let words = index.schema().get_field(WORDS.0).ok();
+        let shape = index.schema().get_field(SHAPE).ok();
         let field = match words {
             Some(field) => field,
             None => index.schema().get_field(TEXT.0).context(ErrorKind::Damaged, doing)?,
@@ -235,11 +215,11 @@ impl TextIndex {
         }
         let row_documents = row_documents as u32;
         let (dir, checked) = (dir.to_owned(), OnceLock::new());
-        Ok(Self { dir, checked, reader, field, rows, rows_per_document, row_documents })
+        Ok(Self { dir, checked, reader, field, shape, rows, rows_per_document, row_documents })
     }
 
-    /// The rows, in order, that may contain all of the hint; `None` when the hint rules out too little.
-    pub(crate) fn rows(&self, hint: &TextHint) -> Result<Option<Vec<usize>>, Error> {
+    /// The rows that contain all of the hint or may; `None` when the hint rules out too little.
+    pub(crate) fn rows(&self, hint: &TextHint) -> Result<Option<TextRows>, Error> {
         let doing = || format!("reading the text index `{}`", self.dir.display());
         if let Err(problem) = self.checked.get_or_init(|| files::check(&self.dir)) {
             return Err(Error::damaged(format!("{}: {problem}", doing())));
@@ -247,30 +227,38 @@ impl TextIndex {
         let searcher = self.reader.searcher();
         let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
         let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;
-        let mut found: Option<Rows> = None;
+        let mut found: Option<Documents> = None;
         let mut pieces: Vec<&Piece> = hint.pieces().iter().collect();
         pieces.sort_by_key(|piece| Walk::of(piece));
         for piece in pieces {
             // Few rows are read sooner than a dictionary.
-            if found.as_ref().is_some_and(|found| found.count() <= Walk::of(piece).worth_rows()) {
+            if found.as_ref().is_some_and(|found| found.rows.count() <= Walk::of(piece).worth_rows()) {
                 break;
             }
             let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
-            let rows = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
+            let documents = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
             match &mut found {
-                Some(found) => found.keep(&rows),
-                None => found = Some(rows),
+                Some(found) => found.keep(&documents),
+                None => found = Some(documents),
             }
         }
-        let rows_of = |document: usize| {
-            let first = document * self.rows_per_document;
-            first..(first + self.rows_per_document).min(self.rows)
-        };
-        Ok(found.map(|documents| documents.iter().flat_map(rows_of).collect()))
+        let Some(Documents { rows, shapes }) = found else { return Ok(None) };
+        if self.rows_per_document > 1 {
+            return Ok(Some(TextRows { sure: Rows::new(0), maybe: self.rows_of(&rows) }));
+        }
+        let mut sure = Rows::new(self.rows);
+        if rows.count() >= SURE_ROWS_MIN {
+            for shape in self.sure_shapes(segment, &shapes, hint).context(ErrorKind::Damaged, doing)? {
+                rows_of_shape(&index, shape, &mut sure).context(ErrorKind::Damaged, doing)?;
+            }
+        }
+        let mut maybe = rows;
+        maybe.remove(&sure);
+        Ok(Some(TextRows { sure, maybe }))
     }
 
-    /// The documents of rows that have one of the terms, or a shape that has one.
-    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Rows> {
+    /// The documents of rows that have one of the terms, or a shape that has one, and these shapes.
+    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Documents> {
         let mut rows = Rows::new(self.row_documents as usize);
         let mut shapes = BTreeSet::new();
         for term in terms {
@@ -279,12 +267,62 @@ impl TextIndex {
                 Some(shape) => drop(shapes.insert(shape)),
             })?;
         }
+        for shape in &shapes {
+            rows_of_shape(index, *shape, &mut rows)?;
+        }
+        Ok(Documents { rows, shapes })
+    }
+
+    /// Those of the shapes whose lines all contain what the hint says.
+    fn sure_shapes(
+        &self,
+        segment: &SegmentReader,
+        shapes: &BTreeSet<u32>,
+        hint: &TextHint,
+    ) -> tantivy::Result<Vec<u32>> {
+        let Some(field) = self.shape.filter(|_| !shapes.is_empty()) else { return Ok(Vec::new()) };
+        let store = segment.get_store_reader(STORE_BLOCKS)?;
+        let mut sure = Vec::new();
         for shape in shapes {
-            if let Some(term) = index.terms().get(shapes::term(shape))? {
-                each_document(index, &term, &mut |document| rows.add(document))?;
+            let document: TantivyDocument = store.get(self.row_documents + shape)?;
+            let text = document.get_first(field).and_then(|value| value.as_bytes());
+            let text = text.and_then(|text| std::str::from_utf8(text).ok());
+            if text.is_some_and(|text| hint.patterns().iter().all(|pattern| shapes::has(text, pattern))) {
+                sure.push(*shape);
             }
         }
-        Ok(rows)
+        Ok(sure)
+    }
+
+    /// The rows of documents.
+    fn rows_of(&self, documents: &Rows) -> Rows {
+        let mut rows = Rows::new(self.rows);
+        for document in documents.iter() {
+            let first = document * self.rows_per_document;
+            (first..(first + self.rows_per_document).min(self.rows)).for_each(|row| rows.add(row as u32));
+        }
+        rows
+    }
+}
+
+/// Documents of rows, and shapes that have one of the words looked for.
+struct Documents {
+    rows: Rows,
+    shapes: BTreeSet<u32>,
+}
+
+impl Documents {
+    fn keep(&mut self, other: &Self) {
+        self.rows.keep(&other.rows);
+        self.shapes.retain(|shape| other.shapes.contains(shape));
+    }
+}
+
+/// Adds the rows of a shape.
+fn rows_of_shape(index: &InvertedIndexReader, shape: u32, rows: &mut Rows) -> std::io::Result<()> {
+    match index.terms().get(shapes::term(shape))? {
+        Some(term) => each_document(index, &term, &mut |document| rows.add(document)),
+        None => Ok(()),
     }
 }
 

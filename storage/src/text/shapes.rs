@@ -1,20 +1,25 @@
-//! What lines have in common is indexed once: the words of a line, in which nothing is a number, are its *shape*, and most
-//! lines of a program have one of few.
+//! What lines have in common is indexed once: a line without its numbers is its *shape*, and most lines of a program have one
+//! of few.
 //!
 //! ```text
-//! line     order 4711 took 12 ms          row's document     4711 12 #B          tokens with a digit, and the shape's term
-//! shape    order took ms                  shape's document   order took ms       behind the documents of all rows
+//! line     Order 4711, 4712 took 12 ms      row's document     4711 4712 12 #B       tokens with a digit, and the shape's term
+//! shape    order ? took ? ms                shape's document   order took ms         behind the documents of all rows,
+//!                                                                                    with the shape itself beside it
 //! ```
 //!
-//! Owns: which shapes there are, and what stands in the documents. Does not own: what a token is (`tokens`).
+//! What stands between two numbers without a word belongs to the `?`, which is [`GAP`].
 //!
-//! Invariant: every token of a line is in its row's document or in that of its shape, whose term is in its row's.
+//! Owns: which shapes there are, what stands in the documents, what a shape tells of its lines. Does not own: what a
+//! token is (`tokens`).
+//!
+//! Invariants: every token of a line is in its row's document or in that of its shape, whose term is in its row's; a
+//! line is its shape, upper and lower case the same, with some text in the place of each gap.
 
 use std::collections::HashMap;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-use super::tokens::TextTokenizer;
+use super::tokens::{next_token, push_folded};
 
 /// Shapes of one index; lines of further ones have their words in their own documents.
 const SHAPES_MAX: usize = 65_536;
@@ -22,6 +27,10 @@ const SHAPES_MAX: usize = 65_536;
 const SHAPES_FREE: usize = 4_096;
 /// With more, a new one is made only while there are so many lines for each.
 const LINES_PER_SHAPE_MIN: usize = 4;
+/// Bytes of the longest shape; a longer line has its words in its own document.
+const SHAPE_BYTES_MAX: usize = 2_048;
+/// What stands in a shape for numbers, and what is between them.
+const GAP: char = '\0';
 /// What the term of a shape begins with: no token has it.
 const SIGN: char = '#';
 /// What every token in a document ends with.
@@ -45,8 +54,7 @@ pub(super) struct Shapes {
     numbers: HashMap<String, u32>,
     lines: usize,
     shapes_max: usize,
-    tokenizer: TextTokenizer,
-    words: String,
+    shape: String,
 }
 
 impl Default for Shapes {
@@ -57,58 +65,98 @@ impl Default for Shapes {
 
 impl Shapes {
     pub(super) fn with_max(shapes_max: usize) -> Self {
-        let (numbers, tokenizer, words) = (HashMap::new(), TextTokenizer::default(), String::new());
-        Self { numbers, lines: 0, shapes_max, tokenizer, words }
+        Self { numbers: HashMap::new(), lines: 0, shapes_max, shape: String::new() }
     }
 
     /// The document of a row with this text.
     pub(super) fn document(&mut self, text: &str) -> String {
         self.lines += 1;
-        self.words.clear();
-        let mut document = String::new();
-        let mut tokens = self.tokenizer.token_stream(text);
-        while tokens.advance() {
-            let token = &tokens.token().text;
-            // The mark of an overlong token, which is empty, belongs to the row.
-            let is_word = !token.is_empty() && !token.bytes().any(|byte| byte.is_ascii_digit());
-            let to = if is_word { &mut self.words } else { &mut document };
-            to.push_str(token);
-            to.push(END);
-        }
-        if self.words.is_empty() {
+        let (mut document, has_words) = self.take_apart(text);
+        if !has_words {
             return document;
         }
-        match self.number() {
-            Some(number) => {
-                document.push_str(&term(number));
-                document.push(END);
-            }
-            None => document.push_str(&self.words),
+        if self.shape.len() <= SHAPE_BYTES_MAX
+            && let Some(number) = self.number()
+        {
+            document.push_str(&term(number));
+            document.push(END);
+        } else {
+            document.push_str(&words(&self.shape));
         }
         document
     }
 
-    /// The number of the shape with these words.
+    /// Makes the shape of a line. Gives the tokens that are not in it, and whether it has others.
+    fn take_apart(&mut self, text: &str) -> (String, bool) {
+        self.shape.clear();
+        let (mut others, mut token) = (String::new(), String::new());
+        let (mut at, mut gap, mut has_words) = (0, None, false);
+        while let Some((raw, end)) = next_token(text, at) {
+            self.shape.push_str(&text[at..end - raw.len()]);
+            at = end;
+            token.clear();
+            let is_whole = push_folded(raw, &mut token);
+            if is_whole && !token.bytes().any(|byte| byte.is_ascii_digit()) {
+                self.shape.push_str(&token);
+                (gap, has_words) = (None, true);
+                continue;
+            }
+            others.push_str(&token);
+            others.push(END);
+            if !is_whole {
+                // The mark of an overlong token.
+                others.push(END);
+            }
+            let from = *gap.get_or_insert(self.shape.len());
+            self.shape.truncate(from);
+            self.shape.push(GAP);
+        }
+        self.shape.push_str(&text[at..]);
+        (others, has_words)
+    }
+
+    /// The number of the shape at hand.
     fn number(&mut self) -> Option<u32> {
         let known = self.numbers.len();
-        if let Some(number) = self.numbers.get(&self.words) {
+        if let Some(number) = self.numbers.get(&self.shape) {
             return Some(*number);
         }
         let has_room = known < self.shapes_max
             && (known < SHAPES_FREE || known.saturating_mul(LINES_PER_SHAPE_MIN) < self.lines);
         has_room.then(|| {
-            self.numbers.insert(self.words.clone(), known as u32);
+            self.numbers.insert(self.shape.clone(), known as u32);
             known as u32
         })
     }
 
-    /// The documents of the shapes, in the order of their numbers.
-    pub(super) fn into_documents(self) -> Vec<String> {
+    /// The shapes in the order of their numbers.
+    pub(super) fn into_shapes(self) -> Vec<String> {
         let mut shapes: Vec<(u32, String)> =
-            self.numbers.into_iter().map(|(words, number)| (number, words)).collect();
+            self.numbers.into_iter().map(|(shape, number)| (number, shape)).collect();
         shapes.sort_unstable();
-        shapes.into_iter().map(|(_, words)| words).collect()
+        shapes.into_iter().map(|(_, shape)| shape).collect()
     }
+}
+
+/// The document of a shape: its words.
+pub(super) fn words(shape: &str) -> String {
+    let (mut words, mut at) = (String::new(), 0);
+    while let Some((word, end)) = next_token(shape, at) {
+        words.push_str(word);
+        words.push(END);
+        at = end;
+    }
+    words
+}
+
+/// Whether every line of the shape contains the pattern: its parts, one behind the other. Parts are folded as shapes
+/// are; `false` says nothing.
+pub(super) fn has(shape: &str, pattern: &[String]) -> bool {
+    let mut left = shape;
+    pattern.iter().all(|part| {
+        let found = left.find(&**part).filter(|_| !part.contains(GAP));
+        found.inspect(|at| left = &left[at + part.len()..]).is_some()
+    })
 }
 
 /// The tokenizer of documents that were put together here.
@@ -159,17 +207,27 @@ mod tests {
     fn a_line_is_its_numbers_and_its_shape() {
         let mut shapes = Shapes::with_max(2);
         assert_eq!(shapes.document("Order 4711 took 12 ms"), "4711\n12\n#A\n");
-        assert_eq!(shapes.document("order 4712 took 9 ms!"), "4712\n9\n#A\n");
+        assert_eq!(shapes.document("order 4712 took 9, 10, -11 ms"), "4712\n9\n10\n11\n#A\n");
         assert_eq!(shapes.document("a9 of b"), "a9\n#B\n");
         assert_eq!(shapes.document("too many"), "too\nmany\n");
         assert_eq!(shapes.document("17"), "17\n");
         assert_eq!(shapes.document("..."), "");
         assert_eq!(
             shapes.document(&"x".repeat(70)),
-            format!("\n{}\n", "x".repeat(64)),
-            "the mark, and what fits"
+            format!("{}\n\n", "x".repeat(64)),
+            "what fits, and the mark"
         );
-        assert_eq!(shapes.into_documents(), ["order\ntook\nms\n", "of\nb\n"]);
+        assert_eq!(shapes.into_shapes(), ["order \0 took \0 ms", "\0 of b"]);
+    }
+
+    #[test]
+    fn a_shape_knows_what_all_its_lines_contain() {
+        let shape = "order \0 took \0 ms, done";
+        assert_eq!(words(shape), "order\ntook\nms\ndone\n");
+        let has =
+            |parts: &[&str]| has(shape, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        assert!(has(&[" ms, d"]) && has(&["order", "took ", "do"]) && has(&["", ""]));
+        assert!(!has(&["took", "order"]) && !has(&["order took"]) && !has(&["\0"]) && !has(&["m", "ms"]));
     }
 
     #[test]
@@ -189,6 +247,6 @@ mod tests {
             word
         };
         (1..=20_000).for_each(|line| drop(shapes.document(&word(line))));
-        assert!(shapes.into_documents().len() <= 5_000);
+        assert!(shapes.into_shapes().len() <= 5_000);
     }
 }

@@ -15,6 +15,20 @@ pub(super) fn fold(char: char) -> Option<u8> {
     }
 }
 
+/// The next token in `text` from the byte `at` on, and the first byte behind it; `None` when there is none.
+pub(super) fn next_token(text: &str, at: usize) -> Option<(&str, usize)> {
+    let from = at + text[at..].find(|char| fold(char).is_some())?;
+    let bytes = text[from..].find(|char| fold(char).is_none()).unwrap_or(text.len() - from);
+    Some((&text[from..from + bytes], from + bytes))
+}
+
+/// Appends what the index has of a token, which is not more than [`TOKEN_BYTES_MAX`] bytes of it. Says whether that is all.
+pub(super) fn push_folded(token: &str, to: &mut String) -> bool {
+    let mut bytes = token.chars().filter_map(fold);
+    to.extend(bytes.by_ref().take(TOKEN_BYTES_MAX).map(char::from));
+    bytes.next().is_none()
+}
+
 /// The tokenizer of the text index.
 #[derive(Clone, Default)]
 pub(super) struct TextTokenizer {
@@ -44,19 +58,14 @@ impl TokenStream for TextTokens<'_> {
         self.token.text.clear();
         // A token that is reset stands before the first position.
         self.token.position = self.token.position.wrapping_add(1);
-        for char in self.text[self.at..].chars() {
-            self.at += char.len_utf8();
-            match fold(char) {
-                Some(byte) if self.token.text.len() < TOKEN_BYTES_MAX => {
-                    self.token.text.push(char::from(byte));
-                }
-                Some(_) => self.owes_mark = true,
-                None if self.token.text.is_empty() => {}
-                None => return true,
-            }
-        }
         // The last token, then the mark.
-        !self.token.text.is_empty() || std::mem::take(&mut self.owes_mark)
+        let Some((token, end)) = next_token(self.text, self.at) else {
+            self.at = self.text.len();
+            return std::mem::take(&mut self.owes_mark);
+        };
+        self.at = end;
+        self.owes_mark |= !push_folded(token, &mut self.token.text);
+        true
     }
 
     fn token(&self) -> &Token {

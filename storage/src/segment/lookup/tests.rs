@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::TimeRange;
 
 use super::*;
-use crate::rows::{LogRows, SpanRows};
+use crate::rows::{LogRows, completed};
 use crate::testing::*;
 
 /// Everything that indexes are asked for.
@@ -44,17 +44,18 @@ fn answers(segment: &Segment) -> Answers {
     let groups = |term: &String| segment.groups_with(std::slice::from_ref(term), 2).expect("readable");
     let mut with_text = 0;
     let hint = TextHint::default().and("needle");
-    let mut visit = |rows: RecordBatch| {
+    let mut visit = |rows: RecordBatch, _| {
         with_text += match segment.signal() {
             Signal::Logs => {
+                let rows = completed(Signal::Logs, &rows);
                 let rows = LogRows::new(&rows);
                 (0..rows.len()).filter(|row| rows.body(*row).contains("needle")).count()
             }
-            _ => SpanRows::new(&rows).len(),
+            _ => rows.num_rows(),
         };
         Ok(ControlFlow::Continue(()))
     };
-    let flow = segment.scan(&TimeRange::ALL, &[], &hint, &mut visit).expect("readable");
+    let flow = segment.search(&TimeRange::ALL, &[], &hint, &mut visit).expect("readable");
     assert_eq!(flow, ControlFlow::Continue(()));
     Answers {
         groups: terms.iter().map(groups).collect(),

@@ -1,0 +1,74 @@
+//! Rows of a segment as bits, and what the index says of them.
+
+/// A set of rows, counted from the start of the segment: one bit each.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows(Vec<u64>);
+
+/// What the index says of rows.
+#[derive(Clone, Debug)]
+pub(crate) struct TextRows {
+    /// Those that contain the text, for certain.
+    pub(crate) sure: Rows,
+    /// Others that may contain it.
+    pub(crate) maybe: Rows,
+}
+
+impl Rows {
+    /// None of `count` rows.
+    pub(crate) fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    pub(crate) fn add(&mut self, row: u32) {
+        self.0[row as usize / 64] |= 1 << (row % 64);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub(crate) fn contains(&self, row: usize) -> bool {
+        self.0.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// Takes out what is not in the other set.
+    pub(crate) fn keep(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    /// Takes out what is in the other set.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
+    }
+
+    /// In order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_rows_know_their_rows() {
+        let set = |rows: &[u32]| {
+            let mut set = Rows::new(130);
+            rows.iter().for_each(|row| set.add(*row));
+            set
+        };
+        let mut rows = set(&[0, 63, 64, 129]);
+        assert!(rows.contains(64) && !rows.contains(65) && !rows.contains(9_999));
+        rows.keep(&set(&[1, 63, 64, 129]));
+        rows.remove(&set(&[64]));
+        assert_eq!((rows.iter().collect::<Vec<_>>(), rows.count()), (vec![63, 129], 2));
+    }
+}
