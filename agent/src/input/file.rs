@@ -28,11 +28,14 @@ mod exchange;
 mod gzip;
 pub(crate) mod identity;
 mod look;
+mod names;
+mod originals;
 mod packed;
 pub(crate) mod positions;
 mod quiet;
 mod ranges;
 mod reading;
+mod remembered;
 mod report;
 mod spill;
 mod start;
@@ -51,12 +54,12 @@ use std::time::Duration;
 use model::positions::StreamId;
 
 use self::batch::BatchBuilder;
-use self::copies::Remembered;
 use self::discover::Globs;
 use self::identity::FileKey;
 use self::packed::Packed;
 use self::positions::{Positions, Saved};
 use self::quiet::Quiet;
+use self::remembered::Remembered;
 use self::spill::Held;
 use self::streams::Streams;
 use self::tracked::{FileId, Tracked};
@@ -69,8 +72,6 @@ use crate::process::Chain;
 use crate::process::limit::Bucket;
 use crate::status::{FileStatus, Shared};
 
-/// Closed or truncated files whose positions are kept.
-const REMEMBERED_MAX: usize = 1024;
 /// Bytes of records that are joined or put together, of all streams.
 pub(crate) const OPEN_RECORDS_BYTES_MAX: usize = 2 << 20;
 

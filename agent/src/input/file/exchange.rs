@@ -14,10 +14,10 @@
 
 use std::collections::BTreeMap;
 
-use super::copies::Remembered;
 use super::discover::Globs;
 use super::identity::FileKey;
 use super::reading::settle_stream;
+use super::remembered::Remembered;
 use super::tracked::{FileId, Tracked};
 use super::{FileTail, Input};
 use crate::config::FileSettings;

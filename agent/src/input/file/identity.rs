@@ -51,11 +51,15 @@ pub(crate) struct FileStat {
 impl FileStat {
     /// Of an open file.
     pub(crate) fn of(file: &File) -> io::Result<Self> {
+        #[cfg(test)]
+        super::tests::many::count();
         Ok(Self::read(&statx(file.as_fd(), "", AtFlags::EMPTY_PATH, wanted())?))
     }
 
     /// Of a path, through symbolic links.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        #[cfg(test)]
+        super::tests::many::count();
         Ok(Self::read(&statx(CWD, path, AtFlags::empty(), wanted())?))
     }
 
@@ -156,6 +160,8 @@ pub(crate) fn read_range(file: &File, offset: u64, len: usize) -> io::Result<Vec
 
 /// Fills `bytes` from `offset` as far as the file goes.
 pub(crate) fn read_into(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    #[cfg(test)]
+    super::tests::many::count();
     let mut read = 0;
     while read < bytes.len() {
         match file.read_at(&mut bytes[read..], offset + read as u64) {

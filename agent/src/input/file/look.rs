@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::batch::Stream;
-use super::copies::Remembered;
 use super::identity::{FileKey, FileStat};
 use super::packed::is_packed;
+use super::remembered::Remembered;
 use super::tracked::{FileId, Tracked};
 use super::{FileTail, Input};
 use crate::status::FileStatus;
@@ -29,6 +29,28 @@ struct Unknown {
     stat: FileStat,
     /// The name of its stream, when it was found beside its old place.
     was: Option<PathBuf>,
+}
+
+/// What lies in a folder, matched or not.
+#[derive(Debug, Default)]
+struct Folder {
+    files: HashMap<FileKey, (PathBuf, FileStat)>,
+    packed: Vec<(PathBuf, FileStat)>,
+}
+
+impl Folder {
+    fn list(path: &Path) -> Self {
+        let mut folder = Self::default();
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        for (path, stat) in entries.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat))) {
+            if is_packed(&path) && stat.is_regular {
+                folder.packed.push((path.clone(), stat));
+            }
+            folder.files.entry(stat.key).or_insert((path, stat));
+        }
+        folder.packed.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.born()));
+        folder
+    }
 }
 
 impl FileTail {
@@ -212,19 +234,20 @@ impl FileTail {
             .filter(|file| !self.by_key.contains_key(&file.key) && !self.packed.contains_key(&file.key))
             .cloned()
             .collect();
+        let mut folders: HashMap<PathBuf, Folder> = HashMap::new();
         for missing in wanted {
             let (key, path) = (missing.key, &missing.path);
             let is_it =
                 |known: &Input| known.name == missing.input && known.is_first_look && !known.is_removed;
             let Some(input) = self.inputs.iter().position(is_it) else { continue };
-            let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
-            let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
-            let mut stats = siblings.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat)));
-            if let Some((path, stat)) = stats.find(|(_, stat)| stat.key == key) {
-                unknown.push(Unknown { input, path, stat, was: Some(missing.stream_path) });
+            let parent = path.parent().unwrap_or(path);
+            let folder = folders.entry(parent.to_path_buf()).or_insert_with(|| Folder::list(parent));
+            if let Some((path, stat)) = folder.files.get(&key) {
+                let (path, was) = (path.clone(), Some(missing.stream_path));
+                unknown.push(Unknown { input, path, stat: *stat, was });
                 continue;
             }
-            if self.seek_packed(input, &missing, now) {
+            if self.seek_packed(input, &missing, &folder.packed, now) {
                 continue;
             }
             self.shared.files_missing.fetch_add(1, Relaxed);

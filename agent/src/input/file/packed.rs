@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::batch::Stream;
-use super::copies::{self, Remembered};
 use super::gzip::{GzipReader, Probe, Probed};
 use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark};
+use super::names;
+use super::remembered::Remembered;
 use super::tracked::Tracked;
 use super::{FileTail, stream_id};
 use crate::status::FileStatus;
@@ -201,25 +202,29 @@ impl FileTail {
         self.packed.insert(key, packed);
     }
 
-    /// Looks beside a missing file for what may be its rest, compressed; whether there is something.
-    pub(super) fn seek_packed(&mut self, input: usize, missing: &Remembered, now: Duration) -> bool {
-        let siblings = missing.path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
-        let siblings = siblings.into_iter().flatten().flatten().map(|entry| entry.path());
-        let kin = siblings.filter(|path| is_packed(path) && copies::may_be_packed_from(&missing.path, path));
-        let mut found: Vec<_> =
-            kin.filter_map(|path| FileStat::at(&path).ok().map(|stat| (path, stat))).collect();
-        found.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.born()));
+    /// Looks among the compressed files beside a missing one, the newest first, for what may be its rest; whether there is
+    /// something.
+    pub(super) fn seek_packed(
+        &mut self,
+        input: usize,
+        missing: &Remembered,
+        beside: &[(PathBuf, FileStat)],
+        now: Duration,
+    ) -> bool {
+        let kin = beside.iter().filter(|(path, _)| names::may_be_packed_from(&missing.path, path));
+        let found: Vec<_> = kin.collect();
         let is_matched = found.iter().any(|(_, stat)| self.packed.contains_key(&stat.key));
         let mut is_sought = false;
-        for (path, stat) in found.into_iter().take(SOUGHT_MAX).filter(|(_, stat)| stat.is_regular) {
+        for (path, stat) in found.into_iter().take(SOUGHT_MAX) {
             let is_done = self.remembered.iter().any(|old| old.key == stat.key && old.is_closed);
             let original = Original { key: missing.key, generation: missing.generation };
-            let original = copies::is_packed_rotation(missing, &path).then_some(original);
+            let original =
+                names::is_packed_rotation([&missing.path, &missing.stream_path], path).then_some(original);
             if let Some(packed) = self.packed.get_mut(&stat.key).filter(|packed| packed.is_sought) {
                 packed.missing.extend(original);
             } else if !self.packed.contains_key(&stat.key) && !self.by_key.contains_key(&stat.key) && !is_done
             {
-                self.add_packed(input, path, &stat, now, true);
+                self.add_packed(input, path.clone(), stat, now, true);
                 if let Some(packed) = self.packed.get_mut(&stat.key) {
                     packed.missing.extend(original);
                     packed.held = File::open(&packed.path).ok();
@@ -292,7 +297,7 @@ impl FileTail {
     fn originals(&self, path: &Path) -> io::Result<Vec<(Mark, Original)>> {
         let mut found = Vec::new();
         let related = |mark: &Mark, names: [&Path; 2]| {
-            let is_kin = names.iter().any(|name| copies::may_be_packed_from(name, path));
+            let is_kin = names.iter().any(|name| names::may_be_packed_from(name, path));
             let is_beside = names.iter().any(|name| name.parent() == path.parent());
             mark.offset > 0 && (is_kin || is_beside && mark.offset >= HEAD_BYTES as u64)
         };

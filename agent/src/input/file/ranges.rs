@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use model::positions::StreamId;
 
 use super::batch::{Batch, Range};
-use super::copies::Remembered;
 use super::identity::Mark;
 use super::positions::SavedFile;
+use super::remembered::Remembered;
 use super::tracked::{FileId, Tracked};
 use super::{FileTail, stream_id};
 use crate::export::session::Told;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::batch::{BatchBuilder, Processing, Record, Stream};
-use super::copies::Remembered;
+use super::remembered::Remembered;
 use super::streams::{Finished, LogicalStream};
 use super::tracked::{self, FileId, Outcome};
 use super::{FileTail, Input, OPEN_RECORDS_BYTES_MAX};

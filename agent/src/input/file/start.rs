@@ -8,8 +8,9 @@ use std::io;
 use model::UnixNano;
 use model::time::SECOND;
 
-use super::copies::Remembered;
 use super::identity::{FileKey, FileStat, read_range};
+use super::originals::Originals;
+use super::remembered::Remembered;
 use super::tracked::{FileId, LINE_BYTES_MAX, Tracked};
 use super::{FileTail, stream_id};
 use crate::config::StartAt;
@@ -46,7 +47,8 @@ impl FileTail {
         let known: HashSet<FileKey> = self.remembered.iter().map(|old| old.key).collect();
         let is_known = |id: &FileId| self.files.get(id).is_some_and(|file| known.contains(&file.key));
         let (known, new): (Vec<FileId>, Vec<FileId>) = ids.into_iter().partition(is_known);
-        known.into_iter().chain(new).for_each(|id| self.place_file(id));
+        let mut originals = Originals::default();
+        known.into_iter().chain(new).for_each(|id| self.place_file(id, &mut originals));
     }
 
     pub(super) fn first_start_is_over(&mut self) {
@@ -54,9 +56,9 @@ impl FileTail {
     }
 
     /// Chooses where an open file is read from.
-    fn place_file(&mut self, id: FileId) {
+    fn place_file(&mut self, id: FileId, originals: &mut Originals) {
         let Some(mut file) = self.files.remove(&id) else { return };
-        let placed = FileStat::of(&file.file).and_then(|stat| self.choose_start(&mut file, &stat));
+        let placed = FileStat::of(&file.file).and_then(|stat| self.choose_start(&mut file, &stat, originals));
         match placed {
             Ok(()) => {
                 file.is_placed = true;
@@ -64,11 +66,17 @@ impl FileTail {
             }
             Err(error) => file.problem = Some(format!("cannot read: {error}")),
         }
+        originals.add(&file);
         self.files.insert(id, file);
         self.has_unsaved = true;
     }
 
-    fn choose_start(&mut self, file: &mut Tracked, stat: &FileStat) -> io::Result<()> {
+    fn choose_start(
+        &mut self,
+        file: &mut Tracked,
+        stat: &FileStat,
+        originals: &mut Originals,
+    ) -> io::Result<()> {
         if let Some(known) = self.recall(&stat.key).filter(|known| !known.is_undecided) {
             file.generation = known.generation;
             if known.is_begun_in(&file.file, stat.size)? {
@@ -89,7 +97,7 @@ impl FileTail {
         if let Some(size) = file.first_size.filter(|_| self.skips_old(file.input, stat)) {
             return file.start_at(last_line_end(&file.file, size.min(stat.size))?);
         }
-        file.copy_of = self.possible_copy(file, stat)?;
+        file.copy_of = self.possible_copy(file, stat, originals)?;
         if file.copy_of.is_none()
             && let Some(original) = self.rotated_from(&file.path)
         {

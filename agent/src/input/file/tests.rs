@@ -4,6 +4,7 @@
 mod exchange;
 mod failures;
 mod history;
+pub(super) mod many;
 mod processed;
 mod quiet;
 

@@ -25,7 +25,7 @@ const fn recreate(has_banner: bool) -> Step {
     Step::Recreate { stream: FIRST, has_banner }
 }
 
-const FAILED: [Failed; 22] = [
+const FAILED: [Failed; 23] = [
     (
         "a link switched before a crash",
         true,
@@ -198,6 +198,28 @@ const FAILED: [Failed; 22] = [
             Step::Stop,
             Step::Compress { stream: FIRST, is_slow: true },
             Step::Look,
+        ],
+    ),
+    (
+        "a copy of a file that begins like one that is gone",
+        true,
+        &[
+            Step::CopyTruncate { stream: 1 },
+            write(LINK, 4, false),
+            Step::Write { stream: LINK, lines: 4, length: 18, is_cut: false },
+            Step::Look,
+            Step::WriteLong { stream: 1 },
+            recreate(true),
+            write(LINK, 2, false),
+            recreate(true),
+            Step::Write { stream: 1, lines: 1, length: 14, is_cut: false },
+            write(1, 2, true),
+            write(1, 3, false),
+            Step::Read,
+            CRASH,
+            Step::Stop,
+            Step::Look,
+            COPYTRUNCATE,
         ],
     ),
 ];
