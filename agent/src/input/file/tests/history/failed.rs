@@ -25,7 +25,7 @@ const fn recreate(has_banner: bool) -> Step {
     Step::Recreate { stream: FIRST, has_banner }
 }
 
-const FAILED: [Failed; 23] = [
+const FAILED: [Failed; 24] = [
     (
         "a link switched before a crash",
         true,
@@ -220,6 +220,18 @@ const FAILED: [Failed; 23] = [
             Step::Stop,
             Step::Look,
             COPYTRUNCATE,
+        ],
+    ),
+    (
+        "half compressed behind a truncation that only the lost state knew",
+        true,
+        &[
+            OVERWRITE,
+            OVERWRITE,
+            RENAME,
+            Step::Crash { loses_state: true },
+            Step::Compress { stream: FIRST, is_slow: true },
+            Step::Look,
         ],
     ),
 ];
