@@ -138,7 +138,7 @@ struct TestArgs {
 struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Address of the agent's [admin] listener; default: as configured
+    /// Address of the agent's [admin] listener; default: the socket in its data directory, or as configured
     #[arg(long)]
     admin: Option<std::net::SocketAddr>,
     /// The answer of `/status` as it is

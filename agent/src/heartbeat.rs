@@ -96,7 +96,7 @@ impl Beats {
     }
 
     fn state(&self, is_leaving: bool) -> Heartbeat {
-        let status = self.shared.status();
+        let status = self.shared.summary();
         let central = status.config.central;
         let mut dropped = std::collections::BTreeMap::new();
         for (reason, count) in
@@ -123,7 +123,7 @@ impl Beats {
             labels: self.config.agent.labels.clone(),
             interval_millis: u64::try_from(self.config.collector.heartbeat.as_millis()).unwrap_or(u64::MAX),
             start_unix_nano: status.started.0,
-            lag_bytes: status.files.iter().map(|file| file.lag_bytes).sum(),
+            lag_bytes: status.file_lag_bytes,
             spool_bytes: status.spool.bytes,
             sent_records: status.flows.iter().take(4).map(|flow| flow.output_records).sum(),
             dropped_records: dropped.values().sum(),

@@ -80,6 +80,7 @@ struct Listeners {
     otlp_http: Option<TcpListener>,
     admin: Option<TcpListener>,
     otlp_unix: Option<UnixListener>,
+    admin_unix: Option<UnixListener>,
 }
 
 /// A configuration to be put to use, and where to say whether it was.
@@ -163,6 +164,7 @@ impl Agent {
             otlp_http: bind(config.otlp.http).await?,
             admin: bind(config.admin.listen).await?,
             otlp_unix: config.otlp.unix.as_deref().map(bind_unix).transpose()?,
+            admin_unix: bind_admin_socket(&config),
         };
         let address = |listener: &Option<TcpListener>| {
             listener.as_ref().and_then(|listener| listener.local_addr().ok())
@@ -268,7 +270,8 @@ impl Agent {
         let router = otlp::router(receiver);
         serve_on(parts, "the OTLP/HTTP listener", listeners.otlp_http, router.clone(), stop);
         serve_on(parts, "the OTLP unix socket", listeners.otlp_unix, router, stop);
-        serve_on(parts, "the admin listener", listeners.admin, pages, stop);
+        serve_on(parts, "the admin listener", listeners.admin, pages.clone(), stop);
+        serve_on(parts, "the admin socket", listeners.admin_unix, pages, stop);
     }
 
     /// Starts the thread of the file input and the loop that ships its batches.
@@ -437,6 +440,18 @@ async fn apply(
     let mut changed: Vec<String> = names.into_iter().map(|name| format!("files.{name}")).collect();
     changed.extend(pushed.apply(config).await?);
     Ok(changed)
+}
+
+/// Where `status`, `files` and `tail` ask an agent without an `[admin]` listener. An agent works without it: the path may be
+/// too long for a socket.
+fn bind_admin_socket(config: &Config) -> Option<UnixListener> {
+    match bind_unix(&config.admin_socket()) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%error, "`silmari-agent status` needs [admin] listen");
+            None
+        }
+    }
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener, Error> {

@@ -140,6 +140,25 @@ async fn the_program_ships_and_ends_when_its_input_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_lines_of_configuration_are_enough_to_ask_a_running_agent() {
+    let (host, collector) = (Host::new(), Collector::start().await);
+    let program = Program::start(&host, &host.settings(&collector.url(), ""));
+    let asked = host.path("agent.toml");
+    std::fs::write(&asked, host.settings(&collector.url(), "")).expect("written");
+    host.append("a.log", "1\n");
+    until("the line", || collector.texts() == ["1"]).await;
+    for (command, part) in [("status", "takes data"), ("files", "a.log")] {
+        let ask = || silmari_agent(&[command, "-c", asked.to_str().expect("text")]);
+        assert_eq!(ask().status.code(), Some(0), "{}", text(&ask().stderr));
+        until(part, || text(&ask().stdout).contains(part)).await;
+    }
+    program.kill().await;
+    let output = silmari_agent(&["status", "-c", asked.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(exit_code::RUNTIME.into()));
+    assert!(text(&output.stderr).contains("no answer from an agent at"), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_killed_without_warning_loses_nothing() {
     let (host, mut collector) = (Host::new(), Collector::start().await);
     let settings = host.settings(&collector.url(), "");

@@ -48,7 +48,10 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
     for (name, matching) in agent::input::matching_files(&config) {
         for (path, reason) in matching {
             let finding = match reason {
-                Some(reason) => Err(format!("{} is not read: {reason}", path.display())),
+                Some(reason) if is_problem(&reason) => {
+                    Err(format!("{} is not read: {reason}", path.display()))
+                }
+                Some(reason) => Ok(format!("{} is left out: {reason}", path.display())),
                 None => fs::File::open(&path).map(|_| format!("{} can be read", path.display())).map_err(
                     |error| {
                         format!(
@@ -65,6 +68,11 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
         say("collector", collector(&config, endpoint))?;
     }
     Ok(if problems == 0 { exit_code::OK } else { exit_code::RUNTIME })
+}
+
+/// Whether a reason not to read a file is one to do something about.
+fn is_problem(reason: &str) -> bool {
+    ["no permission", "too many open files", "cannot "].iter().any(|start| reason.starts_with(start))
 }
 
 fn data_dir(folder: &Path) -> Finding {

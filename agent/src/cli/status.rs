@@ -1,7 +1,10 @@
 //! `silmari-agent status`
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::status::{BreakerState, CentralStatus, FlowStatus, LaneStatus, SpoolStatus, Status};
@@ -34,28 +37,65 @@ fn read(body: &str) -> anyhow::Result<Status> {
 }
 
 fn ask_text(args: &StatusArgs) -> anyhow::Result<String> {
-    let address = admin_address(args)?;
-    fetch(address).with_context(|| format!("no answer from an agent at {address}"))
+    let place = AdminPlace::of(args)?;
+    fetch(&place).with_context(|| format!("no answer from an agent at {place}"))
 }
 
-/// Where the agent is asked.
-pub(super) fn admin_address(args: &StatusArgs) -> anyhow::Result<SocketAddr> {
-    match args.admin {
-        Some(address) => Ok(address),
-        None => Config::load(&args.config.config)?.admin.listen.with_context(|| {
-            format!(
-                "`{}` has no [admin] listen: set it, or name the agent with --admin",
-                args.config.config.display()
-            )
-        }),
+/// Where an agent is asked.
+pub(super) enum AdminPlace {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A connection to one.
+pub(super) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+impl AdminPlace {
+    /// As the arguments say; else the socket in its data directory, or its listener where there is none.
+    pub(super) fn of(args: &StatusArgs) -> anyhow::Result<Self> {
+        if let Some(address) = args.admin {
+            return Ok(Self::Tcp(address));
+        }
+        let config = Config::load(&args.config.config)?;
+        let socket = config.admin_socket();
+        Ok(match config.admin.listen {
+            Some(address) if !socket.exists() => Self::Tcp(address),
+            _ => Self::Unix(socket),
+        })
+    }
+
+    /// Sends a GET over HTTP/1.0: the answer ends with the connection. `timeout` is that of a read.
+    pub(super) fn get(&self, page: &str, timeout: Option<Duration>) -> io::Result<Box<dyn Stream>> {
+        let mut stream: Box<dyn Stream> = match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, TIMEOUT)?;
+                stream.set_read_timeout(timeout)?;
+                Box::new(stream)
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(timeout)?;
+                Box::new(stream)
+            }
+        };
+        write!(stream, "GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        Ok(stream)
     }
 }
 
-/// One GET over HTTP/1.0: the answer ends with the connection.
-fn fetch(address: SocketAddr) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+impl fmt::Display for AdminPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(out),
+            Self::Unix(path) => path.display().fmt(out),
+        }
+    }
+}
+
+fn fetch(place: &AdminPlace) -> anyhow::Result<String> {
+    let stream = place.get("/status", Some(TIMEOUT))?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("the answer is no HTTP") };

@@ -1,26 +1,22 @@
 //! `silmari-agent tail`: records of a running agent as they pass, after its processors.
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write};
-use std::net::TcpStream;
 
 use agent::exit_code;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::status::{TIMEOUT, admin_address};
+use super::status::AdminPlace;
 use super::{TailArgs, shown};
 
 pub(super) fn run(args: &TailArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    let address = admin_address(&args.status)?;
+    let place = AdminPlace::of(&args.status)?;
     let mut query: Vec<String> = args.source.iter().map(|name| format!("source={}", percent(name))).collect();
     query.extend(args.level.map(|level| format!("level={}", level.name())));
-    let opened = || -> anyhow::Result<BufReader<TcpStream>> {
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        // Its lines come when they come.
-        write!(stream, "GET /tail?{} HTTP/1.0\r\nHost: {address}\r\n\r\n", query.join("&"))?;
-        Ok(BufReader::new(stream))
-    };
-    let mut answer = opened().with_context(|| format!("no answer from an agent at {address}"))?;
+    // Its lines come when they come.
+    let opened = place.get(&format!("/tail?{}", query.join("&")), None);
+    let opened = opened.with_context(|| format!("no answer from an agent at {place}"))?;
+    let mut answer = BufReader::new(opened);
     let mut head = String::new();
     answer.read_line(&mut head)?;
     if head.split(' ').nth(1).is_none_or(|code| code != "200") {

@@ -123,6 +123,11 @@ impl Config {
         Ok(config)
     }
 
+    /// The socket on which a running agent answers `status`, `files` and `tail`, also without an `[admin]` listener.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.agent.data_dir.join("admin.sock")
+    }
+
     /// A fingerprint of the settings, the same for the same settings.
     pub fn version(&self) -> String {
         // Secrets are not shown by `Debug`; one that changes alone keeps the version.

@@ -47,6 +47,7 @@ pub(crate) mod tracked;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ use model::positions::StreamId;
 
 use self::batch::BatchBuilder;
 use self::discover::Globs;
-use self::identity::FileKey;
+use self::identity::{FileKey, FileStat, HEAD_BYTES, read_range};
 use self::packed::Packed;
 use self::positions::{Positions, Saved};
 use self::quiet::Quiet;
@@ -132,7 +133,8 @@ impl Input {
 pub(crate) struct FileTail {
     inputs: Vec<Input>,
     streams: Streams,
-    files: BTreeMap<FileId, Tracked>,
+    /// In boxes: half of the rooms in a map's nodes are empty.
+    files: BTreeMap<FileId, Box<Tracked>>,
     by_key: HashMap<FileKey, FileId>,
     /// Compressed files that are not read, or not yet.
     packed: BTreeMap<FileKey, Packed>,
@@ -241,12 +243,35 @@ pub(crate) fn matches(settings: &FileSettings, path: &Path) -> bool {
     Globs::new(settings).is_ok_and(|globs| globs.is_match(path))
 }
 
-/// The files that match now, and why some are left out.
+/// The files that match now, and why some would not be read.
 pub(crate) fn matching(settings: &FileSettings) -> Matching {
-    let found = match Globs::new(settings) {
-        Ok(globs) => globs.find(),
-        Err(_) => return Vec::new(),
+    let Ok(globs) = Globs::new(settings) else { return Vec::new() };
+    let found = globs.find();
+    let mut seen = HashMap::new();
+    let read = found.paths().map(|path| (path.clone(), why_not_read(path, &mut seen)));
+    let left_out = found.left_out.iter().map(|(path, reason)| (path.clone(), Some(reason.clone())));
+    let mut all: Matching = read.chain(left_out).collect();
+    all.sort_unstable();
+    all
+}
+
+/// What a look at a file alone tells of why it would not be read.
+fn why_not_read(path: &Path, seen: &mut HashMap<FileKey, PathBuf>) -> Option<String> {
+    let stat = match FileStat::at(path) {
+        Ok(stat) => stat,
+        Err(error) => return Some(format!("cannot look at it: {error}")),
     };
-    let read = found.files.into_iter().map(|path| (path, None));
-    read.chain(found.left_out.into_iter().map(|(path, reason)| (path, Some(reason)))).collect()
+    if !stat.is_regular {
+        return Some("no regular file".to_owned());
+    }
+    if let Some(other) = seen.get(&stat.key) {
+        return Some(format!("the same file as {}", other.display()));
+    }
+    seen.insert(stat.key, path.to_path_buf());
+    let head = File::open(path).and_then(|file| read_range(&file, 0, HEAD_BYTES));
+    match head {
+        Err(error) => Some(look::why_not_opened(&error)),
+        Ok(_) if packed::is_packed(path) => None,
+        Ok(head) => binary::kind_of(&head).map(|kind| format!("binary: its content looks like {kind}")),
+    }
 }

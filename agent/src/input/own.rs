@@ -19,7 +19,7 @@ pub(crate) async fn run(settings: OwnMetricsSettings, intake: Intake, stop: Canc
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        let status = intake.shared.status();
+        let status = intake.shared.summary();
         let families = families(&status);
         let id = [("service.instance.id", status.agent_id.as_str())];
         let resource: Vec<(&str, &str)> = intake.resource_of(SERVICE).chain(id).collect();

@@ -50,7 +50,7 @@ async fn tail(State(shared): State<Arc<Shared>>, Query(query): Query<TailQuery>)
 }
 
 async fn page(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::families(&shared.status()).text())
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::families(&shared.summary()).text())
 }
 
 /// Whether files were looked at since the start; inputs that do not work are named, they are no reason to be taken out.

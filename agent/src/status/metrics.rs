@@ -109,7 +109,7 @@ fn flow_sample(family: &mut Family, flow: &FlowStatus, reason: Option<&str>, val
 }
 
 fn write_files(status: &Status, families: &mut Families) {
-    let lag: u64 = status.files.iter().map(|file| file.lag_bytes).sum();
+    let lag = status.file_lag_bytes;
     let help = "Bytes written to files and not acknowledged.";
     families.gauge("agent_file_lag_bytes", help, lag as f64);
     let help = "How long the file that waits longest made no progress although there is something to send.";

@@ -1,5 +1,7 @@
 //! The shape of `/status`: what `silmari-agent status` and others read.
 
+use std::borrow::Cow;
+
 use model::UnixNano;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +66,7 @@ pub struct FileStatus {
     /// Bytes written and not acknowledged.
     pub lag_bytes: u64,
     /// `reading`, `rotated`, `waiting` or `not_read`.
-    pub state: String,
+    pub state: Cow<'static, str>,
     /// Why it is not read, or waits.
     pub reason: Option<String>,
 }
@@ -137,6 +139,9 @@ pub struct Status {
     pub flows: Vec<FlowStatus>,
     /// Files, read or not.
     pub files: Vec<FileStatus>,
+    /// Bytes written to all files and not acknowledged.
+    #[serde(default)]
+    pub file_lag_bytes: u64,
     /// How long the file that waits longest made no progress although there is something to send.
     #[serde(default)]
     pub file_lag_seconds: u64,

@@ -159,7 +159,7 @@ impl FileTail {
     /// goes first.
     fn held_before(&self, new: &mut Candidate<'_>) -> Vec<&Tracked> {
         let mut held = Vec::new();
-        for known in self.files.range(..new.file.id).map(|(_, known)| known) {
+        for known in self.files.range(..new.file.id).map(|(_, known)| &**known) {
             if known.gone_since.is_some()
                 && !known.is_packed()
                 && (known.read.offset == 0 || new.may_begin_as(&known.read))

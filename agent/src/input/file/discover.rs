@@ -26,10 +26,19 @@ pub(crate) struct Globs {
 pub(crate) struct Found {
     /// Matching files.
     pub(crate) files: BTreeSet<PathBuf>,
+    /// Matching links.
+    pub(crate) links: BTreeSet<PathBuf>,
     /// Matching files and unreadable folders that are left out, and why.
     pub(crate) left_out: Vec<(PathBuf, String)>,
     /// Folders that were read, to be watched.
     pub(crate) folders: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// All matching paths, links last: a file that matches by its own name has that name.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.links)
+    }
 }
 
 impl Globs {
@@ -78,10 +87,11 @@ impl Globs {
                     }
                 }
                 Ok(kind) => {
+                    self.offer(&child, found);
                     if kind.is_symlink() && self.include.is_match(&child) {
                         found.folders.extend(folder_behind(&child));
+                        found.links.extend(found.files.take(&child));
                     }
-                    self.offer(&child, found);
                 }
                 Err(_) => {}
             }

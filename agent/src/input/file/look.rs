@@ -65,14 +65,15 @@ impl FileTail {
         self.begin_packed_look();
         for at in (0..self.inputs.len()).filter(|at| !self.inputs[*at].is_removed).collect::<Vec<_>>() {
             let found = self.inputs[at].globs.find();
+            for (path, reason) in &found.left_out {
+                self.leave_out(at, path, reason.clone());
+            }
+            for path in found.paths() {
+                self.look_at(at, path.clone(), found.links.contains(path), &mut present, &mut unknown);
+            }
             self.folders.extend(found.folders);
-            for (path, reason) in found.left_out {
-                self.leave_out(at, &path, reason);
-            }
-            self.names.extend(found.files.iter().cloned());
-            for path in found.files {
-                self.look_at(at, path, &mut present, &mut unknown);
-            }
+            self.names.extend(found.files);
+            self.names.extend(found.links);
         }
         self.end_packed_look();
         self.mark_gone(&present, now);
@@ -99,6 +100,7 @@ impl FileTail {
         &mut self,
         at: usize,
         path: PathBuf,
+        is_link: bool,
         present: &mut BTreeSet<FileId>,
         unknown: &mut Vec<Unknown>,
     ) {
@@ -113,6 +115,11 @@ impl FileTail {
         let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id)) else {
             if is_packed(&path) {
                 return self.look_at_packed(at, path, &stat);
+            }
+            let has_names = is_link || stat.links > 1;
+            if let Some(other) = unknown.iter().find(|other| has_names && other.stat.key == stat.key) {
+                let reason = format!("the same file as {}", other.path.display());
+                return self.leave_out(at, &path, reason);
             }
             return unknown.push(Unknown { input: at, path, stat, was: None });
         };
@@ -139,7 +146,7 @@ impl FileTail {
             offset: 0,
             acked: 0,
             lag_bytes: 0,
-            state: "not_read".to_owned(),
+            state: "not_read".into(),
             reason: Some(reason),
         });
     }
@@ -168,7 +175,7 @@ impl FileTail {
         file.generation = self.first_generation(at);
         let id = file.id;
         self.by_key.insert(file.key, id);
-        self.files.insert(id, file);
+        self.files.insert(id, Box::new(file));
         self.has_unsaved = true;
         Ok(())
     }
@@ -324,7 +331,7 @@ pub(super) fn open_max() -> usize {
 }
 
 /// What a person can do about a file that cannot be opened.
-fn why_not_opened(error: &io::Error) -> String {
+pub(super) fn why_not_opened(error: &io::Error) -> String {
     use rustix::io::Errno;
     let code = error.raw_os_error();
     let is = |errno: Errno| code == Some(errno.raw_os_error());

@@ -65,7 +65,7 @@ impl Originals {
     /// Files that `new`, which begins with `begin`, may be a copy of. An empty file may be one of any: one of them is enough.
     pub(super) fn of(
         &mut self,
-        files: &BTreeMap<FileId, Tracked>,
+        files: &BTreeMap<FileId, Box<Tracked>>,
         new: &Tracked,
         begin: &[u8],
     ) -> io::Result<BTreeSet<FileId>> {
@@ -104,7 +104,7 @@ fn may_be_original(file: &Tracked, new: &Tracked) -> bool {
 }
 
 impl Family {
-    fn contents(&mut self, files: &BTreeMap<FileId, Tracked>) -> io::Result<&Contents> {
+    fn contents(&mut self, files: &BTreeMap<FileId, Box<Tracked>>) -> io::Result<&Contents> {
         if self.contents.is_none() {
             let mut contents = Contents::default();
             for file in self.files.iter().filter_map(|id| files.get(id)) {

@@ -447,7 +447,7 @@ impl FileTail {
         file.is_placed = true;
         tracing::info!(path = %file.path.display(), offset = at, bytes = end.offset, "reading compressed file");
         self.by_key.insert(file.key, file.id);
-        self.files.insert(file.id, file);
+        self.files.insert(file.id, Box::new(file));
         self.has_unsaved = true;
         Ok(())
     }
@@ -504,7 +504,7 @@ impl FileTail {
                 offset: 0,
                 acked: 0,
                 lag_bytes: 0,
-                state: state.to_owned(),
+                state: state.into(),
                 reason: Some(reason),
             }
         })

@@ -5,11 +5,13 @@
 //! write positions.json.new ─► fsync ─► rename over positions.json ─► fsync the folder
 //! ```
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::identity::{FileKey, Mark};
 
@@ -84,14 +86,29 @@ impl Positions {
     }
 
     /// Writes the list; it is durable on return.
-    pub(crate) fn save(&self, inputs: Vec<String>, files: Vec<SavedFile>) -> io::Result<()> {
-        let bytes = serde_json::to_vec(&Saved { version: VERSION, inputs, files })?;
+    ///
+    /// The files are written one by one: a list of a thousand would be held beside what it is made of.
+    pub(crate) fn save(&self, inputs: &[&str], files: impl Iterator<Item = SavedFile>) -> io::Result<()> {
         let new = self.folder.join("positions.json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        let mut out = BufWriter::new(File::create(&new)?);
+        let mut list = serde_json::Serializer::new(&mut out);
+        let mut list = list.serialize_struct("Saved", 3)?;
+        list.serialize_field("version", &VERSION)?;
+        list.serialize_field("inputs", inputs)?;
+        list.serialize_field("files", &Each(Cell::new(Some(files))))?;
+        list.end()?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.path)?;
         File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// A list that is made while it is written.
+struct Each<I>(Cell<Option<I>>);
+
+impl<I: Iterator<Item = SavedFile>> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.take().into_iter().flatten())
     }
 }
 
@@ -116,7 +133,7 @@ mod tests {
             seen: Mark { offset: 3, ..Mark::default() },
             continues: Some((FileKey { inode: 8, birth_time_unix_nano: None, device: Some((1, 2)) }, 3, 4)),
         };
-        positions.save(vec!["shop".to_owned()], vec![file.clone()]).expect("saved");
+        positions.save(&["shop"], [file.clone()].into_iter()).expect("saved");
         assert_eq!(positions.load().expect("there").files, [file]);
         fs::write(folder.path().join("positions.json"), "{").expect("damaged");
         assert_eq!(positions.load().expect_err("damaged").kind(), io::ErrorKind::InvalidData);

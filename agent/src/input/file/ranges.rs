@@ -113,11 +113,11 @@ impl FileTail {
             let asked = told.get(&stream_id(&file.key, file.generation)).copied().flatten();
             asked.unwrap_or(file.acked.offset)
         };
-        let placed = |file: &&Tracked| file.is_placed && file.copy_of.is_none();
-        if self.files.values().filter(placed).any(|file| wanted(file) > file.size_now()) {
+        let is_placed = |file: &Tracked| file.is_placed && file.copy_of.is_none();
+        if self.files.values().any(|file| is_placed(file) && wanted(file) > file.size_now()) {
             return false;
         }
-        for file in self.files.values_mut().filter(|file| file.is_placed && file.copy_of.is_none()) {
+        for file in self.files.values_mut().filter(|file| is_placed(file)) {
             let at = wanted(file);
             if at == file.read.offset && at == file.acked.offset {
                 continue;
@@ -159,7 +159,7 @@ impl FileTail {
             return Ok(());
         }
         let inputs = self.inputs.iter().filter(|input| !input.is_removed);
-        let inputs = inputs.map(|input| input.name.clone()).collect();
+        let inputs = inputs.map(|input| &*input.name).collect::<Vec<_>>();
         // A file that has no place yet stands as the last run left it.
         let open = self.files.values().filter(|file| file.is_placed).map(|file| SavedFile {
             key: file.key,
@@ -173,8 +173,8 @@ impl FileTail {
             seen: file.read,
             continues: file.continues,
         });
-        let files = open.chain(self.remembered.iter().map(Remembered::saved)).collect();
-        self.positions.save(inputs, files)?;
+        let files = open.chain(self.remembered.iter().map(Remembered::saved));
+        self.positions.save(&inputs, files)?;
         self.files.values_mut().for_each(|file| file.is_saved = file.read.has_whole_head());
         (self.has_unsaved, self.has_unsaved_stream) = (false, false);
         Ok(())

@@ -5,7 +5,7 @@ use crate::status::FileStatus;
 
 impl FileTail {
     /// Every matching file, and why the ones that are not read are not.
-    pub(crate) fn status(&self) -> Vec<FileStatus> {
+    pub(crate) fn status(&self) -> impl Iterator<Item = FileStatus> + '_ {
         let open = self.files.values().map(|file| {
             let waits = file.copy_of.map(|_| "may be a copy of a file that is read".to_owned());
             let waits = if file.is_placed {
@@ -27,11 +27,15 @@ impl FileTail {
                 size: file.size,
                 offset: file.read.offset,
                 acked: file.acked.offset,
-                lag_bytes: file.size.saturating_sub(file.acked.offset),
-                state: state.to_owned(),
+                // What is refused is not behind.
+                lag_bytes: match file.refusal {
+                    None => file.size.saturating_sub(file.acked.offset),
+                    Some(_) => 0,
+                },
+                state: state.into(),
                 reason: file.refusal.clone().or(waits).or_else(|| file.problem.clone()),
             }
         });
-        open.chain(self.packed_status()).chain(self.left_out.iter().cloned()).collect()
+        open.chain(self.packed_status()).chain(self.left_out.iter().cloned())
     }
 }

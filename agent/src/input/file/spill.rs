@@ -51,7 +51,8 @@ impl FileTail {
         if !is_away {
             return;
         }
-        let held: Vec<&Tracked> = self.files.values().filter(|file| is_held(file)).collect();
+        let held: Vec<&Tracked> =
+            self.files.values().map(|file| &**file).filter(|file| is_held(file)).collect();
         let bytes: u64 = held.iter().map(|file| file.size_now()).sum();
         let is_old = |file: &&Tracked| {
             file.gone_since.is_some_and(|since| now.saturating_sub(since) > self.held.age_max)

@@ -38,6 +38,7 @@ impl FileTail {
             return;
         }
         self.place_files(self.files.keys().copied().collect());
+        self.remembered.shrink_to_fit();
         self.first_start_is_over();
     }
 

@@ -260,7 +260,8 @@ fn a_copy_seen_before_the_truncation_waits_and_loses_nothing() {
     assert_eq!(world.texts(), ["1"]);
     fs::copy(world.path("a.log"), world.path("a.log.1")).expect("copy");
     assert!(world.texts().is_empty());
-    assert!(world.tail.status().iter().any(|file| file.state == "waiting"), "{:?}", world.tail.status());
+    let status: Vec<_> = world.tail.status().collect();
+    assert!(status.iter().any(|file| file.state == "waiting"), "{status:?}");
     world.append("a.log", "written after the copy\n");
     assert_eq!(world.texts(), ["written after the copy"]);
     fs::write(world.path("a.log"), "").expect("truncate");

@@ -55,7 +55,7 @@ pub(crate) struct Tracked {
     pub(crate) lane: u64,
     pub(crate) file: File,
     /// For a compressed file: its lines. Its offsets count inflated bytes.
-    gzip: Option<GzipReader>,
+    gzip: Option<Box<GzipReader>>,
     /// How far it was read, and how far acknowledged.
     pub(crate) read: Mark,
     pub(crate) acked: Mark,
@@ -188,7 +188,7 @@ impl Tracked {
 
     /// Reads the file as a compressed one with `size` inflated bytes, which nobody writes to.
     pub(crate) fn unpack(&mut self, gzip: GzipReader, size: u64) {
-        (self.gzip, self.size, self.is_finishing) = (Some(gzip), size, true);
+        (self.gzip, self.size, self.is_finishing) = (Some(Box::new(gzip)), size, true);
     }
 
     /// Whether it is a compressed file.

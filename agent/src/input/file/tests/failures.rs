@@ -31,7 +31,7 @@ impl World {
     }
 
     fn reason(&self, name: &str) -> String {
-        let status = self.tail.status();
+        let status: Vec<_> = self.tail.status().collect();
         let file = status.iter().find(|file| file.path.ends_with(name)).expect("listed");
         format!("{}: {}", file.state, file.reason.clone().unwrap_or_default())
     }
@@ -502,4 +502,52 @@ fn a_half_written_line_that_another_file_begins_with_is_not_taken_for_a_copy() {
     world.texts();
     world.append("a.log", " 2\n");
     assert_eq!(world.all(), ["line 2"]);
+}
+
+#[test]
+fn a_file_has_its_own_name_and_not_that_of_a_link_to_it() {
+    let mut world = World::new("*.log");
+    world.append("z-billing.log", "x\n");
+    world.link("z-billing.log", "a-current.log");
+    assert_eq!(world.read(), [("x".to_owned(), "z-billing.log".to_owned())]);
+    assert!(world.reason("a-current.log").contains("the same file as"), "said at the first look");
+    world.tail.reconcile();
+    assert_eq!(
+        world.tail.files.values().next().map(|file| file.path.clone()),
+        Some(world.path("z-billing.log"))
+    );
+}
+
+#[test]
+fn a_file_that_is_refused_is_not_behind() {
+    let mut world = World::new("*.log");
+    fs::write(world.path("core.log"), b"\x7fELF and more").expect("written");
+    assert!(world.read().is_empty());
+    let status: Vec<_> = world.tail.status().collect();
+    assert_eq!((status[0].state.as_ref(), status[0].lag_bytes), ("not_read", 0), "{status:?}");
+}
+
+#[test]
+fn without_an_agent_a_look_says_why_a_file_would_not_be_read() {
+    let world = World::with("*.log*", "exclude = ['*.tmp.log']");
+    world.append("app.log", "x\n");
+    world.append("app.tmp.log", "x\n");
+    world.append("app.log.zst", "x\n");
+    world.link("app.log", "current.log");
+    fs::write(world.path("core.log"), b"\x7fELF and more").expect("written");
+    let found: Vec<_> = matching(&world.tail.inputs[0].settings)
+        .into_iter()
+        .map(|(path, reason)| {
+            let name = path.file_name().expect("named").to_string_lossy().into_owned();
+            (name, reason.unwrap_or_default().split(" as ").next().unwrap_or_default().to_owned())
+        })
+        .collect();
+    let expected = [
+        ("app.log", ""),
+        ("app.log.zst", "compressed; only gzip is read"),
+        ("app.tmp.log", "excluded by the configuration"),
+        ("core.log", "binary: its content looks like a program"),
+        ("current.log", "the same file"),
+    ];
+    assert_eq!(found, expected.map(|(name, reason)| (name.to_owned(), reason.to_owned())));
 }
