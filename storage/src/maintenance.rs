@@ -30,7 +30,7 @@ pub(crate) async fn run(store: Weak<Store>) {
         }
         drop(shared);
         let Some(store) = store.upgrade() else { return };
-        if let Err(error) = once(&store).await
+        if let Err(error) = once(&store, true).await
             && !store.shared().must_yield()
         {
             tracing::warn!("compaction will be tried again: {error}");
@@ -38,12 +38,13 @@ pub(crate) async fn run(store: Weak<Store>) {
     }
 }
 
-/// Applies retention, merges what is to be merged, and notes which deletes are done.
-pub(crate) async fn once(store: &Arc<Store>) -> Result<(), Error> {
+/// Applies retention, merges what is to be merged, and notes which deletes are done. Segments that may be joined by more
+/// are left for later when it `awaits_more`.
+pub(crate) async fn once(store: &Arc<Store>, awaits_more: bool) -> Result<(), Error> {
     let shared = store.shared();
     let _one_at_a_time = shared.maintenance_lock.lock().await;
     retention::run(store).await?;
-    compaction::run(store).await?;
+    compaction::run(store, awaits_more).await?;
     deletes::note_gone(shared).await
 }
 

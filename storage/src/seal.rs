@@ -19,16 +19,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
 use model::Signal;
 
+use crate::compaction::{self, plan::LARGE_ROWS};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::head::HeadBatch;
 use crate::plant::Plant;
 use crate::positions::{Entry, Key};
 use crate::segment::SegmentMeta;
-use crate::segment::layout::{KeyCounts, Layout};
+use crate::segment::layout::{KeyCounts, Layout, Place, Sources};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
 use crate::store::{Arrived, Shared, Store};
@@ -154,6 +154,7 @@ fn swap(shared: &Shared, segments: Vec<Arc<Segment>>, sequence: u64) {
     state.drop_dead_indexes();
     state.stats.seals += 1;
     state.sealed_sequence = sequence;
+    compaction::note_joined(&mut state, &segments, shared.clock.now());
     state.segments.extend(segments);
     state.count_segments();
 }
@@ -192,11 +193,13 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
         for signal in Signal::ALL {
             let batches = taken.batches.iter().filter(|batch| batch.signal == signal);
             let rows: Vec<&RecordBatch> = batches.map(|batch| &batch.rows).collect();
+            let sources = Sources::new(&rows);
             for part in parts(signal, &rows) {
-                let mut meta = SegmentMeta::named(signal, 0, taken.sequences, shared.next_number());
+                let level = u32::from(part.len() as u64 >= LARGE_ROWS);
+                let mut meta = SegmentMeta::named(signal, level, taken.sequences, shared.next_number());
                 meta.delete_id = taken.delete_id;
                 let promoted = shared.settings.promote.of(signal);
-                let meta = write_one(&shared.folder, meta, (&rows, &part), promoted)?;
+                let meta = write_one(&shared.folder, meta, (&rows, &sources), &part, promoted)?;
                 match Segment::open(&shared.folder.path, meta.clone()) {
                     Ok(segment) => segments.push(segment),
                     Err(error) => {
@@ -215,6 +218,8 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
     Ok(segments)
 }
 
+/// Threads that write one segment, at most.
+const THREADS_MAX: usize = 4;
 /// Rows of a batch that is written at once.
 const WRITE_ROWS: usize = 8_192;
 /// Bytes of the same, roughly.
@@ -223,22 +228,38 @@ const WRITE_BYTES: usize = 64 << 20;
 fn write_one(
     folder: &Folder,
     meta: SegmentMeta,
-    (rows, part): (&[&RecordBatch], &[Placed]),
+    (rows, sources): (&[&RecordBatch], &Sources<'_>),
+    part: &[Placed],
     promoted: &[String],
 ) -> Result<SegmentMeta, Error> {
     // A request with huge records makes small batches of all: offsets within a batch have 32 bits.
     let row_bytes = rows.iter().map(|rows| rows.get_array_memory_size() / rows.num_rows().max(1)).max();
     let batch_rows = (WRITE_BYTES / row_bytes.unwrap_or(0).max(1)).clamp(1, WRITE_ROWS);
     let layout = layout_for(meta.signal, rows, part, promoted);
-    let mut writer = SegmentWriter::create(folder, meta, &layout)?;
-    for placed in part.chunks(batch_rows) {
-        let places: Vec<(usize, usize)> =
+    let mut writer = SegmentWriter::create(folder, meta, &layout, threads())?;
+    let gather = |placed: &[Placed]| {
+        let places: Vec<Place> =
             placed.iter().map(|placed| (placed.batch as usize, placed.row as usize)).collect();
-        let sorted = interleave_record_batch(rows, &places);
-        let sorted = sorted.context(ErrorKind::Internal, || "sorting the head".to_owned())?;
-        writer.push(&layout.store(&sorted)?)?;
+        sources.gather(&layout, &places)
+    };
+    let mut chunks = part.chunks(batch_rows);
+    let mut next = chunks.next().map(gather).transpose()?;
+    while let Some(rows) = next.take() {
+        let following = chunks.next();
+        writer.push_beside(
+            &rows,
+            Some(Box::new(|| {
+                next = following.map(gather).transpose()?;
+                Ok(())
+            })),
+        )?;
     }
     writer.finish()
+}
+
+/// Threads of a seal: what is received waits for it.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
 }
 
 /// The columns for a segment of these rows.

@@ -18,6 +18,7 @@ mod golden;
 pub(crate) mod home;
 pub(crate) mod layout;
 mod lookup;
+mod parquet;
 mod ranges;
 pub(crate) mod reader;
 pub(crate) mod search;

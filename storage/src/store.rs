@@ -44,6 +44,7 @@ use crate::snapshot::Snapshot;
 pub use crate::wal::Durable;
 use crate::wal::walk::WalFolder;
 use crate::wal::{Admission, Record, ReplayRecord, Sink, Wal};
+use crate::window::Window;
 use crate::{compaction, deletes, maintenance};
 use disk::{Fs, RealFs};
 pub use replay::ReplayProgress;
@@ -180,6 +181,8 @@ pub(crate) struct State {
     /// What the store has of its senders' sources.
     pub(crate) positions: Positions,
     pub(crate) oldest: Option<UnixNano>,
+    /// When rows were last sealed of a window.
+    pub(crate) joined: HashMap<(Signal, Window), UnixNano>,
     /// Segments that retention found to lose no row at an age.
     pub(crate) unaffected: HashMap<(Signal, String), Duration>,
     /// The WAL sequence up to which everything is in segments.
@@ -738,7 +741,7 @@ impl Store {
     /// `Retry` when a delete or the store's end came in between or the disk refuses, `Damaged` when a segment cannot
     /// be read. The store is as it was, or has fewer segments.
     pub async fn compact(self: &Arc<Self>) -> Result<(), Error> {
-        maintenance::once(self).await
+        maintenance::once(self, false).await
     }
 
     /// Deletes every row received so far that carries the id `term` (`kind=value`) itself: spans, log

@@ -4,8 +4,10 @@
 //! ```text
 //! reader ─► batch ─► keys ┐
 //! reader ─► batch ─► keys ┼─► smallest key ─► (batch, row) … ─► interleave ─► batch of 8,192 rows
-//! reader ─► batch ─► keys ┘
+//! reader ─► batch ─► keys ┘         └─► many rows of one batch before all others ─► as they are
 //! ```
+//!
+//! Segments of one window were mostly received one after the other: whole batches go through untouched.
 //!
 //! What counts as the same row twice:
 //! - a span with the same content: a sender that repeated its request;
@@ -33,6 +35,8 @@ pub(crate) const READ_ROWS: usize = 4_096;
 const OUT_ROWS: usize = 8_192;
 /// Bytes of batches read since rows were last given out.
 const HELD_BYTES_MAX: usize = 64 << 20;
+/// So many rows of one batch are given out without being put together with others.
+const ALONE_MIN: usize = 512;
 /// Rows of equal key that a further one is compared with.
 const COMPARED_MAX: usize = 8;
 
@@ -122,9 +126,13 @@ impl<'a> Merger<'a> {
         while let Some(Reverse((key, at))) = self.heap.pop() {
             let is_new = self.run.is_none_or(|(last, _)| last != key);
             let is_full = self.pending.len() >= OUT_ROWS || self.held_bytes > HELD_BYTES_MAX;
-            if is_new && is_full && !self.pending.is_empty() {
+            let alone = if is_new { self.alone(at) } else { 0 };
+            if is_new && (is_full || alone > 0) && !self.pending.is_empty() {
                 self.heap.push(Reverse((key, at)));
                 return self.give_out().map(Some);
+            }
+            if alone > 0 {
+                return self.pass_on(at, alone).map(Some);
             }
             if is_new {
                 self.run = Some((key, self.pending.len()));
@@ -139,6 +147,39 @@ impl<'a> Merger<'a> {
             self.add(place);
         }
         if self.pending.is_empty() { Ok(None) } else { self.give_out().map(Some) }
+    }
+
+    /// How many of a cursor's next rows can be given out as they are: they stand before those of all other streams, and none
+    /// is there twice. 0 when they are few.
+    fn alone(&self, at: usize) -> usize {
+        let cursor = self.cursors[at].as_ref().expect("a cursor in the heap has rows");
+        let left = &cursor.keys[cursor.row..];
+        let before_others = match self.heap.peek() {
+            Some(Reverse((other, _))) => left.partition_point(|key| key < other),
+            None => left.len(),
+        };
+        if before_others < ALONE_MIN {
+            return 0;
+        }
+        if self.signal == Signal::Logs {
+            return before_others;
+        }
+        // A row may be there again, next to it or at the beginning of the next batch.
+        let pairs = left[..before_others].windows(2);
+        let distinct = pairs.take_while(|pair| pair[0] != pair[1]).count();
+        if distinct < ALONE_MIN { 0 } else { distinct }
+    }
+
+    fn pass_on(&mut self, at: usize, rows: usize) -> Result<RecordBatch, Error> {
+        let cursor = self.cursors[at].as_mut().expect("a cursor in the heap has rows");
+        let batch = self.held[cursor.batch].slice(cursor.row, rows);
+        cursor.row += rows;
+        match cursor.keys.get(cursor.row) {
+            Some(next) => self.heap.push(Reverse((*next, at))),
+            None => self.load(at)?,
+        }
+        self.forget_held();
+        Ok(batch)
     }
 
     /// Reads the next batch of a stream that has rows, or ends the stream.
@@ -213,6 +254,12 @@ impl<'a> Merger<'a> {
         let held: Vec<&RecordBatch> = self.held.iter().collect();
         let batch = interleave_record_batch(&held, &self.pending)
             .context(ErrorKind::Internal, || "merging rows".to_owned())?;
+        self.forget_held();
+        Ok(batch)
+    }
+
+    /// Keeps the batches that cursors are at.
+    fn forget_held(&mut self) {
         let mut kept = Vec::with_capacity(self.cursors.len());
         for cursor in self.cursors.iter_mut().flatten() {
             kept.push(self.held[cursor.batch].clone());
@@ -222,6 +269,5 @@ impl<'a> Merger<'a> {
         self.held_bytes = 0;
         self.pending.clear();
         self.run = None;
-        Ok(batch)
     }
 }

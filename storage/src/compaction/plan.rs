@@ -4,10 +4,11 @@
 //! order of urgency:
 //!
 //! 1. a segment with hidden rows is rewritten alone, so that deleted bytes go;
-//! 2. [`Settings::fan_in`] segments of similar size in one window;
-//! 3. whatever is small in a window that ended [`Settings::window_grace`] ago, smallest first. A segment
-//!    more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle of late
-//!    rows does not rewrite an hour again and again.
+//! 2. [`Settings::fan_in`] segments of similar size in one window, or as many as fill the largest segment there may be.
+//!    Segments of [`LARGE_ROWS`] are left alone: under load a row is written once, or twice when its seal was small;
+//! 3. whatever is not full in a window that ended [`Settings::window_grace`] ago and that no rows arrive for, smallest
+//!    first. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
+//!    of late rows does not rewrite an hour again and again.
 //!
 //! Of data points only segments are merged that follow each other in the order in which their rows were received: of
 //! two points at one time the later one stays, and of a merge of the first with the third nobody could say whether
@@ -32,6 +33,9 @@ const SKEW_MAX: u64 = 4;
 pub(crate) const INPUTS_MAX: usize = 16;
 /// Rows of a lone segment of level 0 that make it worth a text index once its window has ended.
 const PROMOTE_ROWS: u64 = 65_536;
+
+/// Rows of a segment that waits for the end of its window before it is merged, and that has a text index from the beginning.
+pub(crate) const LARGE_ROWS: u64 = 1 << 17;
 
 /// What bounds merges.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub(crate) struct Candidate {
     pub(crate) meta: SegmentMeta,
     /// Whether deletes hide rows of it.
     pub(crate) has_hidden: bool,
+    /// Whether rows of its window came a moment ago, so that more will.
+    pub(crate) is_joined: bool,
 }
 
 /// Segments to be replaced by one.
@@ -80,8 +86,10 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
         places.entry((signal.index(), kept, window)).or_default().push(candidate);
     }
     for ((_, _, window), candidates) in places {
-        for segments in chains(candidates, settings) {
-            match window.is_closed(now, nanos(settings.window_grace)) {
+        let is_joined = candidates.iter().any(|candidate| candidate.is_joined);
+        let is_closed = !is_joined && window.is_closed(now, nanos(settings.window_grace));
+        for segments in chains(candidates, settings, is_closed) {
+            match is_closed {
                 true => merges.extend(merge_all(&segments, settings)),
                 false => merges.extend(merge_similar(&segments, settings)),
             }
@@ -92,10 +100,15 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
 
 /// The segments of a place that may be merged, in lists of which any neighbours may: of points as they were
 /// received, in one list what nothing stands between; of others by size.
-fn chains<'a>(mut candidates: Vec<&'a Candidate>, settings: &Settings) -> Vec<Vec<&'a SegmentMeta>> {
+fn chains<'a>(
+    mut candidates: Vec<&'a Candidate>,
+    settings: &Settings,
+    is_closed: bool,
+) -> Vec<Vec<&'a SegmentMeta>> {
     let is_free = |candidate: &&Candidate| {
-        let Candidate { meta, has_hidden } = candidate;
-        !has_hidden && meta.rows < settings.rows_max && meta.bytes < settings.bytes_max
+        let Candidate { meta, has_hidden, .. } = candidate;
+        let rows_max = if is_closed { settings.rows_max } else { LARGE_ROWS.min(settings.rows_max) };
+        !has_hidden && meta.rows < rows_max && meta.bytes < settings.bytes_max
     };
     let metas = |candidates: &[&'a Candidate]| candidates.iter().map(|candidate| &candidate.meta).collect();
     if candidates.first().is_some_and(|first| first.meta.signal == Signal::Metrics) {
@@ -116,14 +129,17 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Runs of at least `fan_in` segments that differ in size by less than `fan_in` times.
+/// Runs of at least `fan_in` segments that differ in size by less than `fan_in` times, or of fewer that are half of what
+/// fits into one segment and leave no room for the next.
 fn merge_similar(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
     let fan_in = settings.fan_in.max(2);
     let mut merges = Vec::new();
     let mut left = segments;
     while !left.is_empty() {
-        let taken = fitting(&left[..similar(left, fan_in as u64)], settings);
-        if taken >= fan_in {
+        let alike = &left[..similar(left, fan_in as u64)];
+        let taken = fitting(alike, settings);
+        let is_filled = taken > 1 && taken < alike.len() && is_half(&alike[..taken], settings);
+        if taken >= fan_in || is_filled {
             merges.push(merge(&left[..taken]));
             left = &left[taken..];
         } else {
@@ -132,6 +148,12 @@ fn merge_similar(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
         }
     }
     merges
+}
+
+fn is_half(segments: &[&SegmentMeta], settings: &Settings) -> bool {
+    let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
+    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    rows >= settings.rows_max / 2 || bytes >= settings.bytes_max / 2
 }
 
 /// How many segments from the first on differ in size by less than `times`.

@@ -52,7 +52,7 @@ pub(crate) fn write(
     }
     let meta = output_meta(&rewrite);
     let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref(), folder.planted)?;
-    let mut writer = SegmentWriter::create(folder, meta, &layout)?;
+    let mut writer = SegmentWriter::create(folder, meta, &layout, 1)?;
     while let Some(rows) = merger.next_batch()? {
         if is_stopped() {
             return Err(Error::retry("compaction gives way and begins again later"));

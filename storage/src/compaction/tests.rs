@@ -115,7 +115,7 @@ async fn a_rare_word_in_merged_segments_is_found_without_reading_every_row() {
 async fn written(
     store: &Arc<Store>,
 ) -> (Vec<Arc<crate::segment::reader::Segment>>, Option<Arc<crate::segment::reader::Segment>>) {
-    let merge = next(store.shared()).expect("something to merge");
+    let merge = next(store.shared(), false).expect("something to merge");
     let rewrite = rewrite_of(store.shared(), &merge).expect("live");
     let inputs = rewrite.inputs.clone();
     (inputs, maintenance::write(store, rewrite).await.expect("written"))
@@ -172,6 +172,44 @@ async fn an_input_that_went_bad_stops_its_merge_and_stays() {
     let error = store.compact().await.expect_err("an input cannot be read");
     assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error}");
     assert_eq!(folders(dir.path(), Signal::Logs).len(), 2, "nothing half written stays");
+}
+
+#[tokio::test]
+async fn what_stands_before_all_others_goes_through_a_merge_as_it_is_and_repeated_rows_are_found_all_the_same()
+ {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    const TWENTY_MILLIS: i64 = SECOND / 50;
+    let spans = |rows: std::ops::Range<i64>| {
+        rows.map(|row| {
+            let mut span = span((row / 700 % 200 + 1) as u8, 1, row * TWENTY_MILLIS, false);
+            span.span_id = (row + 1).to_be_bytes().to_vec();
+            span
+        })
+        .collect::<Vec<_>>()
+    };
+    // One after the other, with a hundred rows of both; one more within a seal, and one at the end of a batch that is read.
+    let seals = [spans(0..9_000), spans(8_900..12_000), spans(20_000..25_000)];
+    for (at, mut seal) in seals.into_iter().enumerate() {
+        seal.push(seal[[3_000, 10, 4_095][at]].clone());
+        append_spans(&store, seal).await;
+        store.seal().await.expect("sealed");
+    }
+    let inputs = store.shared().state().segments.iter().map(|segment| segment.meta().clone()).collect();
+    let rewrite = rewrite_of(store.shared(), &Merge { inputs }).expect("live");
+    maintenance::rewrite(&store, rewrite).await.expect("merged");
+    let snapshot = store.snapshot();
+    let mut times = Vec::new();
+    let mut visit = |rows: &arrow::array::RecordBatch| {
+        let rows = crate::rows::SpanRows::new(rows);
+        times.extend((0..rows.len()).map(|row| rows.start_time(row).since(NOW) / TWENTY_MILLIS));
+        ControlFlow::Continue(())
+    };
+    let (range, order) = (model::TimeRange::ALL, crate::ScanOrder::Any);
+    let mut stats = crate::ScanStats::default();
+    snapshot.scan(Signal::Traces, &range, &[], order, &mut stats, &mut visit).expect("readable");
+    times.sort_unstable();
+    assert!(times.into_iter().eq((0..12_000).chain(20_000..25_000)));
 }
 
 /// What a reader takes the points for: of two of one series at one time the one it reads later.

@@ -13,8 +13,8 @@ use parquet::schema::types::ColumnPath;
 use super::layout::Layout;
 use crate::schema::FORMAT_VERSION;
 
-const ROWS_PER_GROUP: usize = 65_536;
-const GROUP_BYTES_MAX: usize = 256 << 20;
+pub(super) const ROWS_PER_GROUP: usize = 65_536;
+pub(super) const GROUP_BYTES_MAX: usize = 256 << 20;
 const ROWS_PER_PAGE: usize = 8_192;
 /// Bytes of a page before compression, or a few more: a look-up decompresses all of a page for one row.
 const PAGE_BYTES: usize = 1 << 20;

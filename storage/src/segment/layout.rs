@@ -22,6 +22,7 @@ mod restore;
 mod store;
 
 pub(crate) use restore::StoredIds;
+pub(crate) use store::{Place, Sources};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use model::TimeRange;
-use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 
 use super::checksums::{self, Summing};
 use super::layout::{IdKeys, Layout};
+use super::parquet::{ParquetWriter, Task};
 use super::{SegmentMeta, form, home};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::{Appender, Folder, bytes_below};
@@ -34,7 +34,7 @@ pub(crate) struct SegmentWriter {
 }
 
 struct Parts {
-    parquet: ArrowWriter<Summing>,
+    parquet: ParquetWriter,
     ids: Option<IdIndexWriter>,
     text: Option<TextIndexWriter>,
     id_keys: IdKeys,
@@ -46,8 +46,13 @@ const IDS: &str = "ids";
 const TEXT_LEVEL_MIN: u32 = 1;
 
 impl SegmentWriter {
-    /// Begins the segment that `meta` names, with the columns of the layout.
-    pub(crate) fn create(folder: &Folder, meta: SegmentMeta, layout: &Layout) -> Result<Self, Error> {
+    /// Begins the segment that `meta` names, with the columns of the layout. So many threads work on a batch.
+    pub(crate) fn create(
+        folder: &Folder,
+        meta: SegmentMeta,
+        layout: &Layout,
+        threads: usize,
+    ) -> Result<Self, Error> {
         let (dir, tmp) = (folder.path.join(meta.path()), home::unfinished(folder, &meta));
         let doing = || format!("writing segment `{}`", dir.display());
         folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
@@ -58,9 +63,9 @@ impl SegmentWriter {
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
         let properties = form::properties(layout, writer.meta.level);
-        let parquet =
-            ArrowWriter::try_new(Summing::new(Appender::new(file)), layout.schema(), Some(properties))
-                .context(ErrorKind::Retry, doing)?;
+        let file = Summing::new(Appender::new(file));
+        let parquet = ParquetWriter::new(file, layout.schema(), properties, threads)
+            .context(ErrorKind::Retry, doing)?;
         let ids = match schema::group_column(signal) {
             Some(_) => Some(IdIndexWriter::create(&writer.tmp.join(IDS), layout.clone(), 0)?),
             None => None,
@@ -78,23 +83,31 @@ impl SegmentWriter {
 
     /// Appends rows in the columns of the layout that stand after all earlier ones in the order of the format.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        self.push_beside(rows, None)
+    }
+
+    /// The same, doing something else meanwhile.
+    pub(crate) fn push_beside(&mut self, rows: &RecordBatch, else_: Option<Task<'_>>) -> Result<(), Error> {
         if rows.num_rows() == 0 {
-            return Ok(());
+            return else_.map_or(Ok(()), |task| task());
         }
         let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
-        parts.parquet.write(rows).context(ErrorKind::Retry, || self.tmp.display().to_string())?;
-        parts.id_keys.add(rows);
-        if parts.ids.is_none() && rows::has_exemplars(self.meta.signal, rows) {
-            let writer = IdIndexWriter::create(&self.tmp.join(IDS), self.layout.clone(), self.meta.rows)?;
-            parts.ids = Some(writer);
+        let Parts { parquet, ids, text, id_keys } = parts;
+        if ids.is_none() && rows::has_exemplars(self.meta.signal, rows) {
+            *ids = Some(IdIndexWriter::create(&self.tmp.join(IDS), self.layout.clone(), self.meta.rows)?);
         }
-        if let Some(ids) = &mut parts.ids {
-            let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
-            ids.push(&if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() })?;
+        let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
+        let indexed = if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() };
+        let mut tasks: Vec<Task<'_>> = else_.into_iter().collect();
+        if let Some(text) = text {
+            tasks.push(Box::new(|| text.push(rows)));
         }
-        if let Some(text) = &mut parts.text {
-            text.push(rows)?;
-        }
+        tasks.push(Box::new(|| {
+            id_keys.add(rows);
+            ids.as_mut().map_or(Ok(()), |ids| ids.push(&indexed))
+        }));
+        let tmp = &self.tmp;
+        parquet.write(rows, tasks).context(ErrorKind::Retry, || tmp.display().to_string())?;
         let time = rows::time_range(self.meta.signal, rows);
         self.meta.time = match self.meta.rows {
             0 => time,
@@ -114,8 +127,8 @@ impl SegmentWriter {
         let doing = || format!("writing segment `{}`", self.dir.display());
         let mut parts = self.parts.take().expect("taken here only");
         let id_keys = KeyValue::new(form::ID_KEYS_KEY.to_owned(), parts.id_keys.to_json());
-        parts.parquet.append_key_value_metadata(id_keys);
-        let checksums = parts.parquet.into_inner().context(ErrorKind::Retry, doing)?.finish();
+        parts.parquet.add_metadata(id_keys);
+        let checksums = parts.parquet.finish().context(ErrorKind::Retry, doing)?.finish();
         let file = self.folder.fs.create(&self.tmp.join(checksums::FILE)).context(ErrorKind::Retry, doing)?;
         file.write_all_at(&checksums.encode(), 0).context(ErrorKind::Retry, doing)?;
         if let Some(ids) = parts.ids {

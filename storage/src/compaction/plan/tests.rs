@@ -15,7 +15,7 @@ fn candidate(number: u64, hour: i64, rows: u64, level: u32) -> Candidate {
     let from = UnixNano(NOW.0 + hour * WINDOW_NANO);
     meta.time = TimeRange { from, to: from.plus(60) };
     (meta.rows, meta.bytes) = (rows, rows * 40);
-    Candidate { meta, has_hidden: false }
+    Candidate { meta, has_hidden: false, is_joined: false }
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
@@ -45,7 +45,7 @@ fn output(merge: &Merge, number: u64) -> Candidate {
     meta.level = merge.inputs.iter().map(|input| input.level).max().unwrap_or(0) + 1;
     meta.rows = merge.inputs.iter().map(|input| input.rows).sum();
     meta.bytes = merge.inputs.iter().map(|input| input.bytes).sum();
-    Candidate { meta, has_hidden: false }
+    Candidate { meta, has_hidden: false, is_joined: false }
 }
 
 fn hours_ago() -> i64 {
@@ -115,7 +115,7 @@ fn check_neighbours(sizes: &[u64], ends: &[bool], fan_in: usize) -> Result<(), T
         let first = &merge.inputs[0];
         (merged.time, merged.rows) = (first.time, merge.inputs.iter().map(|input| input.rows).sum());
         live.retain(|candidate| !inside(&candidate.meta));
-        live.push(Candidate { meta: merged, has_hidden: at % 13 == 5 });
+        live.push(Candidate { meta: merged, has_hidden: at % 13 == 5, is_joined: at % 5 == 3 });
     }
     Ok(())
 }
@@ -156,6 +156,33 @@ fn an_open_window_waits_for_enough_of_a_size_and_a_closed_one_is_tidied() {
     assert_eq!(merged_rows(&enough), [[100; 8]]);
     let closed: Vec<_> = (0..3).map(|number| candidate(number, hours_ago(), 100, 0)).collect();
     assert_eq!(merged_rows(&closed), [[100; 3]]);
+}
+
+#[test]
+fn large_seals_wait_for_the_end_of_their_window_and_of_what_arrives_for_it() {
+    let sealed =
+        |number: u64, hour, is_joined| Candidate { is_joined, ..candidate(number, hour, 262_656, 0) };
+    let four = |hour, is_joined| (0..4).map(|number| sealed(number, hour, is_joined)).collect::<Vec<_>>();
+    assert!(merged_rows(&four(0, true)).is_empty(), "the hour lasts");
+    assert!(merged_rows(&four(hours_ago(), true)).is_empty(), "old rows arrive");
+    assert_eq!(merged_rows(&four(hours_ago(), false))[0], [262_656; 3]);
+}
+
+#[test]
+fn seals_of_which_few_fill_a_segment_are_merged_once_they_do() {
+    let settings = Settings { rows_max: 300_000, ..Settings::default() };
+    let rows = |sizes: &[u64]| {
+        let all: Vec<_> =
+            sizes.iter().enumerate().map(|(at, rows)| candidate(at as u64, 0, *rows, 0)).collect();
+        let merges = plan(&all, &settings, NOW);
+        merges
+            .iter()
+            .map(|merge| merge.inputs.iter().map(|input| input.rows).collect())
+            .collect::<Vec<Vec<_>>>()
+    };
+    assert!(rows(&[90_000; 3]).is_empty(), "there is room for one more");
+    assert_eq!(rows(&[90_000; 4]), [[90_000; 3]]);
+    assert!(rows(&[50_000, 50_000, 250_000]).is_empty(), "the two are not half of a segment");
 }
 
 #[test]

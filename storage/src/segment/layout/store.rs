@@ -1,11 +1,19 @@
-//! From rows of the table to rows of a file.
+//! From rows of the table, of many batches and in any order, to rows of a file.
+//!
+//! ```text
+//! batches ─► Sources: keys, objects numbered once ─► gather(places) ─► columns of the file, every value copied once
+//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, MapArray, RecordBatch, StringArray};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, FixedSizeBinaryArray, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray, new_empty_array,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::compute::interleave;
+use arrow::datatypes::{DataType, TimestampNanosecondType};
 use model::otlp::value::push_json_string;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,117 +22,233 @@ use crate::decode::columns::{Pairs, TextLists, Texts};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::range_of;
 
+/// A row: which batch, and where in it.
+pub(crate) type Place = (usize, usize);
+
+/// What stands for no column.
+const NONE: u32 = u32::MAX;
+
 impl Layout {
     /// Rows of the table in the columns of the file.
     pub(crate) fn store(&self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
-        if self.is_plain {
-            return Ok(rows.clone());
-        }
+        let places: Vec<Place> = (0..rows.num_rows()).map(|row| (0, row)).collect();
+        Sources::new(&[rows]).gather(self, &places)
+    }
+}
+
+/// Batches of the table that rows of files are taken from.
+pub(crate) struct Sources<'a> {
+    batches: &'a [&'a RecordBatch],
+    attributes: Option<Attributes<'a>>,
+    /// Of the column with this name.
+    objects: Option<(&'static str, Objects)>,
+}
+
+impl<'a> Sources<'a> {
+    /// Looks through the batches, which are of one signal.
+    pub(crate) fn new(batches: &'a [&'a RecordBatch]) -> Self {
+        let maps = |name: &str| -> Option<Vec<&'a MapArray>> {
+            batches.iter().map(|rows| rows.column_by_name(name)?.as_map_opt()).collect()
+        };
+        let objects = ["resource_attributes", "labels"].into_iter().find_map(|name| {
+            let maps = maps(name).filter(|maps| !maps.is_empty())?;
+            Some((name, Objects::new(&maps)))
+        });
+        let attributes = maps("attributes").filter(|maps| !maps.is_empty()).map(Attributes::new);
+        Self { batches, attributes, objects }
+    }
+
+    /// The rows at these places, in the columns of a layout.
+    pub(crate) fn gather(&self, layout: &Layout, places: &[Place]) -> Result<RecordBatch, Error> {
+        let doing = || "laying rows out in columns".to_owned();
+        let Some(first) = self.batches.first() else {
+            return Ok(RecordBatch::new_empty(layout.schema()));
+        };
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-            match field.name().as_str() {
-                "resource_attributes" | "labels" => columns.push(json_objects(column.as_map())),
-                "observed_time" => columns.push(delays(rows)),
-                "ids" => columns.extend(self.store_ids(rows)),
-                "attributes" => columns.extend(self.store_attributes(column.as_map())),
-                _ => columns.push(Arc::clone(column)),
+        for (at, field) in first.schema_ref().fields().iter().enumerate() {
+            let gathered = || {
+                let sources: Vec<&ArrayRef> = self.batches.iter().map(|rows| rows.column(at)).collect();
+                gather(&sources, places).context(ErrorKind::Internal, doing)
+            };
+            match (field.name().as_str(), &self.attributes, &self.objects) {
+                _ if layout.is_plain => columns.push(gathered()?),
+                (name, _, Some((of, objects))) if name == *of => columns.push(objects.gather(places)),
+                ("observed_time", ..) => columns.push(self.delays(places)),
+                ("ids", Some(attributes), _) => {
+                    let lists = self.batches.iter().map(|rows| rows.column(at).as_list()).collect::<Vec<_>>();
+                    columns.extend(attributes.gather_ids(&lists, places));
+                }
+                ("attributes", Some(attributes), _) => columns.extend(attributes.gather(layout, places)),
+                _ => columns.push(gathered()?),
             }
         }
-        RecordBatch::try_new(self.schema(), columns)
-            .context(ErrorKind::Internal, || "laying rows out in columns".to_owned())
+        RecordBatch::try_new(layout.schema(), columns).context(ErrorKind::Internal, doing)
+    }
+
+    fn delays(&self, places: &[Place]) -> ArrayRef {
+        let times = |name: &str| -> Vec<&[i64]> {
+            let column = |rows: &&'a RecordBatch| rows.column_by_name(name).expect("a column of the table");
+            let columns = self.batches.iter().map(column);
+            columns.map(|column| &**column.as_primitive::<TimestampNanosecondType>().values()).collect()
+        };
+        let (observed, time) = (times("observed_time"), times("time"));
+        let delay = |(batch, row): &Place| observed[*batch][*row].wrapping_sub(time[*batch][*row]);
+        Arc::new(Int64Array::from_iter_values(places.iter().map(delay)))
+    }
+}
+
+/// Values of one column at these places.
+fn gather(sources: &[&ArrayRef], places: &[Place]) -> Result<ArrayRef, arrow::error::ArrowError> {
+    match sources[0].data_type() {
+        DataType::FixedSizeBinary(width) => Ok(gather_fixed(sources, places, *width)),
+        // Most rows have no events, links and exemplars.
+        DataType::List(item) if sources.iter().all(|source| source.as_list::<i32>().values().is_empty()) => {
+            let offsets = OffsetBuffer::new_zeroed(places.len());
+            let items = new_empty_array(item.data_type());
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?))
+        }
+        _ => {
+            let sources: Vec<&dyn arrow::array::Array> =
+                sources.iter().map(|source| source.as_ref()).collect();
+            interleave(&sources, places)
+        }
+    }
+}
+
+fn gather_fixed(sources: &[&ArrayRef], places: &[Place], width: i32) -> ArrayRef {
+    let sources: Vec<&FixedSizeBinaryArray> =
+        sources.iter().map(|source| source.as_fixed_size_binary()).collect();
+    let mut bytes = Vec::with_capacity(places.len() * width as usize);
+    places.iter().for_each(|(batch, row)| bytes.extend_from_slice(sources[*batch].value(*row)));
+    let has_nulls = sources.iter().any(|source| source.null_count() > 0);
+    let nulls = has_nulls
+        .then(|| NullBuffer::from_iter(places.iter().map(|(batch, row)| sources[*batch].is_valid(*row))));
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+    let column = FixedSizeBinaryArray::try_new(width, Buffer::from_vec(bytes), nulls);
+    Arc::new(column.expect("the width of the sources"))
+}
+
+/// The attributes of batches, every key with a number.
+struct Attributes<'a> {
+    keys: Vec<&'a str>,
+    /// Whether a key can stand in the list of ids' attributes.
+    is_word: Vec<bool>,
+    batches: Vec<Numbered<'a>>,
+}
+
+struct Numbered<'a> {
+    offsets: &'a [i32],
+    /// The key of each pair.
+    numbers: Vec<u32>,
+    values: &'a StringArray,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(maps: Vec<&'a MapArray>) -> Self {
+        let mut numbers = KeyNumbers::default();
+        let number = |map: &'a MapArray| {
+            let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+            let mut of_pair = Vec::with_capacity(keys.len());
+            for row in 0..map.len() {
+                let pairs = range_of(map.offsets(), row);
+                // Pairs of rows that a slice left out.
+                of_pair.resize(pairs.start, NONE);
+                of_pair.extend(pairs.enumerate().map(|(nth, at)| numbers.of(nth, keys.value(at))));
+            }
+            Numbered { offsets: map.offsets(), numbers: of_pair, values }
+        };
+        let batches = maps.into_iter().map(number).collect();
+        let is_word = |key: &&str| !key.is_empty() && !key.bytes().any(|byte| byte == b' ');
+        Self { is_word: numbers.keys.iter().map(is_word).collect(), keys: numbers.keys, batches }
     }
 
     /// The columns of the promoted keys, and the map of the others.
-    fn store_attributes(&self, map: &MapArray) -> Vec<ArrayRef> {
-        let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-        let mut promoted: Vec<Optional> = self.promoted.iter().map(|_| Optional::default()).collect();
-        let mut places = Places::new(&self.promoted);
+    fn gather(&self, layout: &Layout, places: &[Place]) -> Vec<ArrayRef> {
+        let column_of = |key: &&str| layout.promoted.binary_search_by(|known| known.as_str().cmp(key));
+        let column_of: Vec<u32> =
+            self.keys.iter().map(|key| column_of(key).map_or(NONE, |at| at as u32)).collect();
+        let mut promoted: Vec<Optional> = layout.promoted.iter().map(|_| Optional::default()).collect();
         let mut others = Pairs::default();
         let mut rest: Vec<(&str, &str)> = Vec::new();
-        for row in 0..map.len() {
-            for (nth, at) in range_of(map.offsets(), row).enumerate() {
-                let (key, value) = (keys.value(at), values.value(at));
-                let column = places.of(nth, key).map(|place| &mut promoted[place]);
+        for (row, (batch, at)) in places.iter().enumerate() {
+            let source = &self.batches[*batch];
+            for pair in range_of(source.offsets, *at) {
+                let (key, value) = (source.numbers[pair] as usize, source.values.value(pair));
+                let column = promoted.get_mut(column_of[key] as usize);
                 match column.filter(|column| column.is_there.len() <= row) {
                     Some(column) => column.push(row, value),
-                    None => rest.push((key, value)),
+                    None => rest.push((self.keys[key], value)),
                 }
             }
             rest.sort_by_key(|(key, _)| *key);
             rest.drain(..).for_each(|(key, value)| others.push_text(key, value));
             others.end();
         }
-        let columns = promoted.into_iter().map(|column| column.finish(map.len()));
+        let columns = promoted.into_iter().map(|column| column.finish(places.len()));
         columns.chain([others.finish()]).collect()
     }
 
     /// Which attributes are ids, and the ids that no attribute holds.
-    fn store_ids(&self, rows: &RecordBatch) -> [ArrayRef; 2] {
-        let ids = rows.column_by_name("ids").expect("a column of the table").as_list::<i32>();
-        let terms = ids.values().as_string::<i32>();
-        let map = rows.column_by_name("attributes").expect("a column of the table").as_map();
-        let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+    fn gather_ids(&self, lists: &[&ListArray], places: &[Place]) -> [ArrayRef; 2] {
         let (mut held, mut others) = (Texts::default(), TextLists::default());
-        let mut sources = String::new();
-        for row in 0..rows.num_rows() {
-            sources.clear();
-            for term in range_of(ids.offsets(), row).map(|at| terms.value(at)) {
-                let Some((kind, value)) = term.split_once('=') else {
-                    others.push(term);
-                    continue;
-                };
-                // Of several the one that stands first when they are sorted.
-                let holds =
-                    |at: &usize| values.value(*at) == value && is_first(keys, map.offsets(), row, *at);
-                match range_of(map.offsets(), row).filter(holds).min_by_key(|at| keys.value(*at)) {
-                    Some(at) => {
-                        sources.push_str(if sources.is_empty() { "" } else { " " });
-                        sources.push_str(kind);
-                        sources.push('=');
-                        sources.push_str(keys.value(at));
-                    }
-                    None => others.push(term),
+        for (batch, row) in places {
+            let (list, source) = (lists[*batch], &self.batches[*batch]);
+            let terms = list.values().as_string::<i32>();
+            held.push_with(usize::MAX, |held| {
+                let start = held.len();
+                for term in range_of(list.offsets(), *row).map(|at| terms.value(at)) {
+                    let found = term.split_once('=').and_then(|(kind, value)| {
+                        Some((kind, self.holder(source, range_of(source.offsets, *row), value)?))
+                    });
+                    let Some((kind, key)) = found else {
+                        others.push(term);
+                        continue;
+                    };
+                    held.push_str(if held.len() == start { "" } else { " " });
+                    held.push_str(kind);
+                    held.push('=');
+                    held.push_str(key);
                 }
-            }
-            held.push(&sources);
+            });
             others.end();
         }
         [held.finish(), others.finish()]
     }
-}
 
-/// Whether an attribute can be named by its key: it is the first with the key, and the key is one word.
-fn is_first(keys: &StringArray, offsets: &[i32], row: usize, at: usize) -> bool {
-    let key = keys.value(at);
-    let is_word = !key.is_empty() && !key.bytes().any(|byte| byte == b' ');
-    is_word && (offsets[row] as usize..at).all(|earlier| keys.value(earlier) != key)
-}
-
-/// Finds the column of a key: that of the row before at the same place, in most rows.
-struct Places<'a> {
-    promoted: &'a [String],
-    by_key: HashMap<&'a str, usize>,
-    last: Vec<usize>,
-}
-
-impl<'a> Places<'a> {
-    fn new(promoted: &'a [String]) -> Self {
-        let by_key = promoted.iter().enumerate().map(|(at, key)| (key.as_str(), at)).collect();
-        Self { promoted, by_key, last: Vec::new() }
+    /// The attribute of a row that has this value: of several, the one that stands first when they are sorted. It is the
+    /// first with its key, and its key is one word.
+    fn holder(&self, source: &Numbered<'a>, pairs: std::ops::Range<usize>, value: &str) -> Option<&'a str> {
+        let start = pairs.start;
+        let is_first = |at: usize| !source.numbers[start..at].contains(&source.numbers[at]);
+        let holds = |at: &usize| {
+            source.values.value(*at) == value && self.is_word[source.numbers[*at] as usize] && is_first(*at)
+        };
+        pairs.filter(holds).map(|at| self.keys[source.numbers[at] as usize]).min()
     }
+}
 
-    fn of(&mut self, nth: usize, key: &str) -> Option<usize> {
-        if let Some(at) =
-            self.last.get(nth).filter(|at| self.promoted.get(**at).is_some_and(|last| last == key))
-        {
-            return Some(*at);
+/// Numbers for keys: most rows have the keys of the row before at the same places.
+#[derive(Default)]
+struct KeyNumbers<'a> {
+    keys: Vec<&'a str>,
+    by_key: HashMap<&'a str, u32>,
+    last: Vec<u32>,
+}
+
+impl<'a> KeyNumbers<'a> {
+    fn of(&mut self, nth: usize, key: &'a str) -> u32 {
+        if let Some(last) = self.last.get(nth).filter(|last| self.keys[**last as usize] == key) {
+            return *last;
         }
-        let at = self.by_key.get(key).copied()?;
-        if self.last.len() <= nth {
-            self.last.resize(nth + 1, usize::MAX);
+        let number = *self.by_key.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            self.keys.len() as u32 - 1
+        });
+        match self.last.get_mut(nth) {
+            Some(last) => *last = number,
+            None => self.last.push(number),
         }
-        self.last[nth] = at;
-        Some(at)
+        number
     }
 }
 
@@ -157,22 +281,44 @@ impl Optional {
     }
 }
 
-/// Maps as JSON objects. Most rows have one of few, which are written out once.
-fn json_objects(map: &MapArray) -> ArrayRef {
-    let mut known: HashMap<u64, Vec<(usize, String)>> = HashMap::new();
-    let mut column = Texts::default();
-    for row in 0..map.len() {
-        let like = known.entry(map_hash(map, row)).or_default();
-        match like.iter().find(|(other, _)| is_same_map(map, row, *other)) {
-            Some((_, json)) => column.push(json),
-            None => {
-                let json = json_object(map, row);
-                column.push(&json);
-                like.push((row, json));
+/// Maps as JSON objects, each written out once. Most rows have that of the row before.
+struct Objects {
+    jsons: Vec<String>,
+    /// The object of each row.
+    numbers: Vec<Vec<u32>>,
+}
+
+impl Objects {
+    fn new(maps: &[&MapArray]) -> Self {
+        let mut known: HashMap<u64, Vec<(&MapArray, usize, u32)>> = HashMap::new();
+        let mut objects = Self { jsons: Vec::new(), numbers: Vec::new() };
+        for map in maps {
+            let mut numbers: Vec<u32> = Vec::with_capacity(map.len());
+            for row in 0..map.len() {
+                if let Some(last) = numbers.last().filter(|_| is_same_map((map, row), (map, row - 1))) {
+                    numbers.push(*last);
+                    continue;
+                }
+                let like = known.entry(map_hash(map, row)).or_default();
+                let known = like.iter().find(|(other, at, _)| is_same_map((map, row), (other, *at)));
+                let number = known.map(|(_, _, number)| *number).unwrap_or_else(|| {
+                    let number = objects.jsons.len() as u32;
+                    objects.jsons.push(json_object(map, row));
+                    like.push((map, row, number));
+                    number
+                });
+                numbers.push(number);
             }
+            objects.numbers.push(numbers);
         }
+        objects
     }
-    column.finish()
+
+    fn gather(&self, places: &[Place]) -> ArrayRef {
+        let mut column = Texts::default();
+        places.iter().for_each(|(batch, row)| column.push(&self.jsons[self.numbers[*batch][*row] as usize]));
+        column.finish()
+    }
 }
 
 /// The text of all keys and that of all values of a row.
@@ -190,16 +336,16 @@ fn map_hash(map: &MapArray, row: usize) -> u64 {
     xxh3_64(keys).rotate_left(1) ^ xxh3_64(values)
 }
 
-fn is_same_map(map: &MapArray, row: usize, other: usize) -> bool {
-    let (here, there) = (range_of(map.offsets(), row), range_of(map.offsets(), other));
-    let has_same_ends = |column: &ArrayRef| {
-        let column = column.as_string::<i32>();
-        here.clone().zip(there.clone()).all(|(a, b)| column.value_length(a) == column.value_length(b))
+fn is_same_map((map, row): (&MapArray, usize), (other, at): (&MapArray, usize)) -> bool {
+    let (here, there) = (range_of(map.offsets(), row), range_of(other.offsets(), at));
+    let has_same_ends = |column: &ArrayRef, other: &ArrayRef| {
+        let (column, other) = (column.as_string::<i32>(), other.as_string::<i32>());
+        here.clone().zip(there.clone()).all(|(a, b)| column.value_length(a) == other.value_length(b))
     };
     here.len() == there.len()
-        && texts(map, row) == texts(map, other)
-        && has_same_ends(map.keys())
-        && has_same_ends(map.values())
+        && texts(map, row) == texts(other, at)
+        && has_same_ends(map.keys(), other.keys())
+        && has_same_ends(map.values(), other.values())
 }
 
 fn json_object(map: &MapArray, row: usize) -> String {
@@ -213,14 +359,4 @@ fn json_object(map: &MapArray, row: usize) -> String {
     }
     json.push('}');
     json
-}
-
-fn delays(rows: &RecordBatch) -> ArrayRef {
-    let times = |name: &str| {
-        let column = rows.column_by_name(name).expect("a column of the table");
-        column.as_primitive::<TimestampNanosecondType>().values().clone()
-    };
-    let (observed, time) = (times("observed_time"), times("time"));
-    let delays = observed.iter().zip(time.iter()).map(|(observed, time)| observed.wrapping_sub(*time));
-    Arc::new(Int64Array::from_iter_values(delays))
 }

@@ -1,0 +1,209 @@
+//! One Parquet file under construction: row groups whose columns are encoded side by side.
+//!
+//! ```text
+//! batch ─► column 0 │ column 1 │ … │ what else is to be done with the batch     on as many threads as are given
+//!             └──────────┴──────────► row group full: chunks end to end ─► file
+//! ```
+//!
+//! Does not own: encodings and sizes (`form`), the columns (`layout`).
+//!
+//! Memory: one row group, compressed.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+use super::checksums::Summing;
+use super::form::{GROUP_BYTES_MAX, ROWS_PER_GROUP};
+use crate::error::{Context as _, Error, ErrorKind};
+
+/// What is done with a batch beside encoding it.
+pub(crate) type Task<'a> = Box<dyn FnOnce() -> Result<(), Error> + Send + 'a>;
+
+/// Does tasks on so many threads, this one among them, and returns the first error. After one what is left may stay undone.
+pub(crate) fn side_by_side(threads: usize, tasks: Vec<Task<'_>>) -> Result<(), Error> {
+    if threads < 2 || tasks.len() < 2 {
+        return tasks.into_iter().try_for_each(|task| task());
+    }
+    let helpers = (threads - 1).min(tasks.len() - 1);
+    let left = Mutex::new(tasks.into_iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(task) = next() {
+            task()?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        let mut result = work();
+        for helper in helpers {
+            match helper.join() {
+                Ok(helped) => result = result.and(helped),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        result
+    })
+}
+
+/// Writes one file.
+pub(super) struct ParquetWriter {
+    file: SerializedFileWriter<Summing>,
+    factory: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    group: Option<Group>,
+    threads: usize,
+}
+
+/// The row group under way: the leaves of each column of the schema.
+struct Group {
+    rows: usize,
+    columns: Vec<Vec<ArrowColumnWriter>>,
+}
+
+impl Group {
+    fn bytes(&self) -> usize {
+        self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+
+    /// How many more rows it takes, as far as can be told from those it has.
+    fn room(&self) -> usize {
+        let rows = ROWS_PER_GROUP - self.rows;
+        let Some(row_bytes) = self.bytes().checked_div(self.rows).filter(|bytes| *bytes > 0) else {
+            return rows;
+        };
+        rows.min(GROUP_BYTES_MAX.saturating_sub(self.bytes()) / row_bytes)
+    }
+}
+
+impl ParquetWriter {
+    /// Begins a file whose columns are encoded on so many threads.
+    pub(super) fn new(
+        file: Summing,
+        schema: SchemaRef,
+        properties: WriterProperties,
+        threads: usize,
+    ) -> ParquetResult<Self> {
+        let writer = ArrowWriter::try_new(file, SchemaRef::clone(&schema), Some(properties))?;
+        let (file, factory) = writer.into_serialized_writer()?;
+        Ok(Self { file, factory, schema, group: None, threads })
+    }
+
+    /// Appends rows, and does what else is to be done meanwhile.
+    pub(super) fn write(&mut self, rows: &RecordBatch, beside: Vec<Task<'_>>) -> Result<(), Error> {
+        let doing = || "encoding columns".to_owned();
+        let mut beside = beside;
+        let mut left = rows.clone();
+        while left.num_rows() > 0 {
+            let mut group = match self.group.take() {
+                Some(group) => group,
+                None => self.begin_group().context(ErrorKind::Retry, doing)?,
+            };
+            let fits = group.room().min(left.num_rows());
+            if fits == 0 {
+                self.end_group(group)?;
+                continue;
+            }
+            let now = left.slice(0, fits);
+            left = left.slice(fits, left.num_rows() - fits);
+            let mut tasks = std::mem::take(&mut beside);
+            for (at, leaves) in group.columns.iter_mut().enumerate() {
+                let (field, column) = (self.schema.field(at), now.column(at));
+                tasks.push(Box::new(move || {
+                    let levels = compute_leaves(field, column).context(ErrorKind::Internal, doing)?;
+                    let mut pairs = leaves.iter_mut().zip(&levels);
+                    pairs.try_for_each(|(leaf, level)| leaf.write(level)).context(ErrorKind::Internal, doing)
+                }));
+            }
+            side_by_side(self.threads, tasks)?;
+            group.rows += fits;
+            match group.room() {
+                0 => self.end_group(group)?,
+                _ => self.group = Some(group),
+            }
+        }
+        beside.into_iter().try_for_each(|task| task())
+    }
+
+    fn begin_group(&self) -> ParquetResult<Group> {
+        let at = self.file.flushed_row_groups().len();
+        let mut writers = self.factory.create_column_writers(at)?.into_iter();
+        let descriptor = self.file.schema_descr();
+        let mut columns: Vec<Vec<ArrowColumnWriter>> =
+            self.schema.fields().iter().map(|_| Vec::new()).collect();
+        for leaf in 0..descriptor.num_columns() {
+            columns[descriptor.get_column_root_idx(leaf)].extend(writers.next());
+        }
+        Ok(Group { rows: 0, columns })
+    }
+
+    fn end_group(&mut self, group: Group) -> Result<(), Error> {
+        let doing = || "ending a row group".to_owned();
+        let mut leaves: Vec<_> = group.columns.into_iter().flatten().map(|leaf| (Some(leaf), None)).collect();
+        let close = |(leaf, chunk): &mut (Option<ArrowColumnWriter>, Option<ArrowColumnChunk>)| {
+            *chunk =
+                leaf.take().map(ArrowColumnWriter::close).transpose().context(ErrorKind::Internal, doing)?;
+            Ok(())
+        };
+        let tasks = leaves.iter_mut().map(|leaf| Box::new(move || close(leaf)) as Task<'_>).collect();
+        side_by_side(self.threads, tasks)?;
+        let end = || -> ParquetResult<()> {
+            let mut group = self.file.next_row_group()?;
+            for chunk in leaves.into_iter().filter_map(|(_, chunk)| chunk) {
+                chunk.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+            Ok(())
+        };
+        end().context(ErrorKind::Retry, doing)
+    }
+
+    /// Adds to what the file says of itself.
+    pub(super) fn add_metadata(&mut self, metadata: KeyValue) {
+        self.file.append_key_value_metadata(metadata);
+    }
+
+    /// Writes what is left, and the footer.
+    pub(super) fn finish(mut self) -> Result<Summing, Error> {
+        if let Some(group) = self.group.take() {
+            self.end_group(group)?;
+        }
+        self.file.into_inner().context(ErrorKind::Retry, || "writing the footer".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn all_tasks_are_done_and_the_error_of_one_is_told() {
+        for threads in [1, 2, 5] {
+            let done = AtomicUsize::new(0);
+            let count = |at: usize| -> Task<'_> {
+                let done = &done;
+                Box::new(move || {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if at == 9 { Err(Error::retry("the tenth")) } else { Ok(()) }
+                })
+            };
+            side_by_side(threads, (0..9).map(count).collect()).expect("none fails");
+            assert_eq!(done.load(Ordering::Relaxed), 9);
+            let error = side_by_side(threads, (0..10).map(count).collect()).expect_err("one failed");
+            assert!(error.to_string().contains("the tenth"), "{error}");
+        }
+    }
+}
