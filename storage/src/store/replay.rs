@@ -1,19 +1,21 @@
 //! Replaying the log when the store opens, while it is read from already.
 //!
 //! ```text
-//! log ─► records, 2 MiB at a time ─► decoded on all cores ─► head, in the order of the log ─► full: segments
+//! log ─► records, 512 KiB at a time ─┬─► decoded ─┬─► head, in the order of the log ─► full: segments
+//!                                    └─► decoded ─┘          meanwhile the log is read on
 //! ```
 //!
 //! Owns: how records become rows again, how far that is. Does not own: which records there are (`wal`), when the
 //! store takes appends.
 //!
 //! Invariants: rows and positions come back in the order of the log; memory is the head's budget and the rows of
-//! 2 MiB of log; until the end nothing is appended, deleted or merged, and answers say that rows are missing.
+//! 512 KiB of log a core, and one more; until the end nothing is appended, deleted or merged, and answers say that rows are missing.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::{self, Scope};
 
 use model::{IdRules, Signal};
 use tokio::runtime::Handle;
@@ -27,9 +29,9 @@ use crate::positions::{Admitted, Extension};
 use crate::wal::{self, ReplayRecord, Wal};
 
 /// Bytes of records that are decoded at once.
-const CHUNK_BYTES: usize = 2 << 20;
+const CHUNK_BYTES: usize = 512 << 10;
 /// Records of the same.
-const CHUNK_RECORDS: usize = 256;
+const CHUNK_RECORDS: usize = 64;
 /// Limits of replay. They are not settings: what was acknowledged under larger settings than today's has
 /// to come back.
 const REPLAY_BYTES_MAX: usize = 1 << 30;
@@ -61,12 +63,19 @@ pub(super) async fn run(shared: &Arc<Shared>, ids: &Arc<IdRules>) -> Result<Wal<
     let open = move || {
         let dir = shared.settings.data_dir.join("wal");
         shared.replayed(|progress| progress.bytes_total = bytes_of(&dir));
-        let mut replay = Replay { shared: &shared, ids: &ids, runtime, chunk: Vec::new(), undecodable: 0 };
-        let (wal, lost) = replay.open_wal(&dir, from_sequence)?;
-        replay.flush()?;
-        let undecodable = replay.undecodable;
-        shared.state().stats.wal_records_lost = lost + undecodable;
-        Ok(wal)
+        thread::scope(|scope| {
+            let decoders = Decoders::start(scope, &ids);
+            let (shared, ids, chunk) = (&shared, &*ids, Vec::new());
+            let mut replay = Replay { shared, ids, runtime, decoders, chunk, undecodable: 0 };
+            let (wal, lost) = replay.open_wal(&dir, from_sequence)?;
+            replay.flush()?;
+            while let Some(chunk) = replay.decoders.next() {
+                replay.push(chunk)?;
+            }
+            let undecodable = replay.undecodable;
+            shared.state().stats.wal_records_lost = lost + undecodable;
+            Ok(wal)
+        })
     };
     tokio::task::spawn_blocking(open).await.context(ErrorKind::Internal, || "replaying the wal".to_owned())?
 }
@@ -81,6 +90,7 @@ struct Replay<'a> {
     shared: &'a Arc<Shared>,
     ids: &'a IdRules,
     runtime: Handle,
+    decoders: Decoders,
     chunk: Vec<ReplayRecord>,
     undecodable: u64,
 }
@@ -113,16 +123,27 @@ impl Replay<'_> {
         Ok((wal, report.lost_records))
     }
 
-    /// Makes the rows of the chunk visible.
+    /// Lets the chunk be decoded, and makes the rows of those visible that are due.
     fn flush(&mut self) -> Result<(), Error> {
         let chunk = std::mem::take(&mut self.chunk);
-        for (record, (extension, decoded)) in chunk.iter().zip(decoded(self.ids, &chunk)) {
+        self.decoders.begin(chunk);
+        while self.decoders.are_busy()
+            && let Some(chunk) = self.decoders.next()
+        {
+            self.push(chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the rows of a chunk visible.
+    fn push(&mut self, chunk: Chunk) -> Result<(), Error> {
+        for (record, (extension, decoded)) in chunk {
             if self.shared.is_closing() {
                 return Err(Error::retry("the store was closed before its log was replayed"));
             }
             let batch = decoded.or_else(|problem| {
                 self.undecodable += 1;
-                quarantine(&self.shared.settings.data_dir, record, &problem);
+                quarantine(&self.shared.settings.data_dir, &record, &problem);
                 // Its positions were acknowledged: its sender will not send it again.
                 rows_of(self.ids, &record.empty(), &Extension::default())
             });
@@ -147,34 +168,63 @@ impl Replay<'_> {
 
 type Decoded = (Extension, Result<Batch, String>);
 
-/// The rows of records, in their order, on as many threads as there are cores.
-fn decoded(ids: &IdRules, records: &[ReplayRecord]) -> Vec<Decoded> {
-    let decode = |record: &ReplayRecord| {
-        // The checksum held: what cannot be read was written by a newer version.
-        let extension = Extension::decode(&record.extension).unwrap_or_default();
-        let batch = rows_of(ids, record, &extension);
-        (extension, batch)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(records.len());
-    if threads < 2 {
-        return records.iter().map(decode).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let at = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(record) = records.get(at)
-        {
-            done.push((at, decode(record)));
+type Chunk = Vec<(ReplayRecord, Decoded)>;
+/// Records, and where their rows go.
+type Job = (Vec<ReplayRecord>, mpsc::Sender<Chunk>);
+
+/// Threads that decode, one a core, and what they are at in the order of the log.
+struct Decoders {
+    jobs: mpsc::Sender<Job>,
+    under_way: VecDeque<mpsc::Receiver<Chunk>>,
+    threads: usize,
+}
+
+impl Decoders {
+    /// They end when this is dropped.
+    fn start<'scope>(scope: &'scope Scope<'scope, '_>, ids: &'scope Arc<IdRules>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (jobs, taken) = mpsc::channel::<Job>();
+        let taken = Arc::new(Mutex::new(taken));
+        for _ in 0..threads {
+            let taken = Arc::clone(&taken);
+            scope.spawn(move || {
+                let next = || taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok((records, done)) = next() {
+                    let decoded = records.into_iter().map(|record| {
+                        let decoded = decode_record(ids, &record);
+                        (record, decoded)
+                    });
+                    // Nobody waits for it when the replay was given up.
+                    drop(done.send(decoded.collect()));
+                }
+            });
         }
-        done
-    };
-    let mut all: Vec<(usize, Decoded)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("decoding does not panic")).collect()
-    });
-    all.sort_unstable_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, decoded)| decoded).collect()
+        Self { jobs, under_way: VecDeque::new(), threads }
+    }
+
+    fn begin(&mut self, chunk: Vec<ReplayRecord>) {
+        let (done, decoded) = mpsc::channel();
+        self.jobs.send((chunk, done)).expect("decoders end after this");
+        self.under_way.push_back(decoded);
+    }
+
+    /// Whether all have enough to do.
+    fn are_busy(&self) -> bool {
+        self.under_way.len() > self.threads
+    }
+
+    /// The oldest chunk, when it is decoded; `None` when none is under way.
+    fn next(&mut self) -> Option<Chunk> {
+        Some(self.under_way.pop_front()?.recv().expect("decoding does not panic"))
+    }
+}
+
+/// What a record holds.
+fn decode_record(ids: &IdRules, record: &ReplayRecord) -> Decoded {
+    // The checksum held: what cannot be read was written by a newer version.
+    let extension = Extension::decode(&record.extension).unwrap_or_default();
+    let batch = rows_of(ids, record, &extension);
+    (extension, batch)
 }
 
 /// The rows of one record.
