@@ -1,10 +1,12 @@
 //! From rows of the table, of many batches and in any order, to rows of a file.
 //!
 //! ```text
-//! batches ─► Sources: keys, objects numbered once ─► gather(places) ─► columns of the file, every value copied once
+//! batches ─► Sources: what rows repeat is numbered, ids are compared with attributes, in the order of memory
+//!               └─► gather(places) ─► columns of the file, every value copied once
 //! ```
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -40,6 +42,7 @@ impl Layout {
 pub(crate) struct Sources<'a> {
     batches: &'a [&'a RecordBatch],
     attributes: Option<Attributes<'a>>,
+    ids: Option<IdSources<'a>>,
     /// Of the column with this name.
     objects: Option<(&'static str, Objects)>,
 }
@@ -55,7 +58,10 @@ impl<'a> Sources<'a> {
             Some((name, Objects::new(&maps)))
         });
         let attributes = maps("attributes").filter(|maps| !maps.is_empty()).map(Attributes::new);
-        Self { batches, attributes, objects }
+        let lists: Option<Vec<&'a ListArray>> =
+            batches.iter().map(|rows| rows.column_by_name("ids")?.as_list_opt()).collect();
+        let ids = attributes.as_ref().zip(lists).map(|(attributes, lists)| IdSources::new(attributes, lists));
+        Self { batches, attributes, ids, objects }
     }
 
     /// The rows at these places, in the columns of a layout.
@@ -70,15 +76,12 @@ impl<'a> Sources<'a> {
                 let sources: Vec<&ArrayRef> = self.batches.iter().map(|rows| rows.column(at)).collect();
                 gather(&sources, places).context(ErrorKind::Internal, doing)
             };
-            match (field.name().as_str(), &self.attributes, &self.objects) {
+            match (field.name().as_str(), &self.attributes, &self.objects, &self.ids) {
                 _ if layout.is_plain => columns.push(gathered()?),
-                (name, _, Some((of, objects))) if name == *of => columns.push(objects.gather(places)),
+                (name, _, Some((of, objects)), _) if name == *of => columns.push(objects.gather(places)),
                 ("observed_time", ..) => columns.push(self.delays(places)),
-                ("ids", Some(attributes), _) => {
-                    let lists = self.batches.iter().map(|rows| rows.column(at).as_list()).collect::<Vec<_>>();
-                    columns.extend(attributes.gather_ids(&lists, places));
-                }
-                ("attributes", Some(attributes), _) => columns.extend(attributes.gather(layout, places)),
+                ("ids", .., Some(ids)) => columns.extend(ids.gather(places)),
+                ("attributes", Some(attributes), ..) => columns.extend(attributes.gather(layout, places)),
                 _ => columns.push(gathered()?),
             }
         }
@@ -188,42 +191,79 @@ impl<'a> Attributes<'a> {
         columns.chain([others.finish()]).collect()
     }
 
-    /// Which attributes are ids, and the ids that no attribute holds.
-    fn gather_ids(&self, lists: &[&ListArray], places: &[Place]) -> [ArrayRef; 2] {
-        let (mut held, mut others) = (Texts::default(), TextLists::default());
-        for (batch, row) in places {
-            let (list, source) = (lists[*batch], &self.batches[*batch]);
-            let terms = list.values().as_string::<i32>();
-            held.push_with(usize::MAX, |held| {
-                let start = held.len();
-                for term in range_of(list.offsets(), *row).map(|at| terms.value(at)) {
-                    let found = term.split_once('=').and_then(|(kind, value)| {
-                        Some((kind, self.holder(source, range_of(source.offsets, *row), value)?))
-                    });
-                    let Some((kind, key)) = found else {
-                        others.push(term);
-                        continue;
-                    };
-                    held.push_str(if held.len() == start { "" } else { " " });
-                    held.push_str(kind);
-                    held.push('=');
-                    held.push_str(key);
-                }
-            });
-            others.end();
-        }
-        [held.finish(), others.finish()]
-    }
-
     /// The attribute of a row that has this value: of several, the one that stands first when they are sorted. It is the
     /// first with its key, and its key is one word.
-    fn holder(&self, source: &Numbered<'a>, pairs: std::ops::Range<usize>, value: &str) -> Option<&'a str> {
+    fn holder(&self, source: &Numbered<'a>, pairs: Range<usize>, value: &str) -> Option<&'a str> {
         let start = pairs.start;
         let is_first = |at: usize| !source.numbers[start..at].contains(&source.numbers[at]);
         let holds = |at: &usize| {
             source.values.value(*at) == value && self.is_word[source.numbers[*at] as usize] && is_first(*at)
         };
         pairs.filter(holds).map(|at| self.keys[source.numbers[at] as usize]).min()
+    }
+}
+
+/// Which attributes are ids, and the ids that no attribute holds.
+struct IdSources<'a> {
+    /// Texts of attributes that are ids, each once: few, as rows of a program are alike.
+    texts: Vec<String>,
+    /// The text of each row.
+    numbers: Vec<Vec<u32>>,
+    /// Rows that have ids besides, ascending, and these.
+    others: Vec<Vec<(u32, &'a str)>>,
+}
+
+impl<'a> IdSources<'a> {
+    fn new(attributes: &Attributes<'a>, lists: Vec<&'a ListArray>) -> Self {
+        let mut ids = Self { texts: Vec::new(), numbers: Vec::new(), others: Vec::new() };
+        let mut known: HashMap<String, u32> = HashMap::new();
+        let mut text = String::new();
+        let mut last = 0;
+        for (list, source) in lists.into_iter().zip(&attributes.batches) {
+            let terms = list.values().as_string::<i32>();
+            let (mut numbers, mut others) = (Vec::with_capacity(list.len()), Vec::new());
+            for row in 0..list.len() {
+                text.clear();
+                for term in range_of(list.offsets(), row).map(|at| terms.value(at)) {
+                    let found = memchr::memchr(b'=', term.as_bytes()).and_then(|at| {
+                        let pairs = range_of(source.offsets, row);
+                        Some((&term[..at], attributes.holder(source, pairs, &term[at + 1..])?))
+                    });
+                    let Some((kind, key)) = found else {
+                        others.push((row as u32, term));
+                        continue;
+                    };
+                    text.push_str(if text.is_empty() { "" } else { " " });
+                    text.push_str(kind);
+                    text.push('=');
+                    text.push_str(key);
+                }
+                if ids.texts.get(last as usize).is_none_or(|known| *known != text) {
+                    last = known.get(&text).copied().unwrap_or_else(|| {
+                        known.insert(text.clone(), ids.texts.len() as u32);
+                        ids.texts.push(text.clone());
+                        ids.texts.len() as u32 - 1
+                    });
+                }
+                numbers.push(last);
+            }
+            ids.numbers.push(numbers);
+            ids.others.push(others);
+        }
+        ids
+    }
+
+    fn gather(&self, places: &[Place]) -> [ArrayRef; 2] {
+        let (mut held, mut lists) = (Texts::default(), TextLists::default());
+        for (batch, row) in places {
+            held.push(&self.texts[self.numbers[*batch][*row] as usize]);
+            let others = &self.others[*batch];
+            let first = others.partition_point(|(of, _)| (*of as usize) < *row);
+            let here = others[first..].iter().take_while(|(of, _)| *of as usize == *row);
+            here.for_each(|(_, term)| lists.push(term));
+            lists.end();
+        }
+        [held.finish(), lists.finish()]
     }
 }
 
