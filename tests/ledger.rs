@@ -57,7 +57,7 @@ fn found_spans(journey: &Journey) -> Spans {
         .map(|row| {
             let trace = row.trace_id.map(|id| id.to_string()).unwrap_or_default();
             let span = row.span_id.map(|id| id.to_string()).unwrap_or_default();
-            (trace, span, row.service.clone(), row.name.clone())
+            (trace, span, row.service.to_string(), row.name.to_string())
         })
         .collect()
 }
@@ -67,7 +67,7 @@ fn told_messages(entry: &LedgerEntry) -> Messages {
 }
 
 fn found_messages(journey: &Journey) -> Messages {
-    journey.rows.iter().filter(|row| row.kind == RowKind::QueueWait).map(|row| row.name.clone()).collect()
+    journey.rows.iter().filter(|row| row.kind == RowKind::QueueWait).map(|row| row.name.to_string()).collect()
 }
 
 /// Each log line of the ledger has exactly one row, and each log row one line.
@@ -78,7 +78,7 @@ fn compare_logs(entry: &LedgerEntry, journey: &Journey) -> Result<(), String> {
             row.service == told.service
                 && row.trace_id == told.trace_id
                 && row.span_id == told.span_id
-                && (row.name.contains(&told.message) || told.line.contains(&row.name))
+                && (row.name.contains(&told.message) || told.line.contains(row.name.as_str()))
         };
         let Some(at) = rows.iter().position(is_it) else {
             return Err(format!("{}: no row for the line `{}` of {}", entry.order, told.line, told.service));

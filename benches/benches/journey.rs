@@ -16,6 +16,10 @@ static HEAP: Counting = Counting;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if let Some(store) = &options.store {
+        println!("{}", journeys::stored::run(&options, store, SystemClock::shared()).await?.table());
+        return Ok(());
+    }
     let below_target = || Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned();
     let dir: PathBuf = options.dir.clone().unwrap_or_else(below_target);
     let report = journeys::run(&options, &dir, SystemClock::shared()).await?;

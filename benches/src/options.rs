@@ -50,6 +50,10 @@ pub struct Options {
     #[arg(long, env = "SILMARI_BENCH_HUB_TRACES", default_value_t = 100_000)]
     pub hub_traces: usize,
 
+    /// A store that is there, of which random traces are looked for instead of making one; nothing is changed in it
+    #[arg(long, env = "SILMARI_BENCH_STORE")]
+    pub store: Option<PathBuf>,
+
     /// Seed of everything that is random
     #[arg(long, env = "SILMARI_BENCH_SEED", default_value_t = 1)]
     pub seed: u64,

@@ -3,12 +3,14 @@
 //! Invariant: what is not in the case is refused by name; it never answers with less than was asked as if that
 //! were all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{Severity, TimeRange};
 use query_api::offline::{Offline, refusal};
 use query_api::{
-    AlertsAnswer, Cut, ErrorBody, JourneyRow, LogRecord, LogsAnswer, MetricsData, RowKind, Sample, Series,
+    AlertsAnswer, Attributes, Cut, ErrorBody, JourneyRow, LogRecord, LogsAnswer, MetricsData, RowKind,
+    Sample, Series,
 };
 use serde::Serialize;
 
@@ -146,16 +148,20 @@ fn no_search() -> ErrorBody {
 fn log_record(row: &JourneyRow) -> Option<LogRecord> {
     (row.kind == RowKind::Log).then(|| LogRecord {
         time: row.start_time,
-        service: row.service.clone(),
+        service: row.service.to_string(),
         severity_number: severity(&row.label),
-        severity: row.label.clone(),
-        body: row.name.clone(),
+        severity: row.label.to_string(),
+        body: row.name.to_string(),
         trace_id: row.trace_id,
         span_id: row.span_id,
         ids: Vec::new(),
-        attributes: row.attributes.clone(),
-        resource: row.resource.clone(),
+        attributes: owned(&row.attributes),
+        resource: owned(&row.resource),
     })
+}
+
+fn owned(attributes: &Attributes) -> BTreeMap<String, String> {
+    attributes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
 /// The first number of the severity that a row's label names; 0 for other words.

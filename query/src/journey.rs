@@ -177,6 +177,7 @@ fn find_in<R: Records>(
     }
     let traces: Vec<TraceId> = found.traces.keys().copied().collect();
     let exemplars = records.exemplars(&traces).map_err(Error::Store)?;
+    records.finish();
     let until = now.min(range.to);
     let question = assemble::Question { id: id.trim().to_owned(), range, until, is_corrected };
     Ok(assemble::assemble(found, exemplars, question, ids, limits))

@@ -18,7 +18,7 @@ mod progress;
 mod tests;
 
 use model::{IdRules, TimeRange};
-use query_api::{Cut, WhereAnswer};
+use query_api::{Cut, Text, WhereAnswer};
 use storage::{Place, Snapshot};
 
 use crate::journey::Error;
@@ -68,12 +68,13 @@ pub fn find(
             ),
         });
     }
-    let carries = |ids: &[String]| ids.iter().any(|id| texts.contains(id));
+    let names = |ids: &[Text], text: &str| ids.iter().any(|id| id == text);
+    let carries = |ids: &[Text]| ids.iter().any(|id| texts.iter().any(|text| id == text));
     let matched = asked.into_iter().filter(|term| {
         let text = term.to_string();
         let is_trace = |trace: Option<model::TraceId>| trace.is_some() && trace == term.trace_id();
-        spans.iter().any(|span| span.ids.contains(&text) || is_trace(Some(span.trace_id)))
-            || logs.iter().any(|log| log.ids.contains(&text) || is_trace(log.trace_id))
+        spans.iter().any(|span| names(&span.ids, &text) || is_trace(Some(span.trace_id)))
+            || logs.iter().any(|log| names(&log.ids, &text) || is_trace(log.trace_id))
     });
     let matched: Vec<_> = matched.collect();
     if matched.is_empty() {

@@ -71,7 +71,7 @@ pub(crate) fn range_of(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
 }
 
 /// The pairs of one row of a text map.
-fn pairs(map: &MapArray, row: usize) -> impl Iterator<Item = (&str, &str)> {
+fn pairs(map: &MapArray, row: usize) -> impl Iterator<Item = (&str, &str)> + Clone {
     let keys: &StringArray = map.keys().as_string();
     let values: &StringArray = map.values().as_string();
     range_of(map.offsets(), row).map(move |at| (keys.value(at), values.value(at)))
@@ -224,7 +224,10 @@ impl<'a> SpanRows<'a> {
     }
 
     /// Attributes of its resource.
-    pub fn resource_attributes(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub fn resource_attributes(
+        &self,
+        row: usize,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         pairs(self.resource_attributes, row)
     }
 
@@ -404,7 +407,10 @@ impl<'a> LogRows<'a> {
     }
 
     /// Attributes of its resource.
-    pub fn resource_attributes(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub fn resource_attributes(
+        &self,
+        row: usize,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         pairs(self.resource_attributes, row)
     }
 }

@@ -3,10 +3,9 @@
 //! A text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return would be run as a formula by a
 //! spreadsheet; it gets a `'` in front, which spreadsheets take as "this is text".
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use query_api::Journey;
+use query_api::{Attributes, Journey};
 
 use super::{kind, why};
 
@@ -60,7 +59,7 @@ pub fn csv(journey: &Journey) -> String {
         write!(out, "{},{},", row.is_error, row.is_open).unwrap_or_default();
         let (attributes, resource) = (pairs(&row.attributes), pairs(&row.resource));
         let certainty = row.evidence.certainty.text();
-        for text in [&marks.join("; "), &row.message, certainty, &why(row), &attributes, &resource] {
+        for text in [&marks.join("; "), row.message.as_str(), certainty, &why(row), &attributes, &resource] {
             push(text, &mut out);
             out.push(',');
         }
@@ -71,7 +70,7 @@ pub fn csv(journey: &Journey) -> String {
 }
 
 /// Attributes as JSON, which a script can read again.
-fn pairs(attributes: &BTreeMap<String, String>) -> String {
+fn pairs(attributes: &Attributes) -> String {
     if attributes.is_empty() { String::new() } else { serde_json::to_string(attributes).unwrap_or_default() }
 }
 
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn every_row_of_the_timeline_is_one_line_with_all_columns() {
         let mut journey = samples::case().journey;
-        journey.rows[1].name = "=HYPERLINK(\"http://evil\",\"a\r\nb\")".to_owned();
+        journey.rows[1].name = "=HYPERLINK(\"http://evil\",\"a\r\nb\")".into();
         let rows = parse(&csv(&journey));
         assert_eq!(rows.len(), journey.rows.len() + 1);
         assert!(rows.iter().all(|row| row.len() == COLUMNS.len()), "{rows:?}");

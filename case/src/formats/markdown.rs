@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn text_from_outside_is_no_markup_and_leaves_no_cell() {
         let mut case = samples::case();
-        case.journey.rows[1].name = "a|b `c` <img src=x> [x](javascript:1)\n# title".to_owned();
+        case.journey.rows[1].name = "a|b `c` <img src=x> [x](javascript:1)\n# title".into();
         let page = markdown(&case, "drawn ```` fence\n");
         assert!(page.contains("a\\|b \\`c\\` &lt;img src=x&gt; \\[x\\](javascript:1) \\# title"), "{page}");
         assert!(page.contains("`````text\ndrawn ```` fence\n`````"), "{page}");

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use model::{SpanId, TraceId};
 use query_api::journey::{METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE};
-use query_api::{Journey, JourneyRow, RowKind};
+use query_api::{Attributes, Journey, JourneyRow, RowKind};
 use serde_json::{Value, json};
 
 use crate::answers::severity;
@@ -48,10 +48,10 @@ pub fn otlp_json(journey: &Journey) -> String {
 }
 
 /// Attributes of a resource and its service, with the records under them.
-type ByResource<'a> = Vec<((&'a BTreeMap<String, String>, &'a str), Vec<Value>)>;
+type ByResource<'a> = Vec<((&'a Attributes, &'a str), Vec<Value>)>;
 
 fn grouped<'a>(rows: &[&'a JourneyRow], mut record: impl FnMut(&JourneyRow) -> Value) -> ByResource<'a> {
-    let mut groups: BTreeMap<(&BTreeMap<String, String>, &str), Vec<Value>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&Attributes, &str), Vec<Value>> = BTreeMap::new();
     for row in rows {
         groups.entry((&row.resource, &row.service)).or_default().push(record(row));
     }
@@ -74,7 +74,7 @@ fn line(outer: &str, scopes: &str, records: &str, groups: ByResource<'_>, out: &
     out.push('\n');
 }
 
-fn attributes(of: &BTreeMap<String, String>) -> Vec<Value> {
+fn attributes(of: &Attributes) -> Vec<Value> {
     of.iter().map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } })).collect()
 }
 
@@ -117,9 +117,9 @@ fn span(row: &JourneyRow, events: Vec<Value>) -> Value {
 /// An exemplar cannot stand alone: it becomes a point of a gauge, of its own value.
 fn exemplar(row: &JourneyRow) -> Value {
     let own = [METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE];
-    let of = |key: &str| row.attributes.get(key).cloned().unwrap_or_default();
+    let of = |key: &str| row.attributes.text(key).unwrap_or_default().to_owned();
     let others = row.attributes.iter().filter(|(key, _)| !own.contains(&key.as_str()));
-    let others: BTreeMap<String, String> = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let others: Attributes = others.collect();
     let value = of(METRIC_VALUE).parse::<f64>().unwrap_or_default();
     let mut measured = json!({ "timeUnixNano": nanos(row.start_time), "asDouble": value });
     let mut set = |key: &str, id: Option<String>| {
@@ -208,7 +208,7 @@ mod tests {
             (METRIC_SERIES, "http_server_request_duration_seconds"),
             ("http_route", "/orders"),
         ];
-        let attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let attributes = own.into_iter().collect();
         journey.rows = vec![JourneyRow { kind: RowKind::Exemplar, attributes, ..span.clone() }];
         let line: Value = serde_json::from_str(&otlp_json(&journey)).expect("one line");
         let metric = &line["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];

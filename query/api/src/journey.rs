@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Cut, QueryStats, RangeSchema};
+use crate::text::{Attributes, Text};
 
 pub mod progress;
 pub mod record;
@@ -145,17 +146,17 @@ pub struct Evidence {
     #[serde(default)]
     pub certainty: Certainty,
     /// For people: `order_id=ORD-4711`, `span link from orders/3@88121`.
-    pub text: String,
+    pub text: Text,
     /// Of an id: where in the record it stands, as written in `ids.yaml` (`attr:order.id`); empty when that is
     /// not known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub source: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub source: Text,
 }
 
 impl Evidence {
     /// Evidence that is no id, or whose source is not known.
-    pub fn new(kind: EvidenceKind, certainty: Certainty, text: impl Into<String>) -> Self {
-        Self { kind, certainty, text: text.into(), source: String::new() }
+    pub fn new(kind: EvidenceKind, certainty: Certainty, text: impl Into<Text>) -> Self {
+        Self { kind, certainty, text: text.into(), source: Text::default() }
     }
 
     /// Where it stands among the evidence for one thing: the surest first.
@@ -261,11 +262,11 @@ pub struct JourneyRow {
     #[schemars(with = "Option<String>")]
     pub parent_span_id: Option<SpanId>,
     /// Service, or broker destination for a queue wait.
-    pub service: String,
+    pub service: Text,
     /// Span name, log body, event name, `topic/partition@offset`, `metric = value`.
-    pub name: String,
+    pub name: Text,
     /// `server`, `client`, `producer`, `consumer`, `internal` for spans, severity (`ERROR`) for logs.
-    pub label: String,
+    pub label: Text,
     /// When it began.
     #[schemars(with = "String")]
     pub start_time: UnixNano,
@@ -282,8 +283,8 @@ pub struct JourneyRow {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<RowMark>,
     /// Status message of a failed span.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub message: Text,
     /// Why it is here: the surest evidence.
     pub evidence: Evidence,
     /// Whatever else says that it belongs, the surest first. That a row with a `trace_id` is in its trace is
@@ -297,11 +298,11 @@ pub struct JourneyRow {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<SpanLink>,
     /// Attributes of the span, log record or event.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
     /// Attributes of the resource.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resource: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub resource: Attributes,
 }
 
 impl JourneyRow {

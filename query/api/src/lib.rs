@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod offline;
 pub mod services;
 pub mod sql;
+pub mod text;
 pub mod whereabouts;
 
 pub use agents::{
@@ -47,4 +48,5 @@ pub use logs::{Facet, FacetValue, LogBucket, LogRecord, LogsAnswer};
 pub use metrics::{MetricsAnswer, MetricsData, MetricsResult, Sample, Series};
 pub use services::{Health, QueueRow, ServiceRow, ServicesAnswer};
 pub use sql::{SqlAnswer, SqlColumn, SqlRequest};
+pub use text::{Attributes, Text};
 pub use whereabouts::{GroupProgress, GroupState, MessageWhere, WhereAnswer};

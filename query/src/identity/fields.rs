@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use model::IdRules;
 use model::ids::{IdTerms, Place};
 use model::otlp::AnyValue;
+use query_api::Attributes;
 
-use crate::journey::records::{Attributes, LogRecord, SpanRecord};
+use crate::journey::records::{LogRecord, SpanRecord};
 
 /// Finds fields; kept between records.
 pub(crate) struct Fields<'a> {
@@ -36,7 +37,7 @@ impl<'a> Fields<'a> {
     /// a fraction of running the rules.
     pub(crate) fn plain(&self, attributes: &Attributes, term: &str) -> Option<&'a str> {
         let (kind, value) = term.split_once('=')?;
-        let holds = |(key, _): &&(&str, &str)| attributes.get(*key).is_some_and(|held| held == value);
+        let holds = |(key, _): &&(&str, &str)| attributes.text(key) == Some(value);
         self.plain.get(kind)?.iter().find(holds).map(|(_, source)| *source)
     }
 

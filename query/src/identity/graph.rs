@@ -226,7 +226,7 @@ impl Drawing {
         let by = match log.trace_id {
             Some(trace) => self.node(IdTerm::trace(trace)).map(|at| (at, EdgeKind::Carries)),
             None => {
-                let followed = log.ids.iter().find(|id| closure.followed.contains(*id));
+                let followed = log.ids.iter().find(|id| closure.followed.contains(id.as_str()));
                 followed.and_then(|id| self.id(id)).map(|at| (at, EdgeKind::SameRecord))
             }
         };

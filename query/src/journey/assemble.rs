@@ -1,22 +1,24 @@
 //! From what a closure found to a [`Journey`]: one pass each for parents, messages, traces, outcome,
 //! time and rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
+use model::{IdRules, IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::{
-    Cut, Evidence, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats,
+    Cut, Evidence, Journey, JourneyCounts, JourneyFailure, JourneyStatus, JourneyTrace, QueryStats, Text,
 };
 
 use super::Limits;
-use super::closure::Closure;
+use super::closure::{Closure, How};
 use super::evidence::{self, Witness};
 use super::exemplars::ExemplarRecord;
 use super::forest::Forest;
 use super::messages::{self, Messages};
 use super::outcome::{self, Culprit, Failure};
 use super::records::{LogRecord, SpanRecord};
+use super::retries::Retry;
 use super::rows::{self, Drawing, Material, PauseFacts, WaitFacts};
+use super::shares::Shares;
 use super::traces::{Trace, Traces};
 use super::{changes, clocks, infer, retries, shares};
 
@@ -46,84 +48,186 @@ pub(crate) fn assemble(
     let inferences = infer::find(&spans, &logs, &joining, &limits.inference);
     cuts.extend(inferences.cut());
     inferences.plant(&mut spans, &mut logs);
-    let open_until = is_complete.then_some(question.until);
-    let mut forest = Forest::new(&spans, &logs);
-    let mut messages = messages::find(&spans, open_until);
-    let clock_skew_nano = clock_skew(&spans, &forest, &messages);
-    let mut corrected = BTreeMap::new();
-    if question.is_corrected && clock_skew_nano > 0 {
-        corrected = clocks::offsets(&spans, &forest, &messages);
-        clocks::correct(&mut spans, &mut logs, &corrected);
-        forest = Forest::new(&spans, &logs);
-        messages = messages::find(&spans, open_until);
-    }
-    let retries = retries::find(&spans, &forest, &messages);
-    let mut traces = Traces::new(&spans, &logs);
-    traces.nest(&spans, &forest, &messages);
 
-    let axis = axis(&spans, &logs, &messages);
-    let shares = shares::divide(&spans, &forest, &messages, &retries, &traces, axis);
-    let failure = outcome::failure(&spans, &logs, &forest, &messages);
-    let status = status(failure.as_ref(), &messages);
-    let services = services(&spans, &logs);
+    let web = Web::new(spans, logs, question.is_corrected, is_complete.then_some(question.until));
+    let axis = web.axis();
+    let shares = shares::divide(&web.spans, &web.forest, &web.messages, &web.retries, &web.traces, axis);
+    let failure = outcome::failure(&web.spans, &web.logs, &web.forest, &web.messages);
     let mut witness = Witness::new(rules, &matched, &followed);
-    let evidence =
-        evidence::of_traces(&mut witness, &reached, (&spans, &logs), &traces, &forest, &messages.waits);
-    let headings = headings(&traces, &spans, &logs, evidence);
-    let counts = JourneyCounts {
-        traces: traces.all.iter().filter(|trace| !infer::is_made(trace.id)).count(),
-        spans: spans.iter().filter(|span| !span.is_inferred()).count(),
-        logs: logs.len(),
-        messages: messages.count,
-        services: services.len(),
-        errors: spans.iter().filter(|span| span.is_error).count(),
-    };
-    let ids = ids(&spans, &logs, limits, &mut cuts);
-    let marks = changes::of_versions(&spans, &logs);
-    let exemplars = shown_exemplars(exemplars, &traces, limits, &mut cuts);
-
-    let drawing = rows::draw(Material {
-        wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
-        pause_facts: retries.iter().map(|retry| PauseFacts::new(retry, &spans)).collect(),
-        links: evidence::of_links(&spans, &forest, &messages),
-        spans,
-        logs,
-        exemplars,
-        forest: &forest,
-        messages: &messages,
-        retries: &retries,
-        traces: &traces,
-        headings: &headings,
-        shares: &shares,
-        corrected: &corrected,
-        witness,
-        events_max: limits.events,
-    });
-    cuts.extend(events_cut(&drawing, limits));
+    let headings = web.headings(&mut witness, &reached);
+    let exemplars = shown_exemplars(exemplars, &web.traces, limits, &mut cuts);
+    let services = web.services();
     let mut journey = Journey {
         id: question.id,
         matched,
         range: question.range,
         start_time: axis.from,
         duration_nano: axis.nanos(),
-        status,
+        status: status(failure.as_ref(), &web.messages),
         progress: None,
-        failure: failure.map(|failure| shown(failure, &drawing)),
-        counts,
+        failure: None,
+        counts: web.counts(services.len()),
         services,
-        traces: headings.into_iter().filter(|trace| !infer::is_made(trace.trace_id)).collect(),
-        ids,
+        traces: headings.iter().filter(|trace| !infer::is_made(trace.trace_id)).cloned().collect(),
+        ids: ids(&web.spans, &web.logs, limits, &mut cuts),
+        rows: Vec::new(),
         time_spent: shares.time_spent(),
-        critical_path: shares.path(&drawing),
-        rows: drawing.rows,
-        marks,
-        clock_skew_nano,
-        clock_offsets: corrected,
+        critical_path: Vec::new(),
+        marks: changes::of_versions(&web.spans, &web.logs),
+        clock_skew_nano: web.clock_skew_nano,
+        clock_offsets: web.corrected.clone(),
         cuts,
         stats: QueryStats::default(),
     };
+    let drawing = web.draw(witness, exemplars, &headings, &shares, limits);
+    journey.cuts.extend(events_cut(&drawing, limits));
+    journey.failure = failure.map(|failure| shown(failure, &drawing));
+    journey.critical_path = shares.path(&drawing);
+    journey.rows = drawing.rows;
     journey.progress = Some(journey.progress_at(question.until));
     journey
+}
+
+/// All records that belong, and how they hang together.
+struct Web {
+    spans: Vec<SpanRecord>,
+    logs: Vec<LogRecord>,
+    forest: Forest,
+    messages: Messages,
+    retries: Vec<Retry>,
+    traces: Traces,
+    /// As far apart as clocks must be at least, before any was corrected.
+    clock_skew_nano: i64,
+    /// What was added to the times of services.
+    corrected: BTreeMap<String, i64>,
+}
+
+impl Web {
+    /// Finds parents, messages and retries; a message without a consumer has waited until `open_until`.
+    fn new(
+        mut spans: Vec<SpanRecord>,
+        mut logs: Vec<LogRecord>,
+        is_corrected: bool,
+        open_until: Option<UnixNano>,
+    ) -> Self {
+        let mut forest = Forest::new(&spans, &logs);
+        let mut messages = messages::find(&spans, open_until);
+        let clock_skew_nano = clock_skew(&spans, &forest, &messages);
+        let mut corrected = BTreeMap::new();
+        if is_corrected && clock_skew_nano > 0 {
+            corrected = clocks::offsets(&spans, &forest, &messages);
+            clocks::correct(&mut spans, &mut logs, &corrected);
+            forest = Forest::new(&spans, &logs);
+            messages = messages::find(&spans, open_until);
+        }
+        let retries = retries::find(&spans, &forest, &messages);
+        let mut traces = Traces::new(&spans, &logs);
+        traces.nest(&spans, &forest, &messages);
+        Self { spans, logs, forest, messages, retries, traces, clock_skew_nano, corrected }
+    }
+
+    /// From the start of the earliest row to the end of the latest. A log record that names a span which is
+    /// here does not stretch the axis: it was written while the span was open, and a time outside is that of
+    /// a coarse clock, as in access logs with whole seconds.
+    fn axis(&self) -> TimeRange {
+        let mut axis = TimeRange { from: UnixNano::MAX, to: UnixNano::MIN };
+        let mut cover = |from: UnixNano, to: UnixNano| {
+            axis.from = axis.from.min(from);
+            axis.to = axis.to.max(to);
+        };
+        for span in &self.spans {
+            cover(span.start, span.end());
+            span.events.iter().for_each(|event| cover(event.time, event.time));
+        }
+        let placed = |log: &&LogRecord| {
+            let node = log.trace_id.zip(log.span_id).and_then(|(trace, span)| self.forest.node(trace, span));
+            node.is_some_and(|node| (node as usize) < self.spans.len())
+        };
+        self.logs.iter().filter(|log| !placed(log)).for_each(|log| cover(log.time, log.time));
+        let waits = self.messages.waits.iter();
+        waits.for_each(|wait| cover(wait.start, wait.start.plus(wait.duration_nano)));
+        axis
+    }
+
+    /// Services by the time they were first reached.
+    fn services(&self) -> Vec<String> {
+        let mut first: HashMap<&str, UnixNano> = HashMap::new();
+        let spans = self.spans.iter().map(|span| (span.service.as_str(), span.start));
+        let logs = self.logs.iter().map(|log| (log.service.as_str(), log.time));
+        for (service, time) in spans.chain(logs).filter(|(service, _)| !service.is_empty()) {
+            let first = first.entry(service).or_insert(time);
+            *first = time.min(*first);
+        }
+        let mut services: Vec<(UnixNano, &str)> =
+            first.into_iter().map(|(service, time)| (time, service)).collect();
+        services.sort_unstable();
+        services.into_iter().map(|(_, service)| service.to_owned()).collect()
+    }
+
+    fn counts(&self, services: usize) -> JourneyCounts {
+        JourneyCounts {
+            traces: self.traces.all.iter().filter(|trace| !infer::is_made(trace.id)).count(),
+            spans: self.spans.iter().filter(|span| !span.is_inferred()).count(),
+            logs: self.logs.len(),
+            messages: self.messages.count,
+            services,
+            errors: self.spans.iter().filter(|span| span.is_error).count(),
+        }
+    }
+
+    /// The headings of the traces, in their order.
+    fn headings(&self, witness: &mut Witness<'_>, reached: &HashMap<TraceId, How>) -> Vec<JourneyTrace> {
+        let records = (self.spans.as_slice(), self.logs.as_slice());
+        let waits = &self.messages.waits;
+        let evidence = evidence::of_traces(witness, reached, records, &self.traces, &self.forest, waits);
+        let heading = |(trace, evidence): (&Trace, Vec<Evidence>)| {
+            let root = trace.root.map(|at| &self.spans[at]);
+            let log = trace.first_log.map(|at| &self.logs[at]);
+            let service = root.map(|span| &span.service).or(log.map(|log| &log.service));
+            let (evidence, more_evidence) = rows::surest(evidence);
+            JourneyTrace {
+                trace_id: trace.id,
+                evidence,
+                more_evidence,
+                name: root.map_or_else(|| "no span received".to_owned(), |span| span.name.to_string()),
+                service: service.map(ToString::to_string).unwrap_or_default(),
+                start_time: trace.start,
+                duration_nano: trace.end.since(trace.start),
+                spans: trace.spans,
+                is_failed: trace.is_failed,
+            }
+        };
+        self.traces.all.iter().zip(evidence).map(heading).collect()
+    }
+
+    /// The timeline. Takes the records, whose texts become those of the rows.
+    fn draw(
+        self,
+        witness: Witness<'_>,
+        exemplars: Vec<ExemplarRecord>,
+        headings: &[JourneyTrace],
+        shares: &Shares,
+        limits: &Limits,
+    ) -> Drawing {
+        let Self { spans, logs, forest, messages, retries, traces, corrected, .. } = self;
+        rows::draw(Material {
+            wait_facts: messages.waits.iter().map(|wait| WaitFacts::new(wait, &spans)).collect(),
+            pause_facts: retries.iter().map(|retry| PauseFacts::new(retry, &spans)).collect(),
+            links: evidence::of_links(&spans, &forest, &messages),
+            spans,
+            logs,
+            exemplars,
+            forest: &forest,
+            messages: &messages,
+            retries: &retries,
+            traces: &traces,
+            headings,
+            shares,
+            corrected: &corrected,
+            witness,
+            events_max: limits.events,
+        })
+    }
 }
 
 /// Times before 1970 and ends beyond 2262 cannot be told apart from nonsense; bounding them keeps every
@@ -136,26 +240,6 @@ fn clamp_times(spans: &mut [SpanRecord], logs: &mut [LogRecord]) {
         span.events.iter_mut().for_each(|event| event.time = bounded(event.time));
     }
     logs.iter_mut().for_each(|log| log.time = bounded(log.time));
-}
-
-/// From the start of the earliest row to the end of the latest. A log record that names a span which is
-/// here does not stretch the axis: it was written while the span was open, and a time outside is that of
-/// a coarse clock, as in access logs with whole seconds.
-fn axis(spans: &[SpanRecord], logs: &[LogRecord], messages: &Messages) -> TimeRange {
-    let mut axis = TimeRange { from: UnixNano::MAX, to: UnixNano::MIN };
-    let mut cover = |from: UnixNano, to: UnixNano| {
-        axis.from = axis.from.min(from);
-        axis.to = axis.to.max(to);
-    };
-    for span in spans {
-        cover(span.start, span.end());
-        span.events.iter().for_each(|event| cover(event.time, event.time));
-    }
-    let known: HashSet<(TraceId, SpanId)> = spans.iter().map(|span| (span.trace_id, span.span_id)).collect();
-    let placed = |log: &&LogRecord| log.trace_id.zip(log.span_id).is_some_and(|ids| known.contains(&ids));
-    logs.iter().filter(|log| !placed(log)).for_each(|log| cover(log.time, log.time));
-    messages.waits.iter().for_each(|wait| cover(wait.start, wait.start.plus(wait.duration_nano)));
-    axis
 }
 
 fn status(failure: Option<&Failure>, messages: &Messages) -> JourneyStatus {
@@ -173,55 +257,13 @@ fn shown(failure: Failure, drawing: &Drawing) -> JourneyFailure {
         Culprit::Span(at) => drawing.row_of_span[at],
         Culprit::Log(at) => drawing.row_of_log[at],
     };
-    let (service, name) = (drawing.rows[row].service.clone(), drawing.rows[row].name.clone());
+    let (service, name) = (drawing.rows[row].service.to_string(), drawing.rows[row].name.to_string());
     JourneyFailure { service, name, message: failure.message, row }
-}
-
-/// Services by the time they were first reached.
-fn services(spans: &[SpanRecord], logs: &[LogRecord]) -> Vec<String> {
-    let mut first: HashMap<&str, UnixNano> = HashMap::new();
-    let spans = spans.iter().map(|span| (span.service.as_str(), span.start));
-    let logs = logs.iter().map(|log| (log.service.as_str(), log.time));
-    for (service, time) in spans.chain(logs).filter(|(service, _)| !service.is_empty()) {
-        let first = first.entry(service).or_insert(time);
-        *first = time.min(*first);
-    }
-    let mut services: Vec<(UnixNano, &str)> =
-        first.into_iter().map(|(service, time)| (time, service)).collect();
-    services.sort_unstable();
-    services.into_iter().map(|(_, service)| service.to_owned()).collect()
-}
-
-fn headings(
-    traces: &Traces,
-    spans: &[SpanRecord],
-    logs: &[LogRecord],
-    evidence: Vec<Vec<Evidence>>,
-) -> Vec<JourneyTrace> {
-    let heading = |(trace, evidence): (&Trace, Vec<Evidence>)| {
-        let root = trace.root.map(|at| &spans[at]);
-        let log = trace.first_log.map(|at| &logs[at]);
-        let service = root.map(|span| &span.service).or(log.map(|log| &log.service));
-        let (evidence, more_evidence) = rows::surest(evidence);
-        JourneyTrace {
-            trace_id: trace.id,
-            evidence,
-            more_evidence,
-            name: root.map_or_else(|| "no span received".to_owned(), |span| span.name.clone()),
-            service: service.cloned().unwrap_or_default(),
-            start_time: trace.start,
-            duration_nano: trace.end.since(trace.start),
-            spans: trace.spans,
-            is_failed: trace.is_failed,
-        }
-    };
-    traces.all.iter().zip(evidence).map(heading).collect()
 }
 
 fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec<Cut>) -> Vec<IdTerm> {
     let spans = spans.iter().flat_map(|span| &span.ids);
-    let texts: BTreeSet<&str> =
-        spans.chain(logs.iter().flat_map(|log| &log.ids)).map(String::as_str).collect();
+    let texts: BTreeSet<&str> = spans.chain(logs.iter().flat_map(|log| &log.ids)).map(Text::as_str).collect();
     if texts.len() > limits.ids {
         let what = format!("{} of {} ids are listed", limits.ids, texts.len());
         let hint = Some("narrow the time range, or raise the limit `ids`".to_owned());

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use model::{IdTerm, Signal, TimeRange, UnixNano};
-use query_api::{Cut, Journey, JourneyMark, MarkKind};
+use query_api::{Attributes, Cut, Journey, JourneyMark, MarkKind, Text};
 use storage::rows::LogRows;
 use storage::{ScanStats, Snapshot};
 
-use super::records::{Attributes, LogRecord, SpanRecord};
+use super::records::{LogRecord, SpanRecord};
 
 const VERSION: &str = "service.version";
 /// Marks of one service, beyond which versions are mixed rather than changed.
@@ -67,9 +67,9 @@ pub(crate) fn of_versions(spans: &[SpanRecord], logs: &[LogRecord]) -> Vec<Journ
     let version = |(time, service, resource): (UnixNano, _, &Attributes)| {
         Some((time, service, resource.get(VERSION)?.clone()))
     };
-    let mut seen: Vec<(UnixNano, &str, String)> = spans.chain(logs).filter_map(version).collect();
+    let mut seen: Vec<(UnixNano, &str, Text)> = spans.chain(logs).filter_map(version).collect();
     seen.sort_unstable();
-    let mut current: HashMap<&str, (String, usize)> = HashMap::new();
+    let mut current: HashMap<&str, (Text, usize)> = HashMap::new();
     let mut marks = Vec::new();
     for (time, service, version) in seen {
         let Some((known, changes)) = current.get_mut(service) else {

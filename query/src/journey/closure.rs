@@ -173,6 +173,7 @@ impl<'a> Search<'a> {
         let terms = self.without_hubs(records, terms)?;
         let texts: Vec<String> = terms.iter().map(|term| term.text.clone()).collect();
         let mut survey = Survey::new(&terms, &self.closure.followed);
+        records.prepare(&texts);
         records.spans(&texts, &mut |place, head| survey.add(place, &head, &mut self.texts))?;
         records.logs(&texts, &mut |place, head| survey.add(place, &head, &mut self.texts))?;
         self.left_out.groups += records.limit_groups(None);
@@ -287,6 +288,7 @@ impl<'a> Search<'a> {
         }
         let texts: Vec<String> = accepted.iter().map(|trace| trace_term(*trace)).collect();
         let mut spans = Members::of(accepted);
+        records.prepare(&texts);
         records.spans(&texts, &mut |place, head| spans.add(place, &head, &mut self.texts))?;
         let (chosen, left_out) = earliest(spans.rows, self.limits.spans.saturating_sub(self.spans.len()));
         self.left_out.spans += left_out;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use query_api::diff::{Change, DiffAttribute, DiffRow, DiffSide, DiffTemplate, DiffTime, JourneyDiff};
-use query_api::{Cut, Journey, JourneyRow, QueryStats, RowKind, TimeClass};
+use query_api::{Cut, Journey, JourneyRow, QueryStats, RowKind, Text, TimeClass};
 
 /// Attributes that differ, at most.
 const ATTRIBUTES_MAX: usize = 200;
@@ -121,7 +121,7 @@ impl Merged {
                 RowKind::QueueWait => String::new(),
                 _ => template(&row.name),
             };
-            let mut key = Key { kind, service: row.service.clone(), name, number: 0 };
+            let mut key = Key { kind, service: row.service.to_string(), name, number: 0 };
             let number = numbers.entry((parent, key.clone())).or_default();
             key.number = *number;
             *number += 1;
@@ -169,8 +169,8 @@ impl Merged {
                 change: change(in_a, in_b),
                 kind: shown.kind,
                 depth: place.depth,
-                service: shown.service.clone(),
-                name: shown.name.clone(),
+                service: shown.service.to_string(),
+                name: shown.name.to_string(),
                 a_nano: in_a.map(|row| row.duration_nano),
                 b_nano: in_b.map(|row| row.duration_nano),
                 is_newly_failed: in_b.is_some_and(|row| row.is_error) && in_a.is_none_or(|row| !row.is_error),
@@ -190,9 +190,9 @@ impl Merged {
                 continue;
             }
             for (of_a, of_b) in [(&in_a.attributes, &in_b.attributes), (&in_a.resource, &in_b.resource)] {
-                let keys: BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();
+                let keys: BTreeSet<&str> = of_a.keys().chain(of_b.keys()).map(Text::as_str).collect();
                 for key in keys.into_iter().filter(|key| !varies(key)) {
-                    let (old, new) = (of_a.get(key).map(String::as_str), of_b.get(key).map(String::as_str));
+                    let (old, new) = (of_a.text(key), of_b.text(key));
                     let is_id = [old, new].into_iter().flatten().any(|value| ids.contains(value));
                     if old != new && !is_id {
                         places.entry((key, old, new)).or_insert((in_b, 0)).1 += 1;
@@ -201,8 +201,8 @@ impl Merged {
             }
         }
         let shown = |((key, old, new), (row, spans)): (Difference<'_>, (&JourneyRow, usize))| DiffAttribute {
-            service: row.service.clone(),
-            name: row.name.clone(),
+            service: row.service.to_string(),
+            name: row.name.to_string(),
             key: key.to_owned(),
             a: old.map(str::to_owned),
             b: new.map(str::to_owned),

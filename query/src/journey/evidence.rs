@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 
 use model::ids::MESSAGE_KINDS;
 use model::{IdRules, IdTerm, SpanId, TraceId};
-use query_api::{Certainty, Evidence, EvidenceKind};
+use query_api::text::Texts;
+use query_api::{Attributes, Certainty, Evidence, EvidenceKind, Text};
 
 use super::closure::How;
 use super::forest::Forest;
 use super::messages::{Coordinates, Messages, Tie, Wait};
-use super::records::{Attributes, LogRecord, SpanRecord};
+use super::records::{LogRecord, SpanRecord};
 use super::traces::{Trace, Traces};
 use crate::identity::fields::Fields;
 
@@ -26,12 +27,13 @@ pub(crate) struct Witness<'a> {
     asked: HashSet<String>,
     followed: &'a HashSet<String>,
     fields: Fields<'a>,
+    texts: Texts,
 }
 
 impl<'a> Witness<'a> {
     pub(crate) fn new(rules: &'a IdRules, matched: &[IdTerm], followed: &'a HashSet<String>) -> Self {
         let asked = matched.iter().map(ToString::to_string).collect();
-        Self { asked, followed, fields: Fields::new(rules) }
+        Self { asked, followed, fields: Fields::new(rules), texts: Texts::default() }
     }
 
     /// Why a span belongs: the ids it carries, the messages it took, the spans it links to and from.
@@ -45,7 +47,7 @@ impl<'a> Witness<'a> {
         all.extend(taken.into_iter().flat_map(|(wait, count)| of_taken(wait, count)));
         all.extend_from_slice(linked);
         if all.is_empty() {
-            all.push(Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, "same trace"));
+            all.push(self.same_trace());
         }
         all.sort_by(in_order);
         all
@@ -55,10 +57,14 @@ impl<'a> Witness<'a> {
     pub(crate) fn of_log(&mut self, log: &LogRecord) -> Vec<Evidence> {
         let mut all = self.ids_of_log(log, |_| true);
         if all.is_empty() {
-            all.push(Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, "same trace"));
+            all.push(self.same_trace());
         }
         all.sort_by(in_order);
         all
+    }
+
+    fn same_trace(&mut self) -> Evidence {
+        Evidence::new(EvidenceKind::SameTrace, Certainty::Certain, self.texts.share("same trace"))
     }
 
     fn ids_of_span(&mut self, span: &SpanRecord, wanted: impl Fn(&str) -> bool) -> Vec<Evidence> {
@@ -73,7 +79,7 @@ impl<'a> Witness<'a> {
     /// The ids of a record that were asked for or followed. The rules run over it once at most.
     fn ids_of(
         &mut self,
-        ids: &[String],
+        ids: &[Text],
         attributes: &Attributes,
         read: impl Fn(&mut Fields<'_>),
         wanted: impl Fn(&str) -> bool,
@@ -81,8 +87,8 @@ impl<'a> Witness<'a> {
         let mut found = Vec::new();
         let mut is_read = false;
         for id in ids {
-            let is_asked = self.asked.contains(id);
-            if !(is_asked || self.followed.contains(id)) || !wanted(id) {
+            let is_asked = self.asked.contains(id.as_str());
+            if !(is_asked || self.followed.contains(id.as_str())) || !wanted(id) {
                 continue;
             }
             let source = self.fields.plain(attributes, id).unwrap_or_else(|| {
@@ -92,6 +98,7 @@ impl<'a> Witness<'a> {
                 }
                 self.fields.of(id)
             });
+            let source = self.texts.share(source);
             found.push(of_id(id, is_asked, source));
         }
         found
@@ -104,7 +111,7 @@ fn in_order(a: &Evidence, b: &Evidence) -> std::cmp::Ordering {
 }
 
 /// An id that a record carries in the field that `source` names.
-fn of_id(id: &str, is_asked: bool, source: &str) -> Evidence {
+fn of_id(id: &Text, is_asked: bool, source: Text) -> Evidence {
     let certainty = match source.split_once(':').map_or("", |(form, _)| form) {
         // Words of a text, and what a caller handed on, can be about something else.
         "" | "kv" | "re" | "baggage" => Certainty::Likely,
@@ -117,7 +124,7 @@ fn of_id(id: &str, is_asked: bool, source: &str) -> Evidence {
         () if is_message => EvidenceKind::Message,
         () => EvidenceKind::SharedId,
     };
-    Evidence { kind, certainty, text: id.to_owned(), source: source.to_owned() }
+    Evidence { kind, certainty, text: id.clone(), source }
 }
 
 /// Why each trace belongs, the surest first; in the order of `traces`.
@@ -168,7 +175,7 @@ pub(crate) fn of_traces(
 struct Carried {
     all: Vec<Evidence>,
     /// Ids beyond those that are told.
-    more: HashSet<String>,
+    more: HashSet<Text>,
 }
 
 impl Carried {

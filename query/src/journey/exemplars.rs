@@ -11,10 +11,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
+use query_api::Attributes;
 use storage::rows::PointRows;
 use storage::{ScanStats, Snapshot};
 
-use super::records::Attributes;
 use super::survey::trace_term;
 
 /// A point is exported up to so long after its exemplars were taken.
@@ -87,7 +87,7 @@ pub(crate) fn read(
                     unit: points.unit(row).to_owned(),
                     series: name.strip_suffix("_bucket").unwrap_or(name).to_owned(),
                     value: exemplar.value.to_string(),
-                    attributes: all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                    attributes: all.collect(),
                 });
             }
         }

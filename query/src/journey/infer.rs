@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use model::{SpanId, TraceId, UnixNano};
-use query_api::Cut;
+use query_api::{Cut, Text};
 
 use super::records::{INFERRED, LogRecord, SpanRecord};
 
@@ -103,7 +103,7 @@ struct Pair {
     instance: String,
     first: usize,
     last: usize,
-    ids: Vec<String>,
+    ids: Vec<Text>,
 }
 
 /// Finds what log records tell of services without spans. `logs` are sorted; `followed` are the ids that hold the
@@ -204,7 +204,7 @@ fn by_instance<'a>(
 
 fn instance(log: &LogRecord) -> &str {
     let known = ["service.instance.id", "host.name"].iter().find_map(|key| log.resource.get(*key));
-    known.map(String::as_str).unwrap_or_default()
+    known.map(Text::as_str).unwrap_or_default()
 }
 
 /// What a record tells.
@@ -245,7 +245,7 @@ fn text(log: &LogRecord) -> &str {
 struct Open {
     at: usize,
     subject: Vec<String>,
-    ids: BTreeSet<String>,
+    ids: BTreeSet<Text>,
 }
 
 /// Goes through the records of one instance of a service.
@@ -284,7 +284,7 @@ impl Matching<'_> {
     }
 
     fn finish(&mut self, at: usize, subject: &[String]) {
-        let ids: BTreeSet<String> = self.logs[at].ids.iter().cloned().collect();
+        let ids: BTreeSet<Text> = self.logs[at].ids.iter().cloned().collect();
         let fits = |open: &Open| {
             let is_same = open.subject.is_empty() || subject.is_empty() || open.subject == subject;
             is_same && self.shared(&open.ids, &ids).next().is_some() && !contradict(&open.ids, &ids)
@@ -298,7 +298,7 @@ impl Matching<'_> {
             self.open.retain(|open| open.subject != subject || open.ids != ids);
             return;
         }
-        let shared: Vec<String> = self.shared(&of.ids, &ids).cloned().collect();
+        let shared: Vec<Text> = self.shared(&of.ids, &ids).cloned().collect();
         self.pairs.push(Pair {
             start: self.logs[of.at].time,
             finish: self.logs[at].time,
@@ -319,17 +319,17 @@ impl Matching<'_> {
 
     fn shared<'b>(
         &'b self,
-        one: &'b BTreeSet<String>,
-        other: &'b BTreeSet<String>,
-    ) -> impl Iterator<Item = &'b String> {
-        one.intersection(other).filter(|id| self.followed.contains(*id))
+        one: &'b BTreeSet<Text>,
+        other: &'b BTreeSet<Text>,
+    ) -> impl Iterator<Item = &'b Text> {
+        one.intersection(other).filter(|id| self.followed.contains(id.as_str()))
     }
 }
 
 /// Whether two records name different values of one kind.
-fn contradict(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
-    let kind = |id: &String| id.split_once('=').map(|(kind, _)| kind.to_owned());
-    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> BTreeSet<String> {
+fn contradict(one: &BTreeSet<Text>, other: &BTreeSet<Text>) -> bool {
+    let kind = |id: &Text| id.split_once('=').map(|(kind, _)| kind.to_owned());
+    let only = |a: &BTreeSet<Text>, b: &BTreeSet<Text>| -> BTreeSet<String> {
         a.difference(b).filter_map(kind).collect()
     };
     !only(one, other).is_disjoint(&only(other, one))
@@ -354,7 +354,7 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(spans: &'a [SpanRecord], pairs: &[Pair]) -> Self {
-        let wanted: HashSet<&str> = pairs.iter().flat_map(|pair| &pair.ids).map(String::as_str).collect();
+        let wanted: HashSet<&str> = pairs.iter().flat_map(|pair| &pair.ids).map(Text::as_str).collect();
         let mut places =
             Self { carrying: HashMap::new(), by_trace: HashMap::new(), has_server: HashSet::new() };
         if wanted.is_empty() {
@@ -447,17 +447,18 @@ impl Place {
             trace_id,
             span_id: SpanId(own.to_be_bytes()),
             parent_span_id,
-            service: pair.service.clone(),
-            name: name(text(first), words),
-            kind: INFERRED.to_owned(),
+            service: pair.service.as_str().into(),
+            name: name(text(first), words).into(),
+            kind: INFERRED.into(),
             start: pair.start,
             duration_nano: pair.finish.since(pair.start).max(0),
             is_error: false,
-            status_message: String::new(),
+            status_message: Text::default(),
             ids: pair.ids.clone(),
             attributes: [("inferred.start", first), ("inferred.finish", last)]
-                .map(|(key, log)| (key.to_owned(), text(log).to_owned()))
-                .into(),
+                .map(|(key, log)| (key, text(log)))
+                .into_iter()
+                .collect(),
             resource: first.resource.clone(),
             events: Vec::new(),
             links: Vec::new(),

@@ -4,9 +4,9 @@
 //! `RequestNotPermitted`), Polly (`BrokenCircuitException`), Hystrix (`short-circuited`), HTTP status 429,
 //! gRPC status 8, an attribute that names the breaker's state, or plain words.
 
-use query_api::RowMark;
+use query_api::{Attributes, RowMark, Text};
 
-use super::records::{Attributes, LogRecord, SpanRecord};
+use super::records::{LogRecord, SpanRecord};
 
 const BREAKERS: [&str; 6] = [
     "callnotpermitted",
@@ -35,7 +35,7 @@ pub(crate) fn of_span(span: &SpanRecord) -> Vec<RowMark> {
     }
     for event in &span.events {
         for key in ["exception.type", "exception.message"] {
-            read(event.attributes.get(key).map_or("", String::as_str), &mut marks);
+            read(event.attributes.get(key).map_or("", Text::as_str), &mut marks);
         }
     }
     tidy(marks)
@@ -53,7 +53,7 @@ pub(crate) fn of_log(log: &LogRecord) -> Vec<RowMark> {
 
 fn of_attributes(attributes: &Attributes) -> Vec<RowMark> {
     let mut marks = Vec::new();
-    let value = |key: &str| attributes.get(key).map_or("", String::as_str);
+    let value = |key: &str| attributes.get(key).map_or("", Text::as_str);
     let is_limited = ["http.response.status_code", "http.status_code", "status"].map(value).contains(&"429")
         || value("rpc.grpc.status_code") == "8";
     if is_limited {

@@ -62,7 +62,7 @@ pub(crate) fn failure(
             message: span_message(spans, logs, forest, span),
         });
     }
-    log.map(|log| Failure { at: Culprit::Log(log), message: logs[log].body.clone() })
+    log.map(|log| Failure { at: Culprit::Log(log), message: logs[log].body.to_string() })
 }
 
 /// Which spans are errors that nothing made good.
@@ -147,15 +147,15 @@ fn silent_service_error(spans: &[SpanRecord], logs: &[LogRecord]) -> Option<usiz
 fn span_message(spans: &[SpanRecord], logs: &[LogRecord], forest: &Forest, at: usize) -> String {
     let span = &spans[at];
     if !span.status_message.is_empty() {
-        return span.status_message.clone();
+        return span.status_message.to_string();
     }
     let exception = span.events.iter().rev().find_map(|event| event.attributes.get("exception.message"));
     if let Some(message) = exception {
-        return message.clone();
+        return message.to_string();
     }
     let inside =
         |log: &(usize, &LogRecord)| forest.log_parent[log.0] == Some(at as Node) && is_error_log(log.1);
-    logs.iter().enumerate().find(inside).map(|(_, log)| log.body.clone()).unwrap_or_default()
+    logs.iter().enumerate().find(inside).map(|(_, log)| log.body.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@
 //! instant, not on the journey.
 
 use model::{Signal, TimeRange, UnixNano};
-use query_api::RowKind;
 use query_api::journey::{RowDetail, RowKey};
+use query_api::{Attributes, RowKind};
 use storage::rows::{LogRows, SpanRows};
 use storage::{Finder, Place, ScanOrder, ScanStats, Snapshot};
 
-use super::records::Attributes;
 use super::survey::trace_term;
 use crate::limits::Cancel;
 
@@ -100,5 +99,5 @@ fn of_trace(
 }
 
 fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Attributes {
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    pairs.collect()
 }

@@ -4,17 +4,16 @@
 //! rows. Reading happens in two steps so that a hub costs little: a search looks at heads only (trace, time,
 //! ids, links); what it has chosen in all its steps is read whole at the end, at once.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
+use query_api::text::Texts;
+use query_api::{Attributes, Text};
 use storage::rows::{LogRows, SpanRows};
 use storage::{Finder, Place, ScanStats, Snapshot};
 
 use super::exemplars::{self, ExemplarRecord};
 use crate::limits::Cancel;
-
-/// Attributes by key.
-pub(crate) type Attributes = BTreeMap<String, String>;
 
 /// The kind of spans that nobody sent, see `infer`; no span that was sent has it.
 pub(crate) const INFERRED: &str = "inferred";
@@ -25,14 +24,14 @@ pub(crate) struct SpanRecord {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
     pub(crate) parent_span_id: Option<SpanId>,
-    pub(crate) service: String,
-    pub(crate) name: String,
-    pub(crate) kind: String,
+    pub(crate) service: Text,
+    pub(crate) name: Text,
+    pub(crate) kind: Text,
     pub(crate) start: UnixNano,
     pub(crate) duration_nano: i64,
     pub(crate) is_error: bool,
-    pub(crate) status_message: String,
-    pub(crate) ids: Vec<String>,
+    pub(crate) status_message: Text,
+    pub(crate) ids: Vec<Text>,
     pub(crate) attributes: Attributes,
     pub(crate) resource: Attributes,
     pub(crate) events: Vec<EventRecord>,
@@ -55,7 +54,7 @@ impl SpanRecord {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EventRecord {
     pub(crate) time: UnixNano,
-    pub(crate) name: String,
+    pub(crate) name: Text,
     pub(crate) attributes: Attributes,
 }
 
@@ -63,14 +62,14 @@ pub(crate) struct EventRecord {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogRecord {
     pub(crate) time: UnixNano,
-    pub(crate) service: String,
+    pub(crate) service: Text,
     pub(crate) severity_number: i32,
-    pub(crate) severity_text: String,
-    pub(crate) body: String,
-    pub(crate) event_name: String,
+    pub(crate) severity_text: Text,
+    pub(crate) body: Text,
+    pub(crate) event_name: Text,
     pub(crate) trace_id: Option<TraceId>,
     pub(crate) span_id: Option<SpanId>,
-    pub(crate) ids: Vec<String>,
+    pub(crate) ids: Vec<Text>,
     pub(crate) attributes: Attributes,
     pub(crate) resource: Attributes,
     /// The inferred row that it stands in, of a trace.
@@ -101,6 +100,9 @@ pub(crate) struct Head<'a> {
 
 /// Where spans and log records come from.
 pub(crate) trait Records {
+    /// Says that spans and log records will be asked for these terms next, so that both can be looked for at once.
+    fn prepare(&mut self, _terms: &[String]) {}
+
     /// Shows the heads of at least every span that carries one of the terms (`kind=value`, `trace_id=<hex>`,
     /// `link=<hex>`); it may show more.
     fn spans(
@@ -138,6 +140,9 @@ pub(crate) trait Records {
     fn limit_groups(&mut self, _groups_max: Option<usize>) -> u64 {
         0
     }
+
+    /// Says that nothing will be looked for any more: what was kept for that can go.
+    fn finish(&mut self) {}
 
     /// Whether nobody waits for the answer any more.
     fn is_cancelled(&self) -> bool {
@@ -226,6 +231,10 @@ impl<'a> StoreRecords<'a> {
 }
 
 impl Records for StoreRecords<'_> {
+    fn prepare(&mut self, terms: &[String]) {
+        self.finder.prepare(terms);
+    }
+
     fn spans(
         &mut self,
         terms: &[String],
@@ -244,22 +253,18 @@ impl Records for StoreRecords<'_> {
 
     fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error> {
         let keeps = self.keeper(places.len());
-        let mut records = Vec::with_capacity(places.len());
-        for part in self.finder.read(Signal::Traces, places, &[])? {
+        self.finder.read_each(Signal::Traces, places, &[], &|copier: &mut Copier, part, records| {
             let view = SpanRows::new(&part.batch);
-            records.extend(part.rows.iter().map(|row| span_record(&view, *row as usize, keeps)));
-        }
-        Ok(records)
+            records.extend(part.rows.iter().map(|row| copier.span(&view, *row as usize, keeps)));
+        })
     }
 
     fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error> {
         let keeps = self.keeper(places.len());
-        let mut records = Vec::with_capacity(places.len());
-        for part in self.finder.read(Signal::Logs, places, &[])? {
+        self.finder.read_each(Signal::Logs, places, &[], &|copier: &mut Copier, part, records| {
             let view = LogRows::new(&part.batch);
-            records.extend(part.rows.iter().map(|row| log_record(&view, *row as usize, keeps)));
-        }
-        Ok(records)
+            records.extend(part.rows.iter().map(|row| copier.log(&view, *row as usize, keeps)));
+        })
     }
 
     fn exemplars(&mut self, traces: &[TraceId]) -> Result<Vec<ExemplarRecord>, storage::Error> {
@@ -287,54 +292,107 @@ impl Records for StoreRecords<'_> {
         self.finder.limit_groups(groups_max)
     }
 
+    fn finish(&mut self) {
+        self.finder.forget();
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
 }
 
-fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, keeps: fn(&str) -> bool) -> Attributes {
-    let kept = pairs.filter(|(key, _)| keeps(key));
-    kept.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// Copies rows; equal texts and equal resources become one.
+#[derive(Default)]
+struct Copier {
+    texts: Texts,
+    /// By key: `None` for those that are not kept.
+    keys: HashMap<String, Option<Text>>,
+    /// The last one: neighbours mostly have the same.
+    resource: Attributes,
 }
 
-fn span_record(rows: &SpanRows<'_>, row: usize, keeps: fn(&str) -> bool) -> SpanRecord {
-    let event = |event: storage::rows::Event<'_>| EventRecord {
-        time: event.time,
-        name: event.name.to_owned(),
-        attributes: owned(event.attributes.into_iter(), keeps),
-    };
-    SpanRecord {
-        trace_id: rows.trace_id(row),
-        span_id: rows.span_id(row),
-        parent_span_id: rows.parent_span_id(row),
-        service: rows.service(row).to_owned(),
-        name: rows.name(row).to_owned(),
-        kind: rows.kind(row).to_owned(),
-        start: rows.start_time(row),
-        duration_nano: rows.duration_nano(row),
-        is_error: rows.status(row) == "error",
-        status_message: rows.status_message(row).to_owned(),
-        ids: rows.ids(row).map(str::to_owned).collect(),
-        attributes: owned(rows.attributes(row), keeps),
-        resource: owned(rows.resource_attributes(row), keeps),
-        events: rows.events(row).into_iter().map(event).collect(),
-        links: rows.links(row).collect(),
+/// Keys that are remembered.
+const KEYS_MAX: usize = 4_096;
+
+impl Copier {
+    fn attributes<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        keeps: fn(&str) -> bool,
+    ) -> Attributes {
+        pairs.filter_map(|(key, value)| Some((self.key(key, keeps)?, self.texts.share(value)))).collect()
     }
-}
 
-fn log_record(rows: &LogRows<'_>, row: usize, keeps: fn(&str) -> bool) -> LogRecord {
-    LogRecord {
-        time: rows.time(row),
-        service: rows.service(row).to_owned(),
-        severity_number: rows.severity_number(row),
-        severity_text: rows.severity_text(row).to_owned(),
-        body: rows.body(row).to_owned(),
-        event_name: rows.event_name(row).to_owned(),
-        trace_id: rows.trace_id(row),
-        span_id: rows.span_id(row),
-        ids: rows.ids(row).map(str::to_owned).collect(),
-        attributes: owned(rows.attributes(row), keeps),
-        resource: owned(rows.resource_attributes(row), keeps),
-        inferred_in: None,
+    fn key(&mut self, key: &str, keeps: fn(&str) -> bool) -> Option<Text> {
+        if let Some(known) = self.keys.get(key) {
+            return known.clone();
+        }
+        let new = keeps(key).then(|| self.texts.share(key));
+        if self.keys.len() < KEYS_MAX {
+            self.keys.insert(key.to_owned(), new.clone());
+        }
+        new
+    }
+
+    fn resource<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        keeps: fn(&str) -> bool,
+    ) -> Attributes {
+        let mut last = self.resource.iter();
+        let is_next = |(key, value): (&str, &str)| {
+            last.next().is_some_and(|(known, held)| *known == key && *held == value)
+        };
+        let is_last = pairs.clone().filter(|(key, _)| keeps(key)).all(is_next) && last.next().is_none();
+        if !is_last {
+            self.resource = self.attributes(pairs, keeps);
+        }
+        self.resource.clone()
+    }
+
+    fn ids<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Vec<Text> {
+        ids.map(|id| self.texts.share(id)).collect()
+    }
+
+    fn span(&mut self, rows: &SpanRows<'_>, row: usize, keeps: fn(&str) -> bool) -> SpanRecord {
+        let mut events = Vec::new();
+        for event in rows.events(row) {
+            let attributes = self.attributes(event.attributes.into_iter(), keeps);
+            events.push(EventRecord { time: event.time, name: self.texts.share(event.name), attributes });
+        }
+        SpanRecord {
+            events,
+            trace_id: rows.trace_id(row),
+            span_id: rows.span_id(row),
+            parent_span_id: rows.parent_span_id(row),
+            service: self.texts.share(rows.service(row)),
+            name: self.texts.share(rows.name(row)),
+            kind: self.texts.share(rows.kind(row)),
+            start: rows.start_time(row),
+            duration_nano: rows.duration_nano(row),
+            is_error: rows.status(row) == "error",
+            status_message: self.texts.share(rows.status_message(row)),
+            ids: self.ids(rows.ids(row)),
+            attributes: self.attributes(rows.attributes(row), keeps),
+            resource: self.resource(rows.resource_attributes(row), keeps),
+            links: rows.links(row).collect(),
+        }
+    }
+
+    fn log(&mut self, rows: &LogRows<'_>, row: usize, keeps: fn(&str) -> bool) -> LogRecord {
+        LogRecord {
+            time: rows.time(row),
+            service: self.texts.share(rows.service(row)),
+            severity_number: rows.severity_number(row),
+            severity_text: self.texts.share(rows.severity_text(row)),
+            body: self.texts.share(rows.body(row)),
+            event_name: self.texts.share(rows.event_name(row)),
+            trace_id: rows.trace_id(row),
+            span_id: rows.span_id(row),
+            ids: self.ids(rows.ids(row)),
+            attributes: self.attributes(rows.attributes(row), keeps),
+            resource: self.resource(rows.resource_attributes(row), keeps),
+            inferred_in: None,
+        }
     }
 }

@@ -17,7 +17,10 @@ use std::mem::take;
 
 use model::{Severity, SpanId, TraceId, UnixNano};
 use query_api::journey::{METRIC_NAME, METRIC_SERIES, METRIC_UNIT, METRIC_VALUE};
-use query_api::{Certainty, Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark, SpanLink};
+use query_api::text::Texts;
+use query_api::{
+    Attributes, Certainty, Evidence, EvidenceKind, JourneyRow, JourneyTrace, RowKind, RowMark, SpanLink, Text,
+};
 
 use super::evidence::{self, Witness};
 use super::exemplars::ExemplarRecord;
@@ -27,7 +30,7 @@ use super::layout::{Items, What};
 use super::marks;
 use super::messages::{Messages, Wait};
 use super::outcome::{is_error_log, stem};
-use super::records::{Attributes, EventRecord, LogRecord, SpanRecord};
+use super::records::{EventRecord, LogRecord, SpanRecord};
 use super::retries::Retry;
 use super::shares::Shares;
 use super::traces::Traces;
@@ -67,7 +70,7 @@ impl WaitFacts {
         let mut attributes = Attributes::new();
         let mut set = |key: &str, value: &str| {
             if !value.is_empty() {
-                attributes.insert(key.to_owned(), value.to_owned());
+                attributes.insert(key, value);
             }
         };
         set("producer.service", &spans[wait.producer].service);
@@ -83,10 +86,10 @@ impl WaitFacts {
 
 /// What is said of the pause before a try.
 pub(crate) struct PauseFacts {
-    service: String,
+    service: Text,
     /// What is tried, without the number of the attempt.
-    name: String,
-    text: String,
+    name: Text,
+    text: Text,
     start: UnixNano,
     duration_nano: i64,
 }
@@ -94,10 +97,10 @@ pub(crate) struct PauseFacts {
 impl PauseFacts {
     pub(crate) fn new(retry: &Retry, spans: &[SpanRecord]) -> Self {
         let (failed, again) = (&spans[retry.failed], &spans[retry.again]);
-        let name = stem(&failed.name).to_owned();
+        let name = Text::from(stem(&failed.name));
         let text = match failed.name == again.name {
-            true => format!("{name} failed and was tried again"),
-            false => format!("{} failed, {} follows", failed.name, again.name),
+            true => format!("{name} failed and was tried again").into(),
+            false => format!("{} failed, {} follows", failed.name, again.name).into(),
         };
         let duration_nano = retry.back_off_nano(spans);
         Self { service: again.service.clone(), name, text, start: failed.end(), duration_nano }
@@ -128,7 +131,7 @@ pub(crate) fn draw(material: Material<'_>) -> Drawing {
     };
     let mut is_retry = vec![false; material.spans.len()];
     material.retries.iter().for_each(|retry| is_retry[retry.again] = true);
-    let mut painter = Painter { material, drawing, is_retry };
+    let mut painter = Painter { material, drawing, is_retry, texts: Texts::default() };
     painter.paint(&items);
     painter.drawing
 }
@@ -138,6 +141,7 @@ struct Painter<'a> {
     drawing: Drawing,
     /// By span: whether it follows a try that failed.
     is_retry: Vec<bool>,
+    texts: Texts,
 }
 
 impl Painter<'_> {
@@ -192,8 +196,8 @@ impl Painter<'_> {
         let heading = &self.material.headings[trace];
         self.drawing.rows.push(JourneyRow {
             trace_id: Some(heading.trace_id),
-            service: heading.service.clone(),
-            name: heading.name.clone(),
+            service: heading.service.as_str().into(),
+            name: heading.name.as_str().into(),
             duration_nano: heading.duration_nano,
             is_error: heading.is_failed,
             evidence: heading.evidence.clone(),
@@ -286,8 +290,8 @@ impl Painter<'_> {
         JourneyRow {
             trace_id: Some(missing.trace_id),
             span_id: Some(missing.span_id),
-            service: missing.service.clone(),
-            name: if is_rootless { "root not received" } else { "span not received" }.to_owned(),
+            service: missing.service.as_str().into(),
+            name: if is_rootless { "root not received" } else { "span not received" }.into(),
             duration_nano: missing.end.since(missing.start),
             evidence: in_trace(Certainty::Certain, format!("named as parent: {}", missing.span_id)),
             ..blank(RowKind::Missing, depth, missing.start)
@@ -300,7 +304,7 @@ impl Painter<'_> {
         let log = &mut self.material.logs[at];
         let (evidence, more_evidence) = surest(self.material.witness.of_log(log));
         let mut marks = marks::of_log(log);
-        let mut row = log_row(log, depth);
+        let mut row = log_row(log, depth, &mut self.texts);
         marks.extend(self.corrected(&row.service));
         row.marks = marks;
         row.evidence = evidence;
@@ -313,7 +317,8 @@ impl Painter<'_> {
         let service = self.drawing.rows[span_row].service.clone();
         let span = &mut self.material.spans[span as usize];
         let (trace_id, span_id) = (span.trace_id, span.span_id);
-        let row = event_row(&mut span.events[number as usize], trace_id, span_id, depth);
+        let why = self.texts.share("event of the span");
+        let row = event_row(&mut span.events[number as usize], (trace_id, span_id), why, depth);
         self.drawing.rows.push(JourneyRow { service, ..row });
     }
 
@@ -329,13 +334,13 @@ impl Painter<'_> {
             (METRIC_UNIT, &mut exemplar.unit),
             (METRIC_VALUE, &mut exemplar.value),
         ];
-        attributes.extend(own.map(|(key, value)| (key.to_owned(), take(value))));
+        attributes.extend(own.map(|(key, value)| (key, take(value))));
         self.drawing.rows.push(JourneyRow {
             trace_id: Some(exemplar.trace_id),
             span_id: exemplar.span_id,
-            service: take(&mut exemplar.service),
-            name,
-            label: "exemplar".to_owned(),
+            service: take(&mut exemplar.service).into(),
+            name: name.into(),
+            label: self.texts.share("exemplar"),
             evidence: in_trace(Certainty::Certain, why),
             attributes,
             ..blank(RowKind::Exemplar, depth, exemplar.time)
@@ -351,7 +356,7 @@ impl Painter<'_> {
             span_id: Some(again.span_id),
             service: take(&mut facts.service),
             name: take(&mut facts.name),
-            label: "back-off".to_owned(),
+            label: self.texts.share("back-off"),
             duration_nano: facts.duration_nano,
             critical_nano: self.material.shares.retries[number as usize],
             evidence: in_trace(Certainty::Inferred, take(&mut facts.text)),
@@ -369,9 +374,9 @@ impl Painter<'_> {
         self.drawing.rows.push(JourneyRow {
             trace_id: Some(producer.trace_id),
             span_id: Some(producer.span_id),
-            service: wait.destination.clone(),
-            name: wait.name.clone(),
-            label: "wait".to_owned(),
+            service: wait.destination.as_str().into(),
+            name: wait.name.as_str().into(),
+            label: self.texts.share("wait"),
             duration_nano: wait.duration_nano,
             is_open: wait.consumer.is_none(),
             critical_nano: material.shares.waits[number as usize],
@@ -386,11 +391,11 @@ impl Painter<'_> {
 /// The first piece of evidence, and the others.
 pub(crate) fn surest(evidence: Vec<Evidence>) -> (Evidence, Vec<Evidence>) {
     let mut all = evidence.into_iter();
-    let first = all.next().unwrap_or_else(|| in_trace(Certainty::Certain, "same trace".to_owned()));
+    let first = all.next().unwrap_or_else(|| in_trace(Certainty::Certain, "same trace"));
     (first, all.collect())
 }
 
-fn in_trace(certainty: Certainty, text: String) -> Evidence {
+fn in_trace(certainty: Certainty, text: impl Into<Text>) -> Evidence {
     Evidence::new(EvidenceKind::SameTrace, certainty, text)
 }
 
@@ -405,26 +410,26 @@ fn blank(kind: RowKind, depth: u16, start_time: UnixNano) -> JourneyRow {
         trace_id: None,
         span_id: None,
         parent_span_id: None,
-        service: String::new(),
-        name: String::new(),
-        label: String::new(),
+        service: Text::default(),
+        name: Text::default(),
+        label: Text::default(),
         start_time,
         duration_nano: 0,
         is_error: false,
         is_open: false,
         critical_nano: 0,
         marks: Vec::new(),
-        message: String::new(),
-        evidence: in_trace(Certainty::Certain, String::new()),
+        message: Text::default(),
+        evidence: in_trace(Certainty::Certain, Text::default()),
         more_evidence: Vec::new(),
         batch: None,
         links: Vec::new(),
-        attributes: BTreeMap::new(),
-        resource: BTreeMap::new(),
+        attributes: Attributes::new(),
+        resource: Attributes::new(),
     }
 }
 
-fn log_row(log: &mut LogRecord, depth: u16) -> JourneyRow {
+fn log_row(log: &mut LogRecord, depth: u16, texts: &mut Texts) -> JourneyRow {
     let severity = Severity::from_number(log.severity_number);
     let mut attributes = take(&mut log.attributes);
     let event_name = take(&mut log.event_name);
@@ -432,7 +437,9 @@ fn log_row(log: &mut LogRecord, depth: u16) -> JourneyRow {
         (true, _) => event_name,
         (false, true) => take(&mut log.body),
         (false, false) => {
-            attributes.entry("event.name".to_owned()).or_insert(event_name);
+            if !attributes.contains_key("event.name") {
+                attributes.insert("event.name", event_name);
+            }
             take(&mut log.body)
         }
     };
@@ -441,7 +448,10 @@ fn log_row(log: &mut LogRecord, depth: u16) -> JourneyRow {
         span_id: log.span_id,
         service: take(&mut log.service),
         name,
-        label: severity.map_or_else(|| take(&mut log.severity_text), |severity| severity.name().to_owned()),
+        label: match severity {
+            Some(severity) => texts.share(severity.name()),
+            None => take(&mut log.severity_text),
+        },
         is_error: is_error_log(log),
         attributes,
         resource: take(&mut log.resource),
@@ -449,14 +459,14 @@ fn log_row(log: &mut LogRecord, depth: u16) -> JourneyRow {
     }
 }
 
-fn event_row(event: &mut EventRecord, trace: TraceId, span: SpanId, depth: u16) -> JourneyRow {
+fn event_row(event: &mut EventRecord, (trace, span): (TraceId, SpanId), why: Text, depth: u16) -> JourneyRow {
     let attributes = take(&mut event.attributes);
     JourneyRow {
         trace_id: Some(trace),
         span_id: Some(span),
         name: take(&mut event.name),
         message: attributes.get("exception.message").cloned().unwrap_or_default(),
-        evidence: in_trace(Certainty::Certain, "event of the span".to_owned()),
+        evidence: in_trace(Certainty::Certain, why),
         attributes,
         ..blank(RowKind::Event, depth, event.time)
     }

@@ -62,7 +62,7 @@ pub(crate) fn divide(
                     true => TimeClass::Inferred,
                     false => TimeClass::SelfTime,
                 };
-                (class, spans[node as usize].service.clone())
+                (class, spans[node as usize].service.to_string())
             }
             Owner::Wait(wait) => {
                 shares.waits[wait as usize] += length;
@@ -70,7 +70,7 @@ pub(crate) fn divide(
             }
             Owner::BackOff(retry) => {
                 shares.retries[retry as usize] += length;
-                (TimeClass::BackOff, spans[retries[retry as usize].again].service.clone())
+                (TimeClass::BackOff, spans[retries[retry as usize].again].service.to_string())
             }
             Owner::Gap => (TimeClass::Gap, String::new()),
         };

@@ -15,10 +15,10 @@ pub(super) mod store;
 use std::collections::HashSet;
 
 use model::{IdRules, IdTerm, SpanId, TimeRange, TraceId, UnixNano};
-use query_api::{Cut, Journey, JourneyRow, RowKind};
+use query_api::{Attributes, Cut, Journey, JourneyRow, RowKind, Text};
 use storage::Place;
 
-use super::records::{Attributes, EventRecord, Head, LogRecord, Records, SpanRecord};
+use super::records::{EventRecord, Head, LogRecord, Records, SpanRecord};
 use super::{Error, Limits, Request, find_in};
 
 const MILLI: i64 = 1_000_000;
@@ -57,13 +57,13 @@ pub(super) fn span(
         trace_id: trace(trace_number),
         span_id: span_id(id),
         parent_span_id: (parent != 0).then(|| span_id(parent)),
-        service: service.to_owned(),
-        name: name.to_owned(),
-        kind: "internal".to_owned(),
+        service: service.into(),
+        name: name.into(),
+        kind: "internal".into(),
         start: at(start),
         duration_nano: length * MILLI,
         is_error: false,
-        status_message: String::new(),
+        status_message: Text::default(),
         ids: Vec::new(),
         attributes: Attributes::new(),
         resource: Attributes::new(),
@@ -76,36 +76,36 @@ pub(super) fn span(
 fn carry(term: &str, attributes: &mut Attributes) {
     let (kind, value) = term.split_once('=').expect("kind=value");
     if ["order_id", "correlation_id", "user_id"].contains(&kind) {
-        attributes.insert(kind.to_owned(), value.to_owned());
+        attributes.insert(kind, value);
     }
 }
 
 impl SpanRecord {
     pub(super) fn id(mut self, term: &str) -> Self {
         carry(term, &mut self.attributes);
-        self.ids.push(term.to_owned());
+        self.ids.push(term.into());
         self
     }
 
     /// Carries an id elsewhere than in the attribute of its kind's name.
     pub(super) fn handed(mut self, term: &str) -> Self {
-        self.ids.push(term.to_owned());
+        self.ids.push(term.into());
         self
     }
 
     pub(super) fn kind(mut self, kind: &str) -> Self {
-        kind.clone_into(&mut self.kind);
+        self.kind = kind.into();
         self
     }
 
     pub(super) fn attribute(mut self, key: &str, value: &str) -> Self {
-        self.attributes.insert(key.to_owned(), value.to_owned());
+        self.attributes.insert(key, value);
         self
     }
 
     pub(super) fn error(mut self, message: &str) -> Self {
         self.is_error = true;
-        message.clone_into(&mut self.status_message);
+        self.status_message = message.into();
         self
     }
 
@@ -115,9 +115,8 @@ impl SpanRecord {
     }
 
     pub(super) fn event(mut self, name: &str, millis: i64, attributes: &[(&str, &str)]) -> Self {
-        let attributes =
-            attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.events.push(EventRecord { time: at(millis), name: name.to_owned(), attributes });
+        let attributes = attributes.iter().copied().collect();
+        self.events.push(EventRecord { time: at(millis), name: name.into(), attributes });
         self
     }
 
@@ -141,11 +140,11 @@ impl SpanRecord {
 pub(super) fn log(trace_number: u64, span: u64, service: &str, body: &str, millis: i64) -> LogRecord {
     LogRecord {
         time: at(millis),
-        service: service.to_owned(),
+        service: service.into(),
         severity_number: 9,
-        severity_text: "info".to_owned(),
-        body: body.to_owned(),
-        event_name: String::new(),
+        severity_text: "info".into(),
+        body: body.into(),
+        event_name: Text::default(),
         trace_id: (trace_number != 0).then(|| trace(trace_number)),
         span_id: (span != 0).then(|| span_id(span)),
         ids: Vec::new(),
@@ -158,12 +157,12 @@ pub(super) fn log(trace_number: u64, span: u64, service: &str, body: &str, milli
 impl LogRecord {
     pub(super) fn id(mut self, term: &str) -> Self {
         carry(term, &mut self.attributes);
-        self.ids.push(term.to_owned());
+        self.ids.push(term.into());
         self
     }
 
     pub(super) fn handed(mut self, term: &str) -> Self {
-        self.ids.push(term.to_owned());
+        self.ids.push(term.into());
         self
     }
 
@@ -186,7 +185,7 @@ pub(super) struct World {
 trait Row: Clone {
     fn trace(&self) -> Option<TraceId>;
     fn time(&self) -> UnixNano;
-    fn ids(&self) -> &[String];
+    fn ids(&self) -> &[Text];
     fn links(&self) -> Vec<TraceId>;
 }
 
@@ -199,7 +198,7 @@ impl Row for SpanRecord {
         self.start
     }
 
-    fn ids(&self) -> &[String] {
+    fn ids(&self) -> &[Text] {
         &self.ids
     }
 
@@ -217,7 +216,7 @@ impl Row for LogRecord {
         self.time
     }
 
-    fn ids(&self) -> &[String] {
+    fn ids(&self) -> &[Text] {
         &self.ids
     }
 
@@ -238,7 +237,7 @@ fn find<T: Row>(rows: &[T], terms: &[String], visit: &mut dyn FnMut(Place, Head<
         rows.iter().zip(&hit).filter(|(_, hit)| **hit).filter_map(|(row, _)| row.trace()).collect();
     for (at, (row, hit)) in (0..).zip(rows.iter().zip(hit)) {
         if row.trace().map_or(hit, |trace| traces.contains(&trace)) {
-            let ids: Vec<&str> = row.ids().iter().map(String::as_str).collect();
+            let ids: Vec<&str> = row.ids().iter().map(Text::as_str).collect();
             let head = Head { trace_id: row.trace(), time: row.time(), ids: &ids, links: &row.links() };
             visit(Place { part: 0, row: at }, head);
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use model::ids::KAFKA_RECORD;
 use model::{IdTerm, TraceId};
-use query_api::{GroupProgress, GroupState, MessageWhere};
+use query_api::{Attributes, GroupProgress, GroupState, MessageWhere, Text};
 
-use crate::journey::records::{Attributes, LogRecord, Records, SpanRecord};
+use crate::journey::records::{LogRecord, Records, SpanRecord};
 
 const TOPIC: &str = "messaging.destination.name";
 const PARTITION: &str = "messaging.destination.partition.id";
@@ -30,7 +30,7 @@ impl Message {
 }
 
 fn coordinates(attributes: &Attributes) -> Option<(String, i32, i64)> {
-    let topic = attributes.get(TOPIC)?.clone();
+    let topic = attributes.get(TOPIC)?.to_string();
     Some((topic, attributes.get(PARTITION)?.parse().ok()?, attributes.get(OFFSET)?.parse().ok()?))
 }
 
@@ -38,7 +38,7 @@ fn coordinates(attributes: &Attributes) -> Option<(String, i32, i64)> {
 pub(super) fn of(
     logs: &[LogRecord],
     spans: &[SpanRecord],
-    belongs: &dyn Fn(&[String], Option<TraceId>) -> bool,
+    belongs: &dyn Fn(&[Text], Option<TraceId>) -> bool,
 ) -> Vec<Message> {
     let mut found: BTreeMap<(String, i32, i64), MessageWhere> = BTreeMap::new();
     // Producer spans first: what the tap tells is more exact and comes over it.
@@ -47,7 +47,7 @@ pub(super) fn of(
         let Some(at) = coordinates(&span.attributes) else { continue };
         let message = found.entry(at.clone()).or_insert_with(|| message(at, &span.attributes));
         message.produced_at = span.end();
-        message.produced_by.clone_from(&span.service);
+        message.produced_by = span.service.to_string();
         (message.trace_id, message.span_id) = (Some(span.trace_id), Some(span.span_id));
     }
     for log in logs.iter().filter(|log| is_tapped(log) && belongs(&log.ids, log.trace_id)) {
@@ -58,7 +58,7 @@ pub(super) fn of(
             (message.trace_id, message.span_id) = (log.trace_id, log.span_id);
         }
         if let Some(key) = log.attributes.get(KEY) {
-            message.key.clone_from(key);
+            message.key = key.to_string();
         }
     }
     // A consumer alone also says that the message exists, and where.
@@ -86,7 +86,7 @@ fn message((topic, partition, offset): (String, i32, i64), attributes: &Attribut
         topic,
         partition,
         offset,
-        key: attributes.get(KEY).cloned().unwrap_or_default(),
+        key: attributes.text(KEY).unwrap_or_default().to_owned(),
         produced_at: model::UnixNano(0),
         produced_by: String::new(),
         trace_id: None,
@@ -111,11 +111,12 @@ pub(super) fn consume<R: Records>(records: &mut R, messages: &mut [Message]) -> 
     spans.sort_by_key(|span| span.start);
     for message in messages {
         let term = message.term();
+        let carries = |ids: &[Text]| ids.iter().any(|id| *id == term);
         let producer = message.answer.trace_id.zip(message.answer.span_id);
         for span in &spans {
             let is_linked = producer.is_some_and(|producer| span.links.contains(&producer));
-            let names_other = coordinates(&span.attributes).is_some() && !span.ids.contains(&term);
-            if span.ids.contains(&term) || (is_linked && !names_other) {
+            let names_other = coordinates(&span.attributes).is_some() && !carries(&span.ids);
+            if carries(&span.ids) || (is_linked && !names_other) {
                 consumed_by(&mut message.answer, span);
             }
         }
@@ -127,14 +128,14 @@ fn consumed_by(message: &mut MessageWhere, span: &SpanRecord) {
     let named = span.attributes.get(GROUP).or_else(|| span.attributes.get(GROUP_OLD));
     // Without a name, a group is mostly called like its service.
     let group = named.unwrap_or(&span.service);
-    if message.groups.iter().any(|known| known.group == *group) {
+    if message.groups.iter().any(|known| *group == known.group) {
         return;
     }
     let state = GroupState::Consumed {
         at: span.start,
-        service: span.service.clone(),
+        service: span.service.to_string(),
         trace_id: span.trace_id,
         span_id: span.span_id,
     };
-    message.groups.push(GroupProgress { group: group.clone(), state });
+    message.groups.push(GroupProgress { group: group.to_string(), state });
 }

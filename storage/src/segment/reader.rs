@@ -196,8 +196,19 @@ impl Segment {
         self.read_ranges(rows, columns)?.collect()
     }
 
+    /// Sorted ranges of rows, apart by the row group that they stand in.
+    pub(crate) fn by_group(&self, ranges: &[Range<usize>]) -> Vec<Vec<Range<usize>>> {
+        let groups = self.group_rows(0..self.files.parquet.metadata().num_row_groups());
+        let within = |group: Range<usize>| -> Vec<Range<usize>> {
+            let first = ranges.partition_point(|range| range.end <= group.start);
+            let here = ranges[first..].iter().take_while(|range| range.start < group.end);
+            here.map(|range| range.start.max(group.start)..range.end.min(group.end)).collect()
+        };
+        groups.into_iter().map(within).filter(|ranges| !ranges.is_empty()).collect()
+    }
+
     /// As [`Segment::read`], batch by batch.
-    pub(super) fn read_ranges(
+    pub(crate) fn read_ranges(
         &self,
         ranges: Vec<Range<usize>>,
         columns: &[&str],

@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
@@ -45,6 +46,8 @@ pub struct Finder<'a> {
     range: TimeRange,
     spans: Option<Vec<PartHeads<'a>>>,
     logs: Option<Vec<PartHeads<'a>>>,
+    /// The terms that were looked up in the segments already, for the next look-up of spans and of log records.
+    prepared: [Option<Vec<String>>; 2],
     groups_max: usize,
     /// What the search cost so far.
     pub stats: ScanStats,
@@ -88,7 +91,7 @@ impl<'a> Finder<'a> {
     /// Looks for rows of a snapshot within a time range.
     pub fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
         let (spans, logs, stats) = (None, None, ScanStats::default());
-        Self { snapshot, range, spans, logs, groups_max: usize::MAX, stats }
+        Self { snapshot, range, spans, logs, prepared: [None, None], groups_max: usize::MAX, stats }
     }
 
     /// From now on [`Finder::find`] gives no more than this many groups, the newest. Gives how many groups
@@ -111,8 +114,11 @@ impl<'a> Finder<'a> {
     ) -> Result<(), Error> {
         let range = self.range;
         let mut found = Found { left: LOOKUP_ROWS_MAX, groups: self.groups_max, range: &range };
-        if found.groups == usize::MAX {
-            self.prepare(signal, terms);
+        let is_prepared = self.prepared[slot(signal)].take().is_some_and(|prepared| prepared == terms);
+        if found.groups < usize::MAX {
+            self.parts(signal).0.iter_mut().for_each(|part| part.prepared = None);
+        } else if !is_prepared {
+            self.prepare_in(&[signal], terms);
         }
         let head = self.snapshot.head_view(signal);
         let carriers = head.carriers(&Wanted::new(terms.iter().map(String::as_str)));
@@ -146,78 +152,116 @@ impl<'a> Finder<'a> {
     /// # Errors
     /// For defects of ours only.
     pub fn read(&mut self, signal: Signal, places: &[Place], columns: &[&str]) -> Result<Vec<Rows>, Error> {
+        self.read_each(signal, places, columns, &|(): &mut (), rows: &Rows, made| made.push(rows.clone()))
+    }
+
+    /// What `make` makes of the same rows, in no promised order. Batches are read one after another, in as many threads as
+    /// there are cores, and let go once something was made of them, so that only few are held; each thread keeps a state
+    /// of its own.
+    ///
+    /// # Errors
+    /// For defects of ours only.
+    pub fn read_each<T: Send, S: Default>(
+        &mut self,
+        signal: Signal,
+        places: &[Place],
+        columns: &[&str],
+        make: &(dyn Fn(&mut S, &Rows, &mut Vec<T>) + Sync),
+    ) -> Result<Vec<T>, Error> {
         let mut places = places.to_vec();
         places.sort_unstable();
         places.dedup();
         let (parts, stats) = self.parts(signal);
-        let mut rows = Vec::new();
+        let (mut state, mut made) = (S::default(), Vec::with_capacity(places.len()));
         let mut jobs: Vec<(&Segment, Vec<Range<usize>>)> = Vec::new();
         for of_part in places.chunk_by(|a, b| a.part == b.part) {
-            match &parts[of_part[0].part as usize].part {
-                Part::Head(batch) => rows.push(Rows {
-                    batch: batch.rows.clone(),
-                    rows: of_part.iter().map(|place| place.row).collect(),
-                }),
+            let part = &parts[of_part[0].part as usize];
+            match &part.part {
+                Part::Head(batch) => {
+                    let rows = of_part.iter().map(|place| place.row).collect();
+                    make(&mut state, &Rows { batch: batch.rows.clone(), rows }, &mut made);
+                }
                 Part::Segment(segment) => {
-                    let part = &parts[of_part[0].part as usize];
-                    let unread = part.take_known(of_part, &mut rows);
-                    if !unread.is_empty() {
-                        jobs.push((segment, ranges(&unread)));
-                    }
+                    let unread = part.take_known(of_part, &mut |rows| make(&mut state, &rows, &mut made));
+                    jobs.extend(segment.by_group(&ranges(&unread)).into_iter().map(|rows| (*segment, rows)));
                 }
             }
         }
-        for read in read_side_by_side(&jobs, columns) {
+        let all = Mutex::new(made);
+        let read = |state: &mut S, (segment, ranges): &(&Segment, Vec<Range<usize>>)| -> Result<u64, Error> {
+            let mut scanned = 0;
+            let mut made = Vec::new();
+            for batch in segment.read_ranges(ranges.clone(), columns)? {
+                let batch = batch?;
+                scanned += batch.num_rows() as u64;
+                let rows = (0..batch.num_rows() as u32).collect();
+                make(state, &Rows { batch, rows }, &mut made);
+                all.lock().unwrap_or_else(PoisonError::into_inner).append(&mut made);
+            }
+            Ok(scanned)
+        };
+        for read in side_by_side(&jobs, &read) {
             match read {
-                Ok(batches) => {
-                    for batch in batches {
-                        stats.rows_scanned += batch.num_rows() as u64;
-                        rows.push(Rows { rows: (0..batch.num_rows() as u32).collect(), batch });
-                    }
-                }
+                Ok(scanned) => stats.rows_scanned += scanned,
                 Err(error) => missing(&error, stats),
             }
         }
-        Ok(rows)
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks the terms up in all segments, and reads the heads of what is new, as many segments at once as there are
-    /// cores. Only for look-ups whose parts do not depend on one another.
-    fn prepare(&mut self, signal: Signal, terms: &[String]) {
-        let (parts, stats) = self.parts(signal);
-        let mut jobs: Vec<(Segment, &mut PartHeads<'_>)> = parts
-            .iter_mut()
-            .filter_map(|part| match part.part {
-                Part::Segment(segment) => Some((segment.clone(), part)),
-                Part::Head(_) => None,
-            })
-            .collect();
-        let work = |(segment, part): &mut (Segment, &mut PartHeads<'_>)| {
+    /// Forgets what was read to be looked at again, but for the stats.
+    pub fn forget(&mut self) {
+        (self.spans, self.logs) = (None, None);
+    }
+
+    /// Looks the terms up in the segments of spans and of log records side by side. The next [`Finder::find`] of each with
+    /// the same terms has only the head left to search.
+    pub fn prepare(&mut self, terms: &[String]) {
+        if self.groups_max == usize::MAX {
+            let both = [Signal::Traces, Signal::Logs];
+            self.prepare_in(&both, terms);
+            self.prepared = both.map(|_| Some(terms.to_vec()));
+        }
+    }
+
+    /// Looks the terms up in all segments of signals, and reads the heads of what is new, as many segments at once as
+    /// there are cores. Only for look-ups whose parts do not depend on one another.
+    fn prepare_in(&mut self, signals: &[Signal], terms: &[String]) {
+        for signal in signals {
+            self.parts(*signal);
+        }
+        let Self { spans, logs, stats, .. } = self;
+        // Log records first: they take longer.
+        let wanted = [(Signal::Logs, logs), (Signal::Traces, spans)].into_iter();
+        let parts =
+            wanted.filter(|(signal, _)| signals.contains(signal)).flat_map(|(_, parts)| parts.iter_mut());
+        let mut jobs: Vec<(Segment, &mut PartHeads<'_>)> = Vec::new();
+        for part in parts.flatten() {
+            if let Part::Segment(segment) = part.part {
+                jobs.push((segment.clone(), part));
+            }
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        let queue = Mutex::new(jobs.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let run = || {
             let mut own = ScanStats::default();
-            part.prepared = Some(part.prepare(segment, terms, &mut own));
+            while let Some((segment, part)) = next() {
+                part.prepared = Some(part.prepare(&segment, terms, &mut own));
+            }
             own
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-        let mut done: Vec<ScanStats> = Vec::new();
-        if threads < 2 {
-            done.extend(jobs.iter_mut().map(work));
-        } else {
-            let share = jobs.len().div_ceil(threads);
-            std::thread::scope(|scope| {
-                let mut shares = jobs.chunks_mut(share);
-                let first = shares.next();
-                let others: Vec<_> = shares
-                    .map(|share| scope.spawn(move || share.iter_mut().map(work).collect::<Vec<_>>()))
-                    .collect();
-                done.extend(first.into_iter().flatten().map(work));
-                for other in others {
-                    match other.join() {
-                        Ok(stats) => done.extend(stats),
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
+        let done: Vec<ScanStats> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+            let mut done = vec![run()];
+            for other in others {
+                match other.join() {
+                    Ok(stats) => done.push(stats),
+                    Err(panic) => std::panic::resume_unwind(panic),
                 }
-            });
-        }
+            }
+            done
+        });
         for own in done {
             stats.rows_scanned += own.rows_scanned;
             stats.segments_read += own.segments_read;
@@ -227,13 +271,21 @@ impl<'a> Finder<'a> {
 
     fn parts(&mut self, signal: Signal) -> (&mut Vec<PartHeads<'a>>, &mut ScanStats) {
         let Self { snapshot, range, spans, logs, stats, .. } = self;
-        let slot = if signal == Signal::Logs { logs } else { spans };
+        let slot = if slot(signal) == 1 { logs } else { spans };
         let parts = slot.get_or_insert_with(|| {
             snapshot.count_unreadable(signal, range, stats);
             let parts = snapshot.parts(signal, range, ScanOrder::Newest, stats).into_iter();
             parts.map(PartHeads::new).collect()
         });
         (parts, stats)
+    }
+}
+
+/// Where a finder keeps what it knows of a signal.
+const fn slot(signal: Signal) -> usize {
+    match signal {
+        Signal::Logs => 1,
+        Signal::Traces | Signal::Metrics => 0,
     }
 }
 
@@ -332,8 +384,8 @@ impl<'a> PartHeads<'a> {
         Ok(groups)
     }
 
-    /// Adds the rows of those places that were read whole; gives the others. Places are of this part, ascending.
-    fn take_known(&self, places: &[Place], rows: &mut Vec<Rows>) -> Vec<Place> {
+    /// Shows the rows of those places that were read whole; gives the others. Places are of this part, ascending.
+    fn take_known(&self, places: &[Place], show: &mut dyn FnMut(Rows)) -> Vec<Place> {
         let mut unread = Vec::new();
         let mut taken: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for place in places {
@@ -345,9 +397,9 @@ impl<'a> PartHeads<'a> {
                 None => unread.push(*place),
             }
         }
-        rows.extend(
-            taken.into_iter().map(|(batch, rows)| Rows { batch: self.batches[batch].rows.clone(), rows }),
-        );
+        for (batch, rows) in taken {
+            show(Rows { batch: self.batches[batch].rows.clone(), rows });
+        }
         unread
     }
 
@@ -393,8 +445,8 @@ impl<'a> PartHeads<'a> {
     }
 }
 
-/// Rows of a batch.
-#[derive(Debug)]
+/// Rows of a batch. Cheap to clone but for the numbers.
+#[derive(Clone, Debug)]
 pub struct Rows {
     /// The columns asked for, or more.
     pub batch: RecordBatch,
@@ -415,22 +467,21 @@ fn ranges(places: &[Place]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Reads from several segments at once, as many as there are cores: decompressing pages is what it costs.
-fn read_side_by_side(
-    jobs: &[(&Segment, Vec<Range<usize>>)],
-    columns: &[&str],
-) -> Vec<Result<Vec<RecordBatch>, Error>> {
-    let read = |(segment, ranges): &(&Segment, Vec<Range<usize>>)| segment.read(ranges.clone(), columns);
+/// Works on several segments at once, as many as there are cores: decompressing pages is what it costs. In no
+/// promised order; each thread has a state of its own.
+fn side_by_side<J: Sync, S: Default>(
+    jobs: &[J],
+    work: &(dyn Fn(&mut S, &J) -> Result<u64, Error> + Sync),
+) -> Vec<Result<u64, Error>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    if threads < 2 {
-        return jobs.iter().map(read).collect();
-    }
+    let run = |thread: usize| -> Vec<Result<u64, Error>> {
+        let mut state = S::default();
+        jobs.iter().skip(thread).step_by(threads.max(1)).map(|job| work(&mut state, job)).collect()
+    };
     std::thread::scope(|scope| {
-        let every = |thread: usize| jobs.iter().skip(thread).step_by(threads);
-        let others: Vec<_> = (1..threads)
-            .map(|thread| scope.spawn(move || every(thread).map(read).collect::<Vec<_>>()))
-            .collect();
-        let mut done: Vec<_> = every(0).map(read).collect();
+        let run = &run;
+        let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+        let mut done = run(0);
         for other in others {
             match other.join() {
                 Ok(results) => done.extend(results),

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use model::{IdTerm, SpanId, TraceId, UnixNano};
 use query_api::{
-    Certainty, Cut, Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyMark, JourneyRow,
-    JourneyStatus, JourneyTrace, MarkKind, PathSegment, Progress, ProgressState, RowKind, RowMark, TimeClass,
-    TimeSpent,
+    Attributes, Certainty, Cut, Evidence, EvidenceKind, Journey, JourneyCounts, JourneyFailure, JourneyMark,
+    JourneyRow, JourneyStatus, JourneyTrace, MarkKind, PathSegment, Progress, ProgressState, RowKind,
+    RowMark, Text, TimeClass, TimeSpent,
 };
 
-use super::alerts::labels;
 use super::{MS, range, stats};
 
 pub(super) fn trace_id(number: u8) -> TraceId {
@@ -22,6 +21,10 @@ pub(super) fn span_id(number: u8) -> SpanId {
 
 fn evidence(kind: EvidenceKind, text: &str) -> Evidence {
     Evidence::new(kind, Certainty::Certain, text)
+}
+
+fn attributes(pairs: &[(&str, &str)]) -> Attributes {
+    pairs.iter().copied().collect()
 }
 
 fn journey_start() -> UnixNano {
@@ -52,22 +55,22 @@ impl Draft {
             trace_id: (self.trace > 0).then(|| trace_id(self.trace)),
             span_id: (span.0 > 0).then(|| span_id(span.0)),
             parent_span_id: (span.1 > 0).then(|| span_id(span.1)),
-            service: service.to_owned(),
-            name: name.to_owned(),
-            label: label.to_owned(),
+            service: service.into(),
+            name: name.into(),
+            label: label.into(),
             start_time: journey_start().plus(start * MS),
             duration_nano: length * MS,
             is_error: false,
             is_open: false,
             critical_nano: 0,
             marks: Vec::new(),
-            message: String::new(),
+            message: Text::default(),
             evidence: evidence(EvidenceKind::SameTrace, "same trace"),
             more_evidence: Vec::new(),
             batch: None,
             links: Vec::new(),
-            attributes: BTreeMap::new(),
-            resource: BTreeMap::new(),
+            attributes: Attributes::new(),
+            resource: Attributes::new(),
         });
         self.rows.last_mut().expect("just pushed")
     }
@@ -97,22 +100,22 @@ pub(crate) fn journey() -> Journey {
     draft.row(Span, 1, "billing", "process orders", "consumer", 4_389, 3_610, (4, 0));
     let charge = draft.row(Span, 2, "billing", "charge #1", "client", 4_607, 820, (5, 4));
     charge.is_error = true;
-    "DEADLINE_EXCEEDED".clone_into(&mut charge.message);
-    charge.attributes = labels(&[
+    charge.message = "DEADLINE_EXCEEDED".into();
+    charge.attributes = attributes(&[
         ("http.request.method", "POST"),
         ("server.address", "acq-2.example"),
         ("retry.attempt", "1"),
         ("order_id", "ORD-4711"),
     ]);
-    charge.resource = labels(&[("service.name", "billing"), ("k8s.pod.name", "billing-6d9f")]);
+    charge.resource = attributes(&[("service.name", "billing"), ("k8s.pod.name", "billing-6d9f")]);
     charge.evidence = evidence(EvidenceKind::Link, "span link from orders/3@88121");
     let order = evidence(EvidenceKind::Asked, "order_id=ORD-4711");
     let correlation = Evidence {
         certainty: Certainty::Likely,
-        source: "baggage:correlation.id".to_owned(),
+        source: "baggage:correlation.id".into(),
         ..evidence(EvidenceKind::Baggage, "correlation_id=c-19")
     };
-    charge.more_evidence = vec![Evidence { source: "attr:order_id".to_owned(), ..order }, correlation];
+    charge.more_evidence = vec![Evidence { source: "attr:order_id".into(), ..order }, correlation];
     draft.row(Event, 3, "billing", "exception", "", 5_427, 0, (5, 0)).is_error = true;
     let log = draft.row(Log, 3, "billing", "acquirer timeout after 800ms", "ERROR", 5_427, 0, (5, 0));
     log.is_error = true;
@@ -215,7 +218,7 @@ pub(crate) fn rich_journey() -> Journey {
     let refused = draft.row(Span, 3, "mailer", "POST /send", "client", 8_160, 2, (22, 21));
     refused.marks = vec![RowMark::CircuitOpen];
     refused.is_error = true;
-    "CallNotPermittedException: CircuitBreaker 'smtp' is OPEN".clone_into(&mut refused.message);
+    refused.message = "CallNotPermittedException: CircuitBreaker 'smtp' is OPEN".into();
     let limited = draft.row(Span, 3, "mailer", "POST /send", "client", 8_200, 5, (23, 21));
     limited.marks = vec![RowMark::RateLimited, RowMark::Retry];
     limited.is_error = true;
@@ -223,7 +226,7 @@ pub(crate) fn rich_journey() -> Journey {
     let measured = draft.row(Exemplar, 3, "mailer", name, "exemplar", 8_380, 0, (21, 0));
     let why = "exemplar of messaging.process.duration names this span";
     measured.evidence = evidence(EvidenceKind::SameTrace, why);
-    measured.attributes = labels(&[
+    measured.attributes = attributes(&[
         ("messaging.destination.name", "emails"),
         ("metric.name", "messaging.process.duration"),
         ("metric.series", "messaging_process_duration_seconds"),
@@ -235,7 +238,7 @@ pub(crate) fn rich_journey() -> Journey {
         draft.row(Log, 0, "smtp-relay", "queued <20261120.4711@relay> corr=c-19", "INFO", 8_390, 0, (0, 0));
     line.evidence = Evidence {
         certainty: Certainty::Likely,
-        source: "kv:corr".to_owned(),
+        source: "kv:corr".into(),
         ..evidence(EvidenceKind::SharedId, "correlation_id=c-19")
     };
     journey.rows = draft.rows;
@@ -276,7 +279,7 @@ fn critical(rows: &mut [JourneyRow]) -> Vec<PathSegment> {
                     RowKind::BackOff => TimeClass::BackOff,
                     _ => TimeClass::SelfTime,
                 };
-                (class, row.service.clone())
+                (class, row.service.to_string())
             }
         };
         let start_time = journey_start().plus(start * MS);

@@ -16,12 +16,12 @@ fn is_harmless(char: char) -> bool {
 fn hostile_journey() -> Journey {
     let mut journey = samples::journey();
     for row in &mut journey.rows {
-        row.service = HOSTILE.to_owned();
-        row.name = HOSTILE.to_owned();
-        row.label = HOSTILE.to_owned();
-        row.message = HOSTILE.to_owned();
-        row.evidence.text = HOSTILE.to_owned();
-        row.attributes.insert(HOSTILE.to_owned(), HOSTILE.to_owned());
+        row.service = HOSTILE.into();
+        row.name = HOSTILE.into();
+        row.label = HOSTILE.into();
+        row.message = HOSTILE.into();
+        row.evidence.text = HOSTILE.into();
+        row.attributes.insert(HOSTILE, HOSTILE);
     }
     journey.id = HOSTILE.to_owned();
     journey.matched.clear();

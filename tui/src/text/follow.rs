@@ -64,8 +64,8 @@ fn key(row: &JourneyRow) -> Key {
         row.trace_id,
         row.span_id,
         row.start_time,
-        row.service.clone(),
-        row.name.clone(),
+        row.service.to_string(),
+        row.name.to_string(),
     )
 }
 
@@ -75,10 +75,10 @@ fn line(row: &JourneyRow, zero: UnixNano) -> Line {
         RowKind::QueueWait => (glyph::WAIT, format!("waited in {}", row.name)),
         RowKind::BackOff => (glyph::WAIT, format!("back-off before {}", row.name)),
         RowKind::Log => (glyph::LOG, format!("{} {}", row.label, row.name)),
-        RowKind::Event => ("·", row.name.clone()),
-        RowKind::Exemplar => (glyph::EXEMPLAR, row.name.clone()),
-        _ if row.is_error => (glyph::ERROR, row.name.clone()),
-        _ => (glyph::SPAN, row.name.clone()),
+        RowKind::Event => ("·", row.name.to_string()),
+        RowKind::Exemplar => (glyph::EXEMPLAR, row.name.to_string()),
+        _ if row.is_error => (glyph::ERROR, row.name.to_string()),
+        _ => (glyph::SPAN, row.name.to_string()),
     };
     let role = if row.is_error { Role::Bad } else { Role::Text };
     let mut line = Line::new();

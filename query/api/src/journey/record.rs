@@ -1,13 +1,12 @@
 //! `GET /api/v1/journey/row?…`: one recorded row of a journey with all its attributes, which the rows of a large
 //! journey do not have.
 
-use std::collections::BTreeMap;
-
 use model::{IdTerm, SpanId, TraceId, UnixNano};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Journey, JourneyRow, RowKind};
+use crate::text::Attributes;
 
 /// The limit under which a journey says that its rows lack attributes.
 pub const BRIEF_LIMIT: &str = "attributes";
@@ -37,13 +36,13 @@ impl RowKey {
         if !matches!(row.kind, RowKind::Span | RowKind::Log | RowKind::Event) {
             return None;
         }
-        let corrected_by = journey.clock_offsets.get(&row.service).copied().unwrap_or(0);
+        let corrected_by = journey.clock_offsets.get(row.service.as_str()).copied().unwrap_or(0);
         Some(Self {
             kind: row.kind,
             trace_id: row.trace_id,
             span_id: row.span_id,
             time: row.start_time.plus(-corrected_by),
-            service: row.service.clone(),
+            service: row.service.to_string(),
             name: row.name.chars().take(NAME_CHARS_MAX).collect(),
         })
     }
@@ -71,9 +70,9 @@ impl RowKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowDetail {
     /// Attributes of the span, log record or event.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
     /// Attributes of the resource.
-    pub resource: BTreeMap<String, String>,
+    pub resource: Attributes,
     /// Ids found in it; of an event, those of its span.
     #[schemars(with = "Vec<String>")]
     pub ids: Vec<IdTerm>,

@@ -18,8 +18,8 @@ fn smooth() -> World {
     world.spans.retain(|span| span.name != "charge #1" && span.name != "send mail");
     world.spans[1].duration_nano = 100 * MILLI;
     world.spans.push(span(1, 20, 2, "stock", "check item 7", 20, 30));
-    world.spans[0].attributes.insert("http.response.status_code".to_owned(), "200".to_owned());
-    world.logs[0].body = "reserved 3 items".to_owned();
+    world.spans[0].attributes.insert("http.response.status_code", "200");
+    world.logs[0].body = "reserved 3 items".into();
     world
 }
 

@@ -23,7 +23,7 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 /// Order numbers travel as attributes; the store finds the ids itself.
-fn orders(ids: &[String]) -> impl Iterator<Item = (&str, &str)> {
+fn orders(ids: &[Text]) -> impl Iterator<Item = (&str, &str)> {
     ids.iter().filter_map(|id| id.split_once('=')).filter(|(kind, _)| *kind == "order_id")
 }
 
@@ -35,18 +35,18 @@ fn span_bytes(record: &SpanRecord) -> Bytes {
         span_id: span.0.to_vec(),
         ..span::Link::default()
     };
-    let kind = model::otlp::traces::KINDS.iter().position(|kind| *kind == record.kind).expect("a kind");
+    let kind = model::otlp::traces::KINDS.iter().position(|kind| record.kind == *kind).expect("a kind");
     let one = Span {
         trace_id: record.trace_id.0.to_vec(),
         span_id: record.span_id.0.to_vec(),
         parent_span_id: record.parent_span_id.map(|id| id.0.to_vec()).unwrap_or_default(),
-        name: record.name.clone(),
+        name: record.name.to_string(),
         kind: kind as i32,
         start_time_unix_nano: record.start.0 as u64,
         end_time_unix_nano: record.end().0 as u64,
         attributes: own.map(|(key, value)| attribute(key, value)).collect(),
         links: record.links.iter().map(link).collect(),
-        status: Some(Status { message: record.status_message.clone(), code: code.into() }),
+        status: Some(Status { message: record.status_message.to_string(), code: code.into() }),
         ..Span::default()
     };
     let resource =

@@ -90,3 +90,25 @@ async fn only_the_newest_groups_are_given_under_a_limit_and_the_others_are_count
     assert_eq!(bodies(&mut finder, &places), set(&["x1", "x2"]));
     assert_eq!((finder.limit_groups(None), finder.limit_groups(None)), (1, 0));
 }
+
+#[tokio::test]
+async fn a_look_up_that_was_prepared_for_other_terms_or_before_a_limit_finds_what_it_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let snapshot = store.snapshot();
+    let term = |term: &str| vec![term.to_owned()];
+    let mut finder = Finder::new(&snapshot, TimeRange::ALL);
+    let expected = places(&mut finder, "order_id=ORD-1");
+    let others = places(&mut finder, "order_id=ORD-2");
+
+    finder.prepare(&term("order_id=ORD-1"));
+    assert_eq!(places(&mut finder, "order_id=ORD-1"), expected);
+    assert_eq!(places(&mut finder, "order_id=ORD-1"), expected, "and once more, when nothing is prepared");
+    finder.prepare(&term("order_id=ORD-1"));
+    assert_eq!(places(&mut finder, "order_id=ORD-2"), others);
+    finder.prepare(&term("order_id=ORD-1"));
+    finder.limit_groups(Some(1));
+    assert_eq!(places(&mut finder, "order_id=ORD-2").len(), 1);
+    assert_eq!(finder.limit_groups(None), 1);
+}

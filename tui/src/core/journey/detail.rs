@@ -2,7 +2,7 @@
 
 use model::UnixNano;
 use model::time::duration_text;
-use query_api::{JourneyRow, JourneyTrace, RowKind};
+use query_api::{JourneyRow, JourneyTrace, RowKind, Text};
 
 use super::evidence;
 use super::timeline::position;
@@ -66,7 +66,7 @@ fn heading(row: &JourneyRow, zero: UnixNano, width: usize) -> Line {
 }
 
 /// Attributes of the row, then those of its resource.
-fn pairs(row: &JourneyRow) -> impl Iterator<Item = (&String, &String)> {
+fn pairs(row: &JourneyRow) -> impl Iterator<Item = (&Text, &Text)> {
     row.attributes.iter().chain(&row.resource)
 }
 

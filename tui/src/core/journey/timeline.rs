@@ -382,7 +382,7 @@ fn span_left(row: &JourneyRow, geometry: &Geometry) -> Line {
         RowKind::QueueWait if row.is_open => format!("not consumed: {}", row.name),
         RowKind::QueueWait => format!("waits in {}", row.name),
         RowKind::BackOff => format!("back-off before {}", row.name),
-        RowKind::Missing => row.name.clone(),
+        RowKind::Missing => row.name.to_string(),
         RowKind::Inferred => format!("{} (inferred)", row.name),
         _ => format!("{}{}", row.name, marks(row)),
     };
