@@ -21,6 +21,7 @@ use super::gzip::{GzipReader, Probe, Probed};
 use super::identity::{FileKey, FileStat, HEAD_BYTES, Mark};
 use super::names;
 use super::remembered::Remembered;
+use super::start::last_line_end;
 use super::tracked::Tracked;
 use super::{FileTail, stream_id};
 use crate::status::FileStatus;
@@ -304,7 +305,8 @@ impl FileTail {
         for live in self.files.values().filter(|live| !live.is_packed()) {
             let names = [&*live.path, Path::new(&live.stream.file_path)];
             let original = Original { key: live.key, generation: live.generation };
-            let whole = Mark::at(&live.file, live.size_now())?.0;
+            // Half a line is no evidence: the next file may begin with it.
+            let whole = Mark::at(&live.file, last_line_end(&live.file, live.size_now())?)?.0;
             found.extend(
                 [live.read, whole]
                     .into_iter()

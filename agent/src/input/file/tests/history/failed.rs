@@ -25,7 +25,7 @@ const fn recreate(has_banner: bool) -> Step {
     Step::Recreate { stream: FIRST, has_banner }
 }
 
-const FAILED: [Failed; 24] = [
+const FAILED: [Failed; 25] = [
     (
         "a link switched before a crash",
         true,
@@ -232,6 +232,19 @@ const FAILED: [Failed; 24] = [
             Step::Crash { loses_state: true },
             Step::Compress { stream: FIRST, is_slow: true },
             Step::Look,
+        ],
+    ),
+    (
+        "compressed unread beside half a line like its beginning",
+        true,
+        &[
+            write(0, 0, true),
+            COPYTRUNCATE,
+            COMPRESS,
+            write(0, 0, true),
+            Step::Look,
+            Step::Pass { seconds: 2 },
+            Step::Read,
         ],
     ),
 ];
