@@ -44,12 +44,12 @@ fn answers(segment: &Segment) -> Answers {
     let groups = |term: &String| segment.groups_with(std::slice::from_ref(term), 2).expect("readable");
     let mut with_text = 0;
     let hint = TextHint::default().and("needle");
-    let mut visit = |rows: RecordBatch, _| {
+    let mut visit = |rows: RecordBatch, is_sure: bool| {
         with_text += match segment.signal() {
             Signal::Logs => {
                 let rows = completed(Signal::Logs, &rows);
                 let rows = LogRows::new(&rows);
-                (0..rows.len()).filter(|row| rows.body(*row).contains("needle")).count()
+                (0..rows.len()).filter(|row| is_sure || rows.body(*row).contains("needle")).count()
             }
             _ => rows.num_rows(),
         };
