@@ -4,6 +4,7 @@
 //! kin of app.log    app.log.1   app.log-20261121   app-20261121.log   app.1.log   app.log.1.old
 //! a rotation of it  app.log.1   app.log-20261121   app-20261121.log   app.1.log       numbers and dates only
 //! one family        app.log.1   app.log.2.gz       app-20261121.log                   whichever was first
+//! plain name        app.log.1   app.log.2.gz       app.log-20261121                   numbers and dates behind an ending
 //! ```
 //!
 //! A name is never evidence by itself. Does not own: comparing what is in the files.
@@ -81,6 +82,20 @@ fn is_counted(text: &str) -> bool {
     text.bytes().all(is_part) && text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
+/// The name that numbers and dates were put behind, one with an ending: `app.log` of `app.log.1`, whether it is there or
+/// not. Of other names themselves: `worker-1.log` need not have anything to do with a `worker.log`.
+pub(super) fn plain(path: &str) -> &str {
+    let unpacked = path.strip_suffix(".gz").unwrap_or(path);
+    let name_at = unpacked.rfind('/').map_or(0, |slash| slash + 1);
+    let is_plain = |at: &usize| {
+        let ending = unpacked[name_at..*at].rsplit_once('.').map(|(_, ending)| ending);
+        is_counted(&unpacked[*at..])
+            && ending.is_some_and(|ending| ending.contains(|letter: char| letter.is_alphabetic()))
+    };
+    let mut cuts = unpacked.match_indices(['.', '-', '_']).map(|(at, _)| at).filter(|at| *at > name_at);
+    cuts.find(is_plain).map_or(path, |at| &unpacked[..at])
+}
+
 /// All names of which `path` is a rotation, in their order.
 pub(super) fn rotated_from(path: &Path) -> Vec<PathBuf> {
     let names = shortened(path).into_iter().map(|name| path.with_file_name(name));
@@ -145,6 +160,19 @@ mod tests {
         assert_eq!(family(Path::new("app2.log")), Some(("app2", "log")));
         assert_eq!(family(Path::new("2026.log")), Some(("2026", "log")));
         assert!(!is_kin(Path::new("/l/app.log"), Path::new("/m/app.log.1")));
+    }
+
+    #[test]
+    fn a_plain_name_is_what_stands_before_numbers_behind_an_ending() {
+        for name in ["app.log", "app.log.1", "app.log.12.gz", "app.log-20261121", "app.log.2026-11-21T10:00"]
+        {
+            assert_eq!(plain(&format!("/l.d-1/{name}")), "/l.d-1/app.log", "{name}");
+        }
+        for name in
+            ["worker-1.log", "app-20261121.log", "service-1", "10.0.0.1", ".1", "app.log.old", "x.gz", ""]
+        {
+            assert_eq!(plain(name), name);
+        }
     }
 
     proptest! {

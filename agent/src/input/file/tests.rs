@@ -115,10 +115,20 @@ fn open(folders: (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<Manua
 }
 
 /// A reader that does not know yet what the collector has.
-fn start((folder, data): (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
+fn start(folders: (&TempDir, &TempDir), glob: &str, keys: &str, clock: &Arc<ManualClock>) -> FileTail {
+    start_with(folders, glob, "1KiB", keys, clock)
+}
+
+fn start_with(
+    (folder, data): (&TempDir, &TempDir),
+    glob: &str,
+    batch: &str,
+    keys: &str,
+    clock: &Arc<ManualClock>,
+) -> FileTail {
     let include = folder.path().join(glob).display().to_string();
     let text = format!(
-        "[collector]\nbatch = \"1KiB\"\ncompression = \"none\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
+        "[collector]\nbatch = \"{batch}\"\ncompression = \"none\"\n[files.test]\ninclude = ['{include}']\ndialect = 'plain'\nstart_at = 'beginning'\n{keys}"
     );
     let config = Config::parse(&text, "test", |_| None).expect("valid");
     let clock: Arc<dyn model::Clock> = Arc::clone(clock) as _;

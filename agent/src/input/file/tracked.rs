@@ -18,6 +18,7 @@ use super::batch::Stream;
 use super::binary;
 use super::gzip::GzipReader;
 use super::identity::{FileKey, FileStat, Fingerprint, HEAD_BYTES, Mark, TAIL_BYTES, read_into};
+use super::names;
 
 /// Longest line that stays one record; longer ones are split here.
 pub(crate) const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -51,7 +52,7 @@ pub(crate) struct Tracked {
     pub(crate) input: usize,
     pub(crate) path: PathBuf,
     pub(crate) stream: Stream,
-    /// Which logical stream of its input it belongs to.
+    /// Files of one lane are parts of one stream of their input: they are read one after the other.
     pub(crate) lane: u64,
     pub(crate) file: File,
     /// For a compressed file: its lines. Its offsets count inflated bytes.
@@ -365,9 +366,9 @@ impl Tracked {
     }
 }
 
-/// The logical stream of a name.
+/// The lane of a name: that of its stream, also for the rotated parts of one whose plain name was never seen.
 pub(super) fn lane_of(path: &str) -> u64 {
-    xxh3_64(path.as_bytes())
+    xxh3_64(names::plain(path).as_bytes())
 }
 
 /// A head that is not full yet; of a full one the fingerprint is enough.

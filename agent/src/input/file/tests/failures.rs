@@ -440,6 +440,27 @@ fn what_a_stream_left_in_several_files_is_read_oldest_first_after_a_restart() {
 }
 
 #[test]
+fn parts_that_were_rotated_before_their_plain_name_was_seen_are_read_one_after_the_other() {
+    let mut world = World::new("*.log*");
+    // Each is more than a batch, which is more than is read in one turn.
+    let part = |from: usize| {
+        (from..from + 120).map(|at| format!("{at:03}{}\n", "x".repeat(4000))).collect::<String>()
+    };
+    world.append("a.log.2", &part(0));
+    world.append("a.log.1", &part(120));
+    world.tail = start_with((&world.folder, &world.data), world.glob, "400KiB", world.keys, &world.clock);
+    world.tail.place(Committed::new());
+    world.tail.reconcile();
+    world.append("a.log", "240\n");
+    let texts = world.texts();
+    assert!(
+        texts.len() == 241 && texts.is_sorted(),
+        "{:?}",
+        texts.iter().map(|text| &text[..3]).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn the_rest_of_a_link_target_comes_before_the_next_target_after_a_restart() {
     let mut world = World::new("cur.log");
     world.append("cur.0", "1\n");
