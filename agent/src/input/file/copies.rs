@@ -91,9 +91,10 @@ impl FileTail {
     /// Files that wait to be judged and may be older parts of a stream: newer parts are not read before them.
     pub(super) fn undecided(&self) -> HashMap<(usize, u64), FileId> {
         let mut first = HashMap::new();
-        let is_undecided = |copy: CopyOf| copy.verified.is_none();
-        for file in self.files.values().filter(|file| file.copy_of.is_some_and(is_undecided)) {
-            if file.size_now() == 0 {
+        for (file, copy) in self.files.values().filter_map(|file| Some((file, file.copy_of?))) {
+            let size = file.size_now();
+            // A copy as far as it went once, and grown since, may be no copy.
+            if size == 0 || copy.verified.is_some_and(|(verified, _)| verified == size) {
                 continue;
             }
             let lane =

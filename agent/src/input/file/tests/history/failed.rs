@@ -25,7 +25,7 @@ const fn recreate(has_banner: bool) -> Step {
     Step::Recreate { stream: FIRST, has_banner }
 }
 
-const FAILED: [Failed; 25] = [
+const FAILED: [Failed; 26] = [
     (
         "a link switched before a crash",
         true,
@@ -246,6 +246,11 @@ const FAILED: [Failed; 25] = [
             Step::Pass { seconds: 2 },
             Step::Read,
         ],
+    ),
+    (
+        "half a line like that of another file, whose rest comes with the next file",
+        true,
+        &[write(0, 1, true), OVERWRITE, RENAME, write(0, 0, true), RENAME, Step::Read, write(0, 1, true)],
     ),
 ];
 
