@@ -71,8 +71,87 @@ pub(crate) struct StoreConfig {
     /// Segments of similar size of one hour that make them be merged while the hour lasts, 2 to 16; ten minutes
     /// after its end all small ones are merged. Default: 8.
     pub(crate) compaction_fan_in: usize,
+    /// Where sealed segments are kept: `s3://BUCKET/PREFIX` for an object store, of which the data folder holds a bounded
+    /// cache then. Default: in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<String>,
+    /// The object store that `segments` names.
+    pub(crate) s3: S3Config,
+    /// Which segments live, and how far senders have come: `postgres://USER@HOST:PORT/DATABASE`, for this collector alone. The
+    /// password is best in `PGPASSWORD`, or in the file that `PGPASSFILE` names. Default: a file in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) catalog: Option<String>,
     /// Attributes that have a column of their own in every segment.
     pub(crate) promote: PromoteConfig,
+}
+
+/// The object store that `segments` names. Without `credentials_file` the keys are those of `AWS_ACCESS_KEY_ID` and
+/// `AWS_SECRET_ACCESS_KEY`, of a web identity token, or of the machine's role; see docs/operating/object-store.md.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct S3Config {
+    /// Base URL of a service that is not AWS, for example `https://minio.shop.internal:9000`. Default: AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// Region. Default: `AWS_REGION` or `AWS_DEFAULT_REGION`, else `us-east-1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// File with `aws_access_key_id = …` and `aws_secret_access_key = …`, a line each; a secret of the orchestrator, for
+    /// example. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials_file: Option<PathBuf>,
+    /// Whether the endpoint may be `http://`: telemetry and signatures cross the network unencrypted then. Default: `false`.
+    pub(crate) allow_http: bool,
+    /// Bytes of the data folder that copies of segments may take, `64MiB` at least. Default: `10GiB`.
+    #[serde(with = "units::size")]
+    #[schemars(with = "String")]
+    pub(crate) cache_bytes_max: u64,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            credentials_file: None,
+            allow_http: false,
+            cache_bytes_max: 10 << 30,
+        }
+    }
+}
+
+impl StoreConfig {
+    /// Where segments and catalog are, as the store takes it.
+    pub(crate) fn places(&self) -> Result<storage::Places, Failure> {
+        let catalog =
+            self.catalog.as_deref().map_or(Ok(storage::CatalogHome::Embedded), storage::CatalogHome::of_url);
+        let catalog = catalog.map_err(|error| Failure::usage(format!("[store] catalog: {error}")))?;
+        Ok(storage::Places { segments: self.segment_home()?, catalog })
+    }
+
+    fn segment_home(&self) -> Result<storage::SegmentHome, Failure> {
+        let S3Config { endpoint, region, credentials_file, allow_http, cache_bytes_max } = self.s3.clone();
+        let Some(url) = &self.segments else {
+            return match self.s3 == S3Config::default() {
+                true => Ok(storage::SegmentHome::Folder),
+                false => Err(Failure::usage(
+                    "[store.s3] describes an object store and nothing is kept there: set segments = \"s3://BUCKET/PREFIX\" under [store]",
+                )),
+            };
+        };
+        let refused = |error: storage::Error| Failure::usage(format!("[store] segments: {error}"));
+        let named = storage::ObjectSettings::new(url).map_err(refused)?;
+        let settings = storage::ObjectSettings {
+            endpoint,
+            region,
+            credentials_file,
+            allow_http,
+            cache_bytes_max,
+            ..named
+        };
+        settings.check().map_err(|error| Failure::usage(format!("[store.s3]: {error}")))?;
+        Ok(storage::SegmentHome::Objects(settings))
+    }
 }
 
 /// Attributes that have a column of their own in every segment, beside those that one row in 64 has; 48 a signal at most,
@@ -176,6 +255,9 @@ impl Default for StoreConfig {
             memory_bytes_max: store.memory_bytes_max,
             disk_free_bytes_min: None,
             compaction_fan_in: store.compaction_fan_in,
+            segments: None,
+            s3: S3Config::default(),
+            catalog: None,
             promote: PromoteConfig::default(),
         }
     }
@@ -330,6 +412,7 @@ impl Config {
             Self::parse(&text).map_err(|error| Failure::usage(format!("{}:{error}", path.display())))?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         config.ids.file = config.ids.file.map(|file| folder.join(file));
+        config.store.s3.credentials_file = config.store.s3.credentials_file.map(|file| folder.join(file));
         config.boards.folder = config.boards.folder.map(|at| folder.join(at));
         config.rules.paths = config.rules.paths.iter().map(|at| folder.join(at)).collect();
         Ok(config)
@@ -373,6 +456,26 @@ mod tests {
         assert_eq!(Config::parse(&toml::to_string(&config).expect("can be written")), Ok(config));
         let error = Config::parse("[retention.logs]\nage = \"7\"\n").expect_err("no unit");
         assert!(error.contains("15m"), "{error}");
+    }
+
+    #[test]
+    fn segments_are_kept_in_the_data_folder_unless_a_bucket_is_named() {
+        let home = |text: &str| Config::parse(text).expect("valid").store.segment_home();
+        assert_eq!(home("").ok(), Some(storage::SegmentHome::Folder));
+        let text = "[store]\nsegments = \"s3://telemetry/eu\"\n[store.s3]\nendpoint = \"https://minio:9000\"\ncache_bytes_max = \"1GiB\"\n";
+        let Ok(storage::SegmentHome::Objects(settings)) = home(text) else { panic!("a bucket is named") };
+        assert_eq!(
+            (&*settings.bucket, &*settings.prefix, settings.cache_bytes_max),
+            ("telemetry", "eu", 1 << 30)
+        );
+        for (wrong, word) in [
+            ("[store]\nsegments = \"/srv/segments\"\n", "s3://BUCKET"),
+            ("[store.s3]\nregion = \"eu-central-1\"\n", "nothing is kept there"),
+            ("[store]\nsegments = \"s3://b\"\n[store.s3]\nendpoint = \"http://minio:9000\"\n", "allow_http"),
+        ] {
+            let error = format!("{:?}", home(wrong).expect_err(wrong));
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn build_config(arguments: ServeArgs) -> Result<Config, Failure> {
     if let Err(problem) = config.store.promote.settings().check() {
         return Err(Failure::usage(format!("[store.promote]: {problem}")));
     }
+    config.store.places()?;
     Ok(config)
 }
 
@@ -175,6 +176,7 @@ async fn build_store(
         disk_free_bytes_min: config.store.disk_free_bytes_min,
         compaction_fan_in: config.store.compaction_fan_in,
         promote: config.store.promote.settings(),
+        places: config.store.places()?,
         retention: config.retention.settings(),
         records_per_request_max: config.collector.limits.request_records_max,
         request_bytes_max: config.collector.limits.request_bytes_max,

@@ -8,13 +8,14 @@ mod dump_wal;
 mod ls;
 mod stats;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use model::SystemClock;
 use storage::inspect::{Access, Inspector};
 use storage::{Error, ErrorKind};
 
+use crate::config::Config;
 use crate::exit::Failure;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -46,6 +47,9 @@ pub(crate) struct FolderArgs {
     /// The folder that was given to `silmari serve`
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
+    /// The configuration that was given to it, if its segments or catalog are not in the folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -78,8 +82,9 @@ pub(crate) async fn run(command: StoreCommand) -> Result<(), Failure> {
     }
 }
 
-async fn open(data_dir: &Path, access: Access) -> Result<Inspector, Failure> {
-    Inspector::open(data_dir, access, SystemClock::shared()).await.map_err(failure)
+async fn open(folder: &FolderArgs, access: Access) -> Result<Inspector, Failure> {
+    let places = Config::load(folder.config.as_deref())?.store.places()?;
+    Inspector::open(&folder.data_dir, &places, access, SystemClock::shared()).await.map_err(failure)
 }
 
 fn failure(error: Error) -> Failure {

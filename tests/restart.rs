@@ -9,6 +9,7 @@ use fixtures::server::{ServerSettings, TestServer};
 use model::SystemClock;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use query_api::{Client, SqlRequest};
+use servers::{BUCKET, Postgres, S3Server};
 
 use crate::support::eventually;
 
@@ -84,22 +85,42 @@ async fn check(api: &str, first: &[u64], acknowledged: &[Vec<String>]) {
 }
 
 /// A server that seals every few hundred rows, so that kills hit seals too.
-async fn start(folder: &std::path::Path) -> TestServer {
+async fn start(folder: &std::path::Path, store: &str) -> TestServer {
     let config = folder.join("silmari.toml");
-    std::fs::write(&config, "[store]\nseal_rows = 500\n").expect("written");
+    std::fs::write(&config, format!("[store]\nseal_rows = 500\n{store}")).expect("written");
     let settings = ServerSettings::new(folder.join("data")).config(config);
     TestServer::start_with(settings).await.expect("starts every time")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_killed_under_load() {
+    is_killed_under_load(rounds(), "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_when_it_is_killed_under_load_with_an_object_store_and_a_database() {
+    let objects = S3Server::start().expect("an object store");
+    let catalog =
+        Postgres::shared().map(|server| format!("catalog = '{}'\n", server.url())).unwrap_or_default();
+    let store = format!(
+        "segments = 's3://{BUCKET}/torture'\n{catalog}[store.s3]\nendpoint = '{}'\nallow_http = true\ncredentials_file = '{}'\n\
+         cache_bytes_max = '64MiB'\n",
+        objects.endpoint(),
+        objects.credentials().display()
+    );
+    is_killed_under_load(rounds().div_ceil(4), &store).await;
+    assert!(objects.list("torture/segments/logs").iter().any(|name| name.ends_with("data.parquet")));
+}
+
+/// Kills the server again and again, with this under `[store]`.
+async fn is_killed_under_load(rounds: usize, store: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut next = [0; SENDERS as usize];
     let mut before = next;
     let mut acknowledged: Vec<Vec<String>> = vec![Vec::new(); SENDERS as usize];
     let (mut total, mut killed_while_sending) = (0, 0);
-    for round in 0..rounds() {
-        let mut server = start(folder.path()).await;
+    for round in 0..rounds {
+        let mut server = start(folder.path(), store).await;
         let api = server.api().to_owned();
         check(&api, &before, &acknowledged).await;
         before = next;
@@ -138,7 +159,7 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_when_the_server_is_kil
     }
     assert!(killed_while_sending > 0, "no kill hit a sender: the test says nothing");
 
-    let server = start(folder.path()).await;
+    let server = start(folder.path(), store).await;
     check(server.api(), &before, &acknowledged).await;
     let query = "select count(*), count(distinct body) from logs where service = 'load'".to_owned();
     let answer = Client::new(server.api()).sql(&SqlRequest { query, limit: None }).await.expect("a row");

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::output;
 
 pub(super) async fn verify(folder: FolderArgs) -> Result<(), Failure> {
-    let inspector = open(&folder.data_dir, Access::Shared).await?;
+    let inspector = open(&folder, Access::Shared).await?;
     let found = read(&inspector)?;
     match folder.json {
         true => output::json(&found)?,
@@ -23,7 +23,7 @@ pub(super) async fn verify(folder: FolderArgs) -> Result<(), Failure> {
 
 pub(super) async fn fsck(arguments: FsckArgs) -> Result<(), Failure> {
     let access = if arguments.repair { Access::Exclusive } else { Access::Shared };
-    let inspector = open(&arguments.folder.data_dir, access).await?;
+    let inspector = open(&arguments.folder, access).await?;
     let found = read(&inspector)?;
     let repaired = match arguments.repair {
         true => inspector.repair(&found.findings).await.map_err(failure)?,
@@ -37,7 +37,7 @@ pub(super) async fn fsck(arguments: FsckArgs) -> Result<(), Failure> {
         return verdict(found.defects(), "`--repair` does what stands behind the arrows");
     }
     drop(inspector);
-    let left = read(&open(&arguments.folder.data_dir, Access::Shared).await?)?;
+    let left = read(&open(&arguments.folder, Access::Shared).await?)?;
     verdict(left.defects(), "they need a person: see `silmari store verify`")
 }
 

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::output;
 
 pub(super) async fn run(folder: FolderArgs) -> Result<(), Failure> {
-    let inspector = open(&folder.data_dir, Access::Shared).await?;
+    let inspector = open(&folder, Access::Shared).await?;
     let mut failed = None;
     let mut damaged = 0_u64;
     if !folder.json {

@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::output;
 
 pub(super) async fn run(folder: FolderArgs) -> Result<(), Failure> {
-    let inspector = open(&folder.data_dir, Access::Beside).await?;
+    let inspector = open(&folder, Access::Beside).await?;
     let listing = inspector.listing().map_err(failure)?;
     match folder.json {
         true => output::json(&listing),

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::output;
 
 pub(super) async fn run(folder: FolderArgs) -> Result<(), Failure> {
-    let stats = open(&folder.data_dir, Access::Beside).await?.stats();
+    let stats = open(&folder, Access::Beside).await?.stats();
     match folder.json {
         true => output::json(&stats),
         false => output::text(&text(&stats)),

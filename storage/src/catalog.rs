@@ -1,28 +1,30 @@
 //! The catalog: which segments live and up to which WAL sequence they hold everything, in SQL.
 //!
 //! Invariant: segments and WAL position change in one transaction, so that a row is never in a
-//! segment and replayed too. SQLite with `synchronous=EXTRA`; the statements are plain SQL that
-//! PostgreSQL takes as well. Segments, deletes and senders' positions have files of
+//! segment and replayed too. The statements are plain SQL that SQLite and PostgreSQL both take, through sqlx's `Any`;
+//! what differs is in `embedded` and `server`. Segments, deletes and senders' positions have files of
 //! their own; the log's position is here.
 
+mod connection;
 mod deletes;
+mod embedded;
 mod guard;
 mod positions;
 mod rebuild;
 mod segments;
+mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
-use std::time::Duration;
 
 use model::Clock;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
 
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
 use crate::segment::SegmentMeta;
+use connection::Database;
+pub use server::CatalogHome;
 
 /// Version of the tables below.
 const CATALOG_VERSION: i64 = 1;
@@ -34,121 +36,96 @@ const TABLES: [&str; 3] = [
 ];
 
 const FILE: &str = "catalog.sqlite";
-/// How long a look waits for a server that is just writing.
-const BUSY_MAX: Duration = Duration::from_secs(5);
 const WAL_SEQUENCE: &str = "wal_sequence";
 const VERSION: &str = "catalog_version";
 const DIGEST: &str = "digest";
+/// How often the catalog was opened in a server: who opened it last may write.
+const OWNER_EPOCH: &str = "owner_epoch";
 
 /// The file is sound, and not ours to change.
 #[derive(Debug, thiserror::Error)]
 #[error("a newer version wrote it")]
 struct NewerVersion;
 
-/// The catalog of one data folder.
+/// The catalog of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog {
-    pool: SqlitePool,
+    database: Database,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    File,
+    Server { shown: String, epoch: i64 },
 }
 
 impl Catalog {
-    /// Opens or creates `catalog.sqlite` in `data_dir`. One that is damaged is set aside and made anew.
+    /// Opens or creates the catalog. A file that is damaged is set aside and made anew.
     ///
     /// # Errors
-    /// `Damaged` when it is of a newer version; it was not touched then. When the disk does not work.
-    pub(crate) async fn open(data_dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
+    /// `Damaged` when it is of a newer version; it was not touched then. When the disk or the server does not work, or another
+    /// collector has it.
+    pub(crate) async fn open(folder: &Folder, home: &CatalogHome, clock: &dyn Clock) -> Result<Self, Error> {
+        let data_dir = match home {
+            CatalogHome::Embedded => &*folder.path,
+            CatalogHome::Postgres(url) => return Self::open_server(url).await,
+        };
         let (problem, salvaged) = match Self::open_file(data_dir).await {
             Ok(catalog) => {
                 let Err(problem) = catalog.verify().await else { return Ok(catalog) };
-                if !rebuild::is_damage(&problem) {
+                if !embedded::is_damage(&problem) {
                     return Err(problem);
                 }
                 let salvaged = catalog.salvage().await;
                 catalog.close().await;
                 (problem, salvaged)
             }
-            Err(problem) if rebuild::is_damage(&problem) => (problem, rebuild::Salvaged::default()),
+            Err(problem) if embedded::is_damage(&problem) => (problem, rebuild::Salvaged::default()),
             Err(problem) => return Err(problem),
         };
-        Self::rebuild(data_dir, &problem, salvaged, clock).await
+        Self::rebuild(folder, &problem, salvaged, clock).await
     }
 
-    async fn open_file(data_dir: &Path) -> Result<Self, Error> {
-        let path = data_dir.join(FILE);
-        let doing = || format!("opening the catalog `{}`", path.display());
-        // A rollback journal: nothing beside the file has to be read to know what was committed.
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Delete)
-            .synchronous(SqliteSynchronous::Extra);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .context(ErrorKind::Damaged, doing)?;
-        let catalog = Self { pool };
-        // Before anything is written.
-        catalog.check_version(data_dir).await?;
+    /// Opens the catalog of a store that exists, to look only: nothing is created or changed.
+    pub(crate) async fn open_read_only(data_dir: &Path, home: &CatalogHome) -> Result<Self, Error> {
+        match home {
+            CatalogHome::Embedded => Self::open_file_read_only(data_dir).await,
+            CatalogHome::Postgres(url) => Self::open_server_read_only(url).await,
+        }
+    }
+
+    async fn create_tables(&self) -> Result<(), Error> {
+        let doing = || "making the tables of the catalog".to_owned();
         for table in TABLES.into_iter().chain(positions::TABLES) {
-            sqlx::query(table).execute(&catalog.pool).await.context(ErrorKind::Damaged, doing)?;
+            sqlx::query(table).execute(&self.database.pool).await.context(ErrorKind::Damaged, doing)?;
         }
-        if catalog.position(VERSION).await?.is_none() {
-            catalog.set_position(VERSION, CATALOG_VERSION).await?;
-            let statement = "PRAGMA user_version = 1";
-            sqlx::query(statement).execute(&catalog.pool).await.context(ErrorKind::Retry, doing)?;
-        }
-        Ok(catalog)
+        Ok(())
     }
 
-    /// Refuses a newer version, which stands in the header of the file too.
-    async fn check_version(&self, data_dir: &Path) -> Result<(), Error> {
-        let doing = || format!("opening the catalog `{}`", data_dir.join(FILE).display());
-        let header = sqlx::query_scalar::<_, i64>("PRAGMA user_version").fetch_one(&self.pool).await;
-        let header = header.context(ErrorKind::Damaged, doing)?;
-        let tables = "SELECT count(*) FROM sqlite_master WHERE name = 'position'";
-        let tables = sqlx::query_scalar::<_, i64>(tables).fetch_one(&self.pool).await;
-        if tables.context(ErrorKind::Damaged, doing)? == 0 || header <= CATALOG_VERSION {
-            return Ok(());
-        }
+    /// Refuses a newer version.
+    async fn check_version(&self, shown: &str) -> Result<(), Error> {
         match self.position(VERSION).await? {
             Some(version) if version > CATALOG_VERSION => Err(Error::damaged(format!(
-                "the catalog `{}` has version {version}, this program reads up to {CATALOG_VERSION}: use a newer silmari",
-                data_dir.join(FILE).display()
+                "the catalog `{shown}` has version {version}, this program reads up to {CATALOG_VERSION}: use a newer silmari"
             ))
             .with_source(NewerVersion)),
             _ => Ok(()),
         }
     }
 
-    /// Opens the catalog of a store that exists, to look only: nothing is created or changed.
-    pub(crate) async fn open_read_only(data_dir: &Path) -> Result<Self, Error> {
-        let path = data_dir.join(FILE);
-        let doing = || format!("opening the catalog `{}`", path.display());
-        let options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_MAX);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .context(ErrorKind::Damaged, doing)?;
-        let catalog = Self { pool };
-        catalog.check_version(data_dir).await?;
-        Ok(catalog)
-    }
-
-    /// What SQLite finds wrong with the file; empty when it is sound.
+    /// What is wrong with the file; empty when it is sound. A server looks after its own.
     pub(crate) async fn problems(&self) -> Result<Vec<String>, Error> {
-        let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check")
-            .fetch_all(&self.pool)
-            .await
-            .context(ErrorKind::Damaged, || "checking the catalog".to_owned())?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        match &self.place {
+            Place::File => self.file_problems(100).await,
+            Place::Server { .. } => Ok(Vec::new()),
+        }
     }
 
     /// Forgets a segment whose files were moved away.
     pub(crate) async fn forget(&self, segment: &SegmentMeta) -> Result<(), Error> {
         let doing = || format!("removing `{}` from the catalog", segment.path());
-        let mut transaction = self.pool.begin().await.context(ErrorKind::Retry, doing)?;
+        let mut transaction = self.begin(doing).await?;
         sqlx::query("DELETE FROM segment WHERE signal = $1 AND name = $2")
             .bind(segment.signal.name())
             .bind(&segment.name)
@@ -168,18 +145,18 @@ impl Catalog {
     #[cfg(test)]
     pub(crate) async fn set_read_only(&self, is_read_only: bool) {
         let pragma = if is_read_only { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
-        sqlx::query(pragma).execute(&self.pool).await.expect("one connection");
+        sqlx::query(pragma).execute(&self.database.pool).await.expect("one connection");
     }
 
     /// Waits for running statements and closes the file.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.database.pool.close().await;
     }
 
     async fn position(&self, name: &str) -> Result<Option<i64>, Error> {
         sqlx::query_scalar("SELECT value FROM position WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.database.pool)
             .await
             .context(ErrorKind::Damaged, || "reading the catalog".to_owned())
     }
@@ -188,7 +165,7 @@ impl Catalog {
         sqlx::query(SET_POSITION)
             .bind(name)
             .bind(value)
-            .execute(&self.pool)
+            .execute(&self.database.pool)
             .await
             .context(ErrorKind::Retry, || "writing the catalog".to_owned())?;
         Ok(())

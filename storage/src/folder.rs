@@ -12,6 +12,7 @@ use std::sync::Arc;
 use disk::{DiskFile, Fs};
 
 use crate::plant::Planted;
+use crate::segment::home::Remote;
 
 /// A data folder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,12 +20,14 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) planted: Planted,
+    /// Where segments are kept, if not here.
+    pub(crate) remote: Option<Remote>,
 }
 
 impl Folder {
     /// A folder of the machine's own file system.
     pub(crate) fn new(path: &Path, fs: Arc<dyn Fs>, planted: Planted) -> Self {
-        Self { path: path.to_owned(), fs, planted }
+        Self { path: path.to_owned(), fs, planted, remote: None }
     }
 
     /// Makes every file and folder below `dir` durable.

@@ -12,6 +12,7 @@
 //! Invariants: only [`Inspector::repair`] writes, and it moves or adds, never deletes; a store of a newer
 //! version is refused as a whole, untouched; everything found is named with its place.
 
+mod files;
 mod ids;
 mod listing;
 mod repair;
@@ -23,7 +24,7 @@ mod verify;
 mod wal;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use model::Clock;
@@ -36,9 +37,13 @@ pub use stats::{ColumnStats, IdKindStats, SignalStats};
 pub use verify::Verification;
 pub use wal::WalRecord;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogHome};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
+use crate::plant::Planted;
 use crate::segment::SegmentMeta;
+use crate::segment::home::Remote;
+use crate::segment::home::settings::Places;
 use crate::wal::walk::WalFolder;
 use disk::RealFs;
 
@@ -56,7 +61,8 @@ pub enum Access {
 /// A store that is looked at.
 #[derive(Debug)]
 pub struct Inspector {
-    data_dir: PathBuf,
+    folder: Folder,
+    catalog: CatalogHome,
     clock: Arc<dyn Clock>,
     segments: Vec<SegmentMeta>,
     wal_sequence: u64,
@@ -95,12 +101,17 @@ pub enum Severity {
 }
 
 impl Inspector {
-    /// Opens the store in `data_dir` for looking.
+    /// Opens the store in `data_dir`, whose segments and catalog are where `places` says, for looking.
     ///
     /// # Errors
     /// `FixInput` when there is no store, or a server uses it and `access` does not allow that; `Damaged`
     /// when it is of a newer version or the catalog cannot be read.
-    pub async fn open(data_dir: &Path, access: Access, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub async fn open(
+        data_dir: &Path,
+        places: &Places,
+        access: Access,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let there_is_none = || {
             let text = format!(
                 "there is no store in `{}`: name the folder that was given to `silmari serve --data-dir`",
@@ -109,12 +120,14 @@ impl Inspector {
             Error::new(ErrorKind::FixInput, text)
         };
         let has_wal = data_dir.join("wal").is_dir();
-        if !data_dir.join("catalog.sqlite").is_file() && !has_wal {
+        let has_catalog =
+            places.catalog != CatalogHome::Embedded || data_dir.join("catalog.sqlite").is_file();
+        if !data_dir.is_dir() || (!has_catalog && !has_wal) {
             return Err(there_is_none());
         }
         let (lock, is_live) = take_lock(data_dir, access)?;
         WalFolder::new(Arc::new(RealFs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
-        let catalog = Catalog::open_read_only(data_dir).await?;
+        let catalog = Catalog::open_read_only(data_dir, &places.catalog).await?;
         let read = async {
             Ok::<_, Error>((
                 catalog.segments().await?,
@@ -126,8 +139,20 @@ impl Inspector {
         catalog.close().await;
         let (segments, wal_sequence, catalog_problems) = read?;
         segments.iter().try_for_each(SegmentMeta::check_version)?;
-        let data_dir = data_dir.to_owned();
-        Ok(Self { data_dir, clock, segments, wal_sequence, catalog_problems, is_live, access, _lock: lock })
+        let remote = Remote::beside(data_dir, &places.segments)?;
+        let folder = Folder { remote, ..Folder::new(data_dir, Arc::new(RealFs), Planted::default()) };
+        let catalog = places.catalog.clone();
+        Ok(Self {
+            folder,
+            catalog,
+            clock,
+            segments,
+            wal_sequence,
+            catalog_problems,
+            is_live,
+            access,
+            _lock: lock,
+        })
     }
 
     /// Whether a server uses the store at this moment.
@@ -136,11 +161,7 @@ impl Inspector {
     }
 
     fn wal(&self) -> WalFolder {
-        WalFolder::new(Arc::new(RealFs), self.data_dir.join("wal"), Arc::clone(&self.clock))
-    }
-
-    fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.data_dir).unwrap_or(path).display().to_string()
+        WalFolder::new(Arc::new(RealFs), self.folder.path.join("wal"), Arc::clone(&self.clock))
     }
 }
 

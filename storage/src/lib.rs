@@ -48,6 +48,7 @@ mod wal;
 mod window;
 
 pub use budget::memory_bytes_default;
+pub use catalog::CatalogHome;
 pub use decode::{Batch, DecodeError};
 pub use deletes::{DELETES_PENDING_MAX, DeleteReceipt};
 pub use disk::{DiskFile, Fs, RealFs};
@@ -58,6 +59,8 @@ pub use positions::{AgentOrigin, Hello, KafkaRange, Mismatch, Origin, PositionRe
 pub use retention::{Keep, KeepRule, Retention};
 pub use segment::checksums::{CheckedFile, CheckedRead};
 pub use segment::file::{SegmentDescription, SegmentFile};
+pub use segment::home::settings::{ObjectSettings, Places, SegmentHome};
+pub use segment::home::source::{Fetch, WantedFiles};
 pub use segment::layout::{Layout, Promote};
 pub use snapshot::{
     Finder, IdKindCount, LOOKUP_ROWS_MAX, Place, Rows, ScanOrder, ScanStats, Snapshot, TextRows, TextSearch,

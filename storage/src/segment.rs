@@ -10,6 +10,7 @@
 //!
 //! Owns: the folder and its name. Does not own: which segments live (`catalog`).
 
+mod beside;
 pub(crate) mod checksums;
 pub(crate) mod file;
 mod form;

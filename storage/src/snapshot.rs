@@ -8,6 +8,7 @@ mod finder;
 mod search;
 
 use std::collections::HashSet;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::rows::{self, TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
 use crate::segment::file::SegmentFile;
+use crate::segment::home::source::WantedFiles;
 use crate::segment::reader::Segment;
 
 pub use census::IdKindCount;
@@ -324,6 +326,18 @@ impl Snapshot {
     pub fn segment_files(&self, signal: Signal) -> impl Iterator<Item = Result<SegmentFile, Error>> {
         let segments = self.segments.iter().filter(move |segment| segment.signal() == signal);
         segments.map(SegmentFile::of)
+    }
+
+    /// Brings files of one of its segments to the local disk, for another process that reads it. Blocking.
+    ///
+    /// # Errors
+    /// When it is no segment of this snapshot, or the object store that keeps it does not answer.
+    pub fn fetch(&self, wanted: &WantedFiles) -> io::Result<()> {
+        let mut segments = self.segments(wanted.signal);
+        match segments.find(|segment| segment.meta().name == wanted.name) {
+            Some(segment) => segment.fetch(wanted),
+            None => Err(io::Error::other("no segment of the snapshot")),
+        }
     }
 
     /// Segments of a signal that the catalog names and that cannot be opened: their rows are missing from

@@ -10,6 +10,7 @@
 //! Invariants: a batch is in exactly one of `active`, `sealing` and a segment; the three change under
 //! one lock, so that a snapshot sees each row once.
 
+mod opening;
 mod replay;
 mod sweep;
 
@@ -38,6 +39,8 @@ use crate::plant::{Plant, Planted};
 use crate::positions::{Admitted, Change, Extension, Hello, Origin, Positions, Verdict, committed_of, judge};
 use crate::retention::Retention;
 use crate::segment::SegmentMeta;
+use crate::segment::home::Remote;
+use crate::segment::home::settings::Places;
 use crate::segment::layout::Promote;
 use crate::segment::reader::Segment;
 use crate::snapshot::Snapshot;
@@ -73,6 +76,8 @@ pub struct Settings {
     pub records_per_request_max: usize,
     /// Bytes one request may have after decompression.
     pub request_bytes_max: usize,
+    /// Where segments and catalog are; in the data folder, unless said otherwise.
+    pub places: Places,
     /// How long rows stay.
     pub retention: Retention,
     /// Attributes that have a column of their own in every segment.
@@ -98,6 +103,7 @@ impl Settings {
             wal_segment_bytes: 64 << 20,
             records_per_request_max: 200_000,
             request_bytes_max: 64 << 20,
+            places: Places::default(),
             retention: Retention::default(),
             promote: Promote::default(),
             compaction_fan_in: 8,
@@ -233,6 +239,7 @@ pub(crate) struct Shared {
     identity: String,
     pub(crate) disk: Disk,
     progress: Mutex<ReplayProgress>,
+    missed: Mutex<opening::Missed>,
 }
 
 /// Batches a slow subscriber may be behind before it misses some.
@@ -250,6 +257,11 @@ impl Shared {
 
     fn progress(&self) -> ReplayProgress {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be done when the object store answers.
+    fn missed(&self) -> MutexGuard<'_, opening::Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number for a segment's name, used once.
@@ -453,8 +465,10 @@ impl Store {
         WalFolder::new(Arc::clone(&fs), data_dir.join("wal"), Arc::clone(&clock)).check_version()?;
         // On a full disk this gives up the reserve, so that the catalog opens.
         drop(Disk::new(&data_dir, settings.disk_free_bytes_min));
-        let catalog = Catalog::open(&data_dir, &*clock).await?;
-        let shared = build_shared(fs, settings, clock, catalog).await?;
+        let remote = Remote::open(&data_dir, &settings.places.segments)?;
+        let folder = Folder { remote, ..Folder::new(&data_dir, fs, settings.planted()) };
+        let catalog = Catalog::open(&folder, &settings.places.catalog, &*clock).await?;
+        let shared = build_shared(folder, settings, clock, catalog).await?;
         let (replay, state) = watch::channel(replay::State::Running);
         let store = Arc::new(Self {
             shared,
@@ -654,6 +668,7 @@ impl Store {
     /// Looks whether disk and log work again: nobody else would, once requests are refused.
     pub(crate) async fn look_around(&self) {
         self.shared.disk.look();
+        opening::make_up(&self.shared).await;
         if self.wal.get().is_some_and(|wal| wal.is_refusing()) {
             let received_at = self.shared.clock.now();
             let (signal, compression) = (Signal::Logs, Compression::Identity);
@@ -852,26 +867,24 @@ impl Drop for Store {
 }
 
 async fn build_shared(
-    fs: Arc<dyn Fs>,
+    folder: Folder,
     settings: Settings,
     clock: Arc<dyn Clock>,
     catalog: Catalog,
 ) -> Result<Arc<Shared>, Error> {
     let metas = catalog.segments().await?;
     metas.iter().try_for_each(SegmentMeta::check_version)?;
-    let folder = Folder::new(&settings.data_dir, fs, settings.planted());
-    let number = sweep::sweep(&folder, &metas);
     let deletes = catalog.deletes().await?;
-    let mut state = State {
+    let state = State {
         sealed_sequence: catalog.wal_sequence().await?,
         last_delete_id: deletes.last().map_or(0, |last| last.receipt.id),
         tombstones: deletes.into_iter().filter(|delete| delete.receipt.gone_at.is_none()).collect(),
         positions: Positions::from_catalog(catalog.positions().await?),
         ..State::default()
     };
-    open_segments(&folder, metas, &mut state);
-    let disk = Disk::new(&settings.data_dir, settings.disk_free_bytes_min);
     let identity = catalog.identity(&uuid::Uuid::new_v4().to_string()).await?;
+    let (state, number, missed) = open_segments(folder.clone(), identity.clone(), metas, state).await?;
+    let disk = Disk::new(&settings.data_dir, settings.disk_free_bytes_min);
     Ok(Arc::new(Shared {
         settings,
         folder,
@@ -889,30 +902,22 @@ async fn build_shared(
         identity,
         disk,
         progress: Mutex::default(),
+        missed: Mutex::new(missed),
     }))
 }
 
-/// Opens what the catalog names; what cannot be opened is missing from answers, and they say so.
-fn open_segments(folder: &Folder, metas: Vec<SegmentMeta>, state: &mut State) {
-    let mut unreadable = Vec::new();
-    for meta in metas {
-        let tombstones = match folder.planted.has(Plant::DeletedRowsNotHiddenAgain) {
-            true => &[],
-            false => &*state.tombstones,
-        };
-        let opened = Segment::open(&folder.path, meta.clone())
-            .and_then(|segment| deletes::hidden_in(segment, tombstones));
-        match opened {
-            Ok(segment) => state.segments.push(segment),
-            Err(error) => {
-                tracing::error!("{error}: answers will say that its rows are missing");
-                state.stats.segments_unreadable += 1;
-                unreadable.push(meta);
-            }
-        }
-    }
-    state.unreadable = unreadable.into();
-    state.count_segments();
+/// Off the async threads: an object store may take its time.
+async fn open_segments(
+    folder: Folder,
+    identity: String,
+    metas: Vec<SegmentMeta>,
+    mut state: State,
+) -> Result<(State, u64, opening::Missed), Error> {
+    let open = move || {
+        let (number, missed) = opening::open(&folder, &identity, metas, &mut state)?;
+        Ok((state, number, missed))
+    };
+    tokio::task::spawn_blocking(open).await.context(ErrorKind::Internal, || "opening segments".to_owned())?
 }
 
 /// Takes the data folder for this process. Waits a little for one that is just ending.

@@ -125,6 +125,12 @@ impl WorkerPool {
                         return Err(worker.died(limits).await);
                     }
                 }
+                Ok((Kind::WantFiles, body)) => {
+                    let fetched = fetch(snapshot, body).await?;
+                    if worker.send(Kind::Files, &fetched).await.is_err() {
+                        return Err(worker.died(limits).await);
+                    }
+                }
                 Ok(_) => return Err(SqlError::Internal("the worker sent something unexpected".to_owned())),
                 Err(_) => return Err(worker.died(limits).await),
             }
@@ -178,6 +184,19 @@ impl WorkerPool {
         let limits = (limits.memory_bytes_max, limits.stack_bytes);
         Ok(Worker { child, stdin, stdout, statements: 0, limits })
     }
+}
+
+/// Brings files of a segment to the local disk; what the worker is told of it.
+async fn fetch(snapshot: &Snapshot, wish: Vec<u8>) -> Result<Vec<u8>, SqlError> {
+    let snapshot = snapshot.clone();
+    let fetch = move || -> Result<Vec<u8>, String> {
+        let wanted = serde_json::from_slice(&wish).map_err(|error| error.to_string())?;
+        let refusal = snapshot.fetch(&wanted).err().map(wire::Refusal::from);
+        serde_json::to_vec(&refusal).map_err(|error| error.to_string())
+    };
+    let fetched =
+        tokio::task::spawn_blocking(fetch).await.map_err(|error| SqlError::Internal(error.to_string()))?;
+    fetched.map_err(|error| SqlError::Internal(format!("files of a segment: {error}")))
 }
 
 async fn head_rows(snapshot: &Snapshot, wish: Vec<u8>) -> Result<Vec<u8>, SqlError> {

@@ -10,7 +10,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::Result;
 use model::{Signal, TimeRange, UnixNano};
 use serde::{Deserialize, Serialize};
-use storage::{SegmentDescription, SegmentFile, Snapshot};
+use storage::{Fetch, SegmentDescription, SegmentFile, Snapshot};
 
 /// Which rows of the head are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,21 +86,21 @@ impl Coalesced {
 pub(super) enum Segment {
     Open(SegmentFile),
     /// To be opened when it turns out to be needed.
-    Described(SegmentDescription),
+    Described(SegmentDescription, Arc<dyn Fetch>),
 }
 
 impl Segment {
     fn signal(&self) -> Signal {
         match self {
             Self::Open(file) => file.signal(),
-            Self::Described(description) => description.signal(),
+            Self::Described(description, _) => description.signal(),
         }
     }
 
     pub(super) fn time(&self) -> TimeRange {
         match self {
             Self::Open(file) => file.time(),
-            Self::Described(description) => description.time(),
+            Self::Described(description, _) => description.time(),
         }
     }
 }
@@ -192,15 +192,15 @@ impl Tables {
 
     /// The segment's file, opened if it was not; `None` when it cannot be, which [`Tables::unreadable`] counts.
     pub(super) fn open(&self, segment: &Segment) -> Option<SegmentFile> {
-        let description = match segment {
+        let (description, fetch) = match segment {
             Segment::Open(file) => return Some(file.clone()),
-            Segment::Described(description) => description,
+            Segment::Described(description, fetch) => (description, fetch),
         };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = opened.get(description) {
             return Some(file.clone());
         }
-        match description.open() {
+        match description.open(fetch) {
             Ok(file) => {
                 opened.insert(description.clone(), file.clone());
                 Some(file)
@@ -222,7 +222,7 @@ impl Tables {
     pub(super) fn descriptions(&self) -> Vec<SegmentDescription> {
         let describe = |segment: &Segment| match segment {
             Segment::Open(file) => file.description(),
-            Segment::Described(description) => description.clone(),
+            Segment::Described(description, _) => description.clone(),
         };
         self.segments.iter().map(describe).collect()
     }

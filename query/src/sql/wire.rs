@@ -3,8 +3,8 @@
 //! ```text
 //! kind 1 │ length u32 LE │ body
 //!
-//! server ─► worker   Q  JSON: statement, limits, segments          H  Arrow IPC: rows of the head
-//! worker ─► server   h  JSON: which rows of the head               A  JSON: the answer or why there is none
+//! server ─► worker   Q  JSON: statement, limits, segments          H  Arrow IPC: rows of the head      F  JSON: null, or why not
+//! worker ─► server   h  JSON: which rows of the head               A  JSON: the answer or why not      f  JSON: which files of a segment
 //! ```
 //!
 //! Invariant: a length is checked against a limit before anything is read. Both ends are of one build: no
@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Head,
     /// A wish for rows of the head.
     WantHead,
+    /// Files of a segment are on the local disk now, or cannot be.
+    Files,
+    /// A wish for files of a segment.
+    WantFiles,
     /// The answer.
     Answer,
 }
@@ -41,12 +45,15 @@ impl Kind {
             Self::Query => b'Q',
             Self::Head => b'H',
             Self::WantHead => b'h',
+            Self::Files => b'F',
+            Self::WantFiles => b'f',
             Self::Answer => b'A',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Query, Self::Head, Self::WantHead, Self::Answer].into_iter().find(|kind| kind.byte() == byte)
+        let all = [Self::Query, Self::Head, Self::WantHead, Self::Files, Self::WantFiles, Self::Answer];
+        all.into_iter().find(|kind| kind.byte() == byte)
     }
 }
 
@@ -60,6 +67,28 @@ pub(super) struct Query {
     pub(super) limits: WireLimits,
     pub(super) segments: Vec<SegmentDescription>,
     pub(super) unreadable: [usize; 3],
+}
+
+/// Why files of a segment cannot be had.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    /// Whether they are not as they were written, or not there.
+    is_damage: bool,
+    text: String,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        let is_damage = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound);
+        Self { is_damage, text: error.to_string() }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = if refusal.is_damage { io::ErrorKind::InvalidData } else { io::ErrorKind::NotConnected };
+        Self::new(kind, refusal.text)
+    }
 }
 
 /// What came of it.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! stdin ─► main thread: messages ─► statement thread (large stack): open segments, guard, plan, run ─► stdout
-//!          end of input: exit        rows of the head are asked for over stdout and come over stdin
+//!          end of input: exit        rows of the head, and files of segments that are kept in an object store, are asked for
+//!                                    over stdout; rows come over stdin, files are in the server's cache then
 //! ```
 //!
 //! Owns: the process's own limits. Does not own: when it is ended (`pool`).
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use storage::{Fetch, WantedFiles};
 use tokio_util::sync::CancellationToken;
 
 use super::source::{Head, HeadWanted, Opened, Segment, Tables};
@@ -83,9 +85,10 @@ fn statements_of(messages: Receiver<Message>, output: impl Write + Send + 'stati
 fn answer(body: &[u8], server: &Arc<Mutex<Server>>, opened: &mut Opened) -> Outcome {
     let query: Query = serde_json::from_slice(body).map_err(|error| SqlError::Internal(error.to_string()))?;
     let limits = SqlLimits::from(&query.limits);
+    let fetch: Arc<dyn Fetch> = Arc::new(RemoteFiles(Arc::clone(server)));
     let tables = Arc::new(Tables::new(
         Arc::new(RemoteHead(Arc::clone(server))),
-        query.segments.into_iter().map(Segment::Described).collect(),
+        query.segments.into_iter().map(|segment| Segment::Described(segment, Arc::clone(&fetch))).collect(),
         std::mem::take(opened),
         query.unreadable,
         limits.scan_bytes_max,
@@ -123,6 +126,29 @@ impl Head for RemoteHead {
         match server.messages.recv() {
             Ok((Kind::Head, body)) => Ok(wire::decode_rows(&body)?),
             _ => Err(failed(&"the server sent something else")),
+        }
+    }
+}
+
+/// Files of segments, which the server fetches.
+struct RemoteFiles(Arc<Mutex<Server>>);
+
+impl fmt::Debug for RemoteFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RemoteFiles")
+    }
+}
+
+impl Fetch for RemoteFiles {
+    fn fetch(&self, wanted: &WantedFiles) -> io::Result<()> {
+        let mut server = locked(&self.0);
+        wire::write(&mut server.output, Kind::WantFiles, &serde_json::to_vec(wanted)?)?;
+        match server.messages.recv() {
+            Ok((Kind::Files, body)) => match serde_json::from_slice::<Option<wire::Refusal>>(&body)? {
+                None => Ok(()),
+                Some(refusal) => Err(refusal.into()),
+            },
+            _ => Err(io::Error::other("files of a segment: the server sent something else")),
         }
     }
 }

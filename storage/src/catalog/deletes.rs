@@ -2,7 +2,7 @@
 
 use model::UnixNano;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::Catalog;
 use crate::deletes::{DeleteReceipt, Tombstone};
@@ -18,7 +18,9 @@ const INSERT: &str = "INSERT INTO delete_request
 impl Catalog {
     /// All deletes, oldest first.
     pub(crate) async fn deletes(&self) -> Result<Vec<Tombstone>, Error> {
-        let rows = sqlx::query("SELECT * FROM delete_request ORDER BY delete_id").fetch_all(&self.pool).await;
+        let rows = sqlx::query("SELECT * FROM delete_request ORDER BY delete_id")
+            .fetch_all(&self.database.pool)
+            .await;
         let rows = rows.context(ErrorKind::Damaged, || "reading the catalog".to_owned())?;
         Ok(rows.iter().map(tombstone_of).collect())
     }
@@ -26,6 +28,8 @@ impl Catalog {
     /// Writes a delete down: from now on it holds, also after a restart.
     pub(crate) async fn add_delete(&self, tombstone: &Tombstone) -> Result<(), Error> {
         let receipt = &tombstone.receipt;
+        let doing = || "writing the delete to the catalog".to_owned();
+        let mut transaction = self.begin(doing).await?;
         sqlx::query(INSERT)
             .bind(receipt.id as i64)
             .bind(&receipt.term)
@@ -33,25 +37,27 @@ impl Catalog {
             .bind(tombstone.sequence as i64)
             .bind(receipt.spans as i64)
             .bind(receipt.log_records as i64)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
-            .context(ErrorKind::Retry, || "writing the delete to the catalog".to_owned())?;
-        Ok(())
+            .context(ErrorKind::Retry, doing)?;
+        transaction.commit().await.context(ErrorKind::Retry, doing)
     }
 
     /// Notes that no segment holds the rows of deletes up to `last_id` any more.
     pub(crate) async fn deletes_gone(&self, last_id: u64, at: UnixNano) -> Result<(), Error> {
+        let doing = || "writing the catalog".to_owned();
+        let mut transaction = self.begin(doing).await?;
         sqlx::query("UPDATE delete_request SET gone_at = $1 WHERE delete_id <= $2 AND gone_at IS NULL")
             .bind(at.0)
             .bind(last_id as i64)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
-            .context(ErrorKind::Retry, || "writing the catalog".to_owned())?;
-        Ok(())
+            .context(ErrorKind::Retry, doing)?;
+        transaction.commit().await.context(ErrorKind::Retry, doing)
     }
 }
 
-fn tombstone_of(row: &SqliteRow) -> Tombstone {
+fn tombstone_of(row: &AnyRow) -> Tombstone {
     let count = |name: &str| u64::try_from(row.get::<i64, _>(name)).unwrap_or(0);
     Tombstone {
         sequence: count("wal_sequence"),

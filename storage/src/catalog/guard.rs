@@ -5,19 +5,17 @@
 //! transaction that changes them and compared at the start; a checksum in every row of a sender's
 //! position (`positions`). Deletes and the store's identity are not guarded.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
-use super::{Catalog, DIGEST, SET_POSITION, VERSION};
+use super::{Catalog, DIGEST, Place, SET_POSITION, VERSION};
 use crate::error::{Context as _, Error, ErrorKind};
 
-const GUARDED: [&str; 2] = [
-    "SELECT name, value FROM position WHERE name <> 'digest' ORDER BY name",
-    "SELECT * FROM segment ORDER BY signal, name",
-];
+const GUARDED: [&str; 2] =
+    ["SELECT name, value FROM position WHERE name <> 'digest'", "SELECT * FROM segment"];
 
 /// Writes the digest of what the transaction leaves.
-pub(super) async fn write(connection: &mut SqliteConnection) -> Result<(), Error> {
+pub(super) async fn write(connection: &mut AnyConnection) -> Result<(), Error> {
     let digest = digest(connection).await?;
     sqlx::query(SET_POSITION)
         .bind(DIGEST)
@@ -28,41 +26,45 @@ pub(super) async fn write(connection: &mut SqliteConnection) -> Result<(), Error
     Ok(())
 }
 
-async fn digest(connection: &mut SqliteConnection) -> Result<u32, Error> {
+async fn digest(connection: &mut AnyConnection) -> Result<u32, Error> {
     let mut digest = 0;
     for statement in GUARDED {
         let rows = sqlx::query(statement).fetch_all(&mut *connection).await;
-        for row in rows.context(ErrorKind::Damaged, || "reading the catalog".to_owned())? {
-            digest = add_row(digest, &row);
-        }
+        let rows = rows.context(ErrorKind::Damaged, || "reading the catalog".to_owned())?;
+        let mut rows: Vec<Vec<String>> = rows.iter().map(texts_of).collect();
+        // By bytes: databases sort text as their locale says.
+        rows.sort();
+        digest = rows.iter().flatten().fold(digest, |digest, text| add(digest, text));
     }
     Ok(digest)
 }
 
-/// Continues a digest with the columns of a row as text.
-fn add_row(digest: u32, row: &SqliteRow) -> u32 {
-    (0..row.len()).fold(digest, |digest, column| {
-        let text = row.try_get_unchecked::<Option<String>, _>(column).ok().flatten().unwrap_or_default();
-        crc32c::crc32c_append(
-            crc32c::crc32c_append(digest, &(text.len() as u64).to_le_bytes()),
-            text.as_bytes(),
-        )
-    })
+/// The columns of a row as text.
+fn texts_of(row: &AnyRow) -> Vec<String> {
+    let text = |column: usize| match row.try_get_unchecked::<i64, _>(column) {
+        Ok(number) => number.to_string(),
+        Err(_) => row.try_get_unchecked::<String, _>(column).unwrap_or_default(),
+    };
+    (0..row.len()).map(text).collect()
+}
+
+/// Continues a digest.
+fn add(digest: u32, text: &str) -> u32 {
+    let digest = crc32c::crc32c_append(digest, &(text.len() as u64).to_le_bytes());
+    crc32c::crc32c_append(digest, text.as_bytes())
 }
 
 impl Catalog {
     /// Whether the file is whole and holds what was written.
     pub(super) async fn verify(&self) -> Result<(), Error> {
         let doing = || "checking the catalog".to_owned();
-        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
-            .fetch_one(&self.pool)
-            .await
-            .context(ErrorKind::Damaged, doing)?;
-        if found != "ok" {
+        if matches!(self.place, Place::File)
+            && let Some(found) = self.file_problems(1).await?.first()
+        {
             return Err(Error::damaged(format!("the catalog is damaged: {found}")));
         }
         let written = self.position(DIGEST).await?;
-        let mut connection = self.pool.acquire().await.context(ErrorKind::Retry, doing)?;
+        let mut connection = self.database.pool.acquire().await.context(ErrorKind::Retry, doing)?;
         let is_new = sqlx::query("SELECT 1 FROM position WHERE name <> $1")
             .bind(VERSION)
             .fetch_optional(&mut *connection)

@@ -4,8 +4,8 @@
 
 use model::UnixNano;
 use model::positions::{AgentId, StreamId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::Catalog;
 use crate::error::{Context as _, Error, ErrorKind};
@@ -49,7 +49,7 @@ impl Catalog {
     pub(crate) async fn positions(&self) -> Result<Vec<(Key, Entry)>, Error> {
         let doing = || "reading the positions from the catalog".to_owned();
         let fetch = async |statement: &'static str| {
-            sqlx::query(statement).fetch_all(&self.pool).await.context(ErrorKind::Damaged, doing)
+            sqlx::query(statement).fetch_all(&self.database.pool).await.context(ErrorKind::Damaged, doing)
         };
         let mut positions = Vec::new();
         for row in fetch("SELECT agent, session, seen, checksum FROM agent_session").await? {
@@ -84,20 +84,20 @@ impl Catalog {
         let doing = || "reading the store's identity from the catalog".to_owned();
         // Read first: a store that has an identity opens on a full disk.
         let first = "SELECT id FROM store_identity ORDER BY id LIMIT 1";
-        let found = sqlx::query_scalar(first).fetch_optional(&self.pool).await;
+        let found = sqlx::query_scalar(first).fetch_optional(&self.database.pool).await;
         if let Some(found) = found.context(ErrorKind::Damaged, doing)? {
             return Ok(found);
         }
         let insert =
             "INSERT INTO store_identity (id) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM store_identity)";
-        sqlx::query(insert).bind(new).execute(&self.pool).await.context(ErrorKind::Retry, doing)?;
-        sqlx::query_scalar(first).fetch_one(&self.pool).await.context(ErrorKind::Damaged, doing)
+        sqlx::query(insert).bind(new).execute(&self.database.pool).await.context(ErrorKind::Retry, doing)?;
+        sqlx::query_scalar(first).fetch_one(&self.database.pool).await.context(ErrorKind::Damaged, doing)
     }
 }
 
 /// Writes positions, and removes those without a value.
 pub(super) async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     changes: &[(Key, Option<Entry>)],
 ) -> Result<(), Error> {
     for (key, entry) in changes {
@@ -121,7 +121,7 @@ pub(super) async fn write(
 }
 
 /// The position of a row, if its checksum holds.
-fn checked(row: &SqliteRow, key: Option<Key>, value: &str) -> Option<(Key, Entry)> {
+fn checked(row: &AnyRow, key: Option<Key>, value: &str) -> Option<(Key, Entry)> {
     let entry =
         Entry { value: u64::try_from(number(row, value)?).ok()?, seen: UnixNano(number(row, "seen")?) };
     let key = key?;
@@ -133,10 +133,10 @@ fn checksum(key: &Key, entry: &Entry) -> i64 {
     i64::from(crc32c::crc32c(format!("{key:?} {} {seen}", entry.value).as_bytes()))
 }
 
-fn text(row: &SqliteRow, name: &str) -> Option<String> {
+fn text(row: &AnyRow, name: &str) -> Option<String> {
     row.try_get(name).ok()
 }
 
-fn number(row: &SqliteRow, name: &str) -> Option<i64> {
+fn number(row: &AnyRow, name: &str) -> Option<i64> {
     row.try_get(name).ok()
 }

@@ -15,9 +15,10 @@ use std::path::Path;
 
 use model::{Clock, Signal, TimeRange};
 
-use super::{Catalog, FILE, NewerVersion};
+use super::{Catalog, FILE};
 use crate::deletes::Tombstone;
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
 use crate::positions::{Entry, Key};
 use crate::segment::reader::Segment;
 use crate::segment::{SegmentMeta, home};
@@ -34,7 +35,8 @@ pub(super) struct Salvaged {
 impl Catalog {
     /// What can still be read. Each part for itself: one may be damaged and the others not.
     pub(super) async fn salvage(&self) -> Salvaged {
-        let identity = sqlx::query_scalar("SELECT id FROM store_identity").fetch_optional(&self.pool).await;
+        let identity =
+            sqlx::query_scalar("SELECT id FROM store_identity").fetch_optional(&self.database.pool).await;
         Salvaged {
             deletes: self.deletes().await.unwrap_or_default(),
             positions: self.positions().await.unwrap_or_default(),
@@ -45,14 +47,15 @@ impl Catalog {
 
     /// Sets the catalog aside and makes a new one.
     pub(super) async fn rebuild(
-        data_dir: &Path,
+        folder: &Folder,
         problem: &Error,
         salvaged: Salvaged,
         clock: &dyn Clock,
     ) -> Result<Self, Error> {
+        let data_dir = &*folder.path;
         let kept = set_aside(data_dir, clock)
             .context(ErrorKind::Retry, || "setting the damaged catalog aside".to_owned())?;
-        let segments = found(data_dir);
+        let segments = found(folder).context(ErrorKind::Retry, || "looking for segments".to_owned())?;
         tracing::error!(
             "{problem}: it is kept in `{kept}`; a new one is made of the {} segments that were found",
             segments.len()
@@ -97,40 +100,19 @@ fn set_aside(data_dir: &Path, clock: &dyn Clock) -> io::Result<String> {
     Ok(kept.display().to_string())
 }
 
-/// The segments whose folders have their final names.
-fn found(data_dir: &Path) -> Vec<SegmentMeta> {
+/// The segments that were published.
+fn found(folder: &Folder) -> io::Result<Vec<SegmentMeta>> {
     let mut segments = Vec::new();
     for signal in Signal::ALL {
-        for listed in home::list(data_dir, signal) {
-            let Some(mut meta) = SegmentMeta::from_name(signal, &listed.name) else { continue };
-            let files = [listed.path.join("data.parquet")];
-            meta.bytes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+        for listed in home::list(folder, signal)? {
+            let Some(mut meta) = listed.meta() else { continue };
+            meta.bytes = home::bytes_of_rows(folder, &meta);
             // One that cannot be opened is named all the same: answers say that its rows are missing.
-            match Segment::open(data_dir, meta.clone()) {
+            match Segment::open(home::source(folder), meta.clone()) {
                 Ok(segment) => segments.push(segment.described()),
                 Err(_) => segments.push(SegmentMeta { time: TimeRange::ALL, ..meta }),
             }
         }
     }
-    segments
-}
-
-/// Whether an error of SQLite says that the file is damaged, and not that the disk does not work.
-pub(super) fn is_damage(error: &Error) -> bool {
-    const CORRUPT: i64 = 11;
-    const NO_DATABASE: i64 = 26;
-    if error.kind() != ErrorKind::Damaged || error.source_ref::<NewerVersion>().is_some() {
-        return false;
-    }
-    match error.source_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(database)) => {
-            let code = database.code().and_then(|code| code.parse::<i64>().ok());
-            // 1: a table that is named in the file and is none, and the like.
-            code.is_some_and(|code| [1, CORRUPT, NO_DATABASE].contains(&(code & 0xff)))
-        }
-        Some(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Protocol(_)) | None => {
-            true
-        }
-        Some(_) => false,
-    }
+    Ok(segments)
 }

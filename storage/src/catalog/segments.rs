@@ -1,8 +1,8 @@
 //! The `segment` table: which segments live.
 
 use model::{Signal, TimeRange, UnixNano};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::{Catalog, SET_POSITION, WAL_SEQUENCE, guard, positions};
 use crate::error::{Context as _, Error, ErrorKind};
@@ -27,7 +27,7 @@ const INSERT: &str = "INSERT INTO segment (signal, name, level, first_sequence, 
 impl Catalog {
     /// Live segments, oldest first.
     pub(crate) async fn segments(&self) -> Result<Vec<SegmentMeta>, Error> {
-        let rows = sqlx::query(SELECT).fetch_all(&self.pool).await;
+        let rows = sqlx::query(SELECT).fetch_all(&self.database.pool).await;
         let rows = rows.context(ErrorKind::Damaged, || "reading the catalog".to_owned())?;
         rows.iter().map(segment_of).collect()
     }
@@ -39,7 +39,7 @@ impl Catalog {
         moved: &[(Key, Option<Entry>)],
         wal_sequence: u64,
     ) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await.context(ErrorKind::Retry, committing)?;
+        let mut transaction = self.begin(committing).await?;
         for segment in added {
             insert(&mut transaction, segment).await?;
         }
@@ -57,7 +57,7 @@ impl Catalog {
     /// Puts `added` in the place of `removed`, or changes nothing: a segment that is not there any more
     /// is an error.
     pub(crate) async fn replace(&self, removed: &[SegmentMeta], added: &[SegmentMeta]) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await.context(ErrorKind::Retry, committing)?;
+        let mut transaction = self.begin(committing).await?;
         for segment in removed {
             let deleted = sqlx::query("DELETE FROM segment WHERE signal = $1 AND name = $2")
                 .bind(segment.signal.name())
@@ -82,7 +82,7 @@ impl Catalog {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM segment WHERE signal = $1 AND name = $2")
             .bind(segment.signal.name())
             .bind(&segment.name)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.database.pool)
             .await
             .context(ErrorKind::Retry, || "reading the catalog".to_owned())?;
         Ok(count > 0)
@@ -93,7 +93,7 @@ fn committing() -> String {
     "committing to the catalog".to_owned()
 }
 
-async fn insert(connection: &mut SqliteConnection, segment: &SegmentMeta) -> Result<(), Error> {
+async fn insert(connection: &mut AnyConnection, segment: &SegmentMeta) -> Result<(), Error> {
     sqlx::query(INSERT)
         .bind(segment.signal.name())
         .bind(&segment.name)
@@ -113,7 +113,7 @@ async fn insert(connection: &mut SqliteConnection, segment: &SegmentMeta) -> Res
     Ok(())
 }
 
-fn segment_of(row: &SqliteRow) -> Result<SegmentMeta, Error> {
+fn segment_of(row: &AnyRow) -> Result<SegmentMeta, Error> {
     let signal: String = row.get("signal");
     let signal: Signal = signal.parse().map_err(|error| Error::damaged(format!("the catalog: {error}")))?;
     let kept: String = row.get("kept");

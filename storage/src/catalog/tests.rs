@@ -1,5 +1,7 @@
 //! A damaged catalog is noticed, set aside and made anew; a newer one is left alone.
 
+pub(crate) mod both;
+
 use model::{SystemClock, UnixNano};
 
 use super::*;
@@ -9,14 +11,18 @@ fn position(value: u64) -> (Key, Option<Entry>) {
     (Key::Kafka("orders".to_owned(), 1), Some(Entry { value, seen: UnixNano(0) }))
 }
 
+fn folder(dir: &Path) -> Folder {
+    Folder::new(dir, std::sync::Arc::new(disk::RealFs), crate::plant::Planted::default())
+}
+
 async fn catalog(dir: &Path) -> Catalog {
-    Catalog::open(dir, &*SystemClock::shared()).await.expect("opens")
+    Catalog::open(&folder(dir), &CatalogHome::Embedded, &*SystemClock::shared()).await.expect("opens")
 }
 
 async fn change(dir: &Path, statements: &[&'static str]) {
     let catalog = Catalog::open_file(dir).await.expect("opens");
     for statement in statements {
-        sqlx::query(*statement).execute(&catalog.pool).await.expect("runs");
+        sqlx::query(*statement).execute(&catalog.database.pool).await.expect("runs");
     }
     catalog.close().await;
 }
@@ -64,7 +70,9 @@ async fn a_newer_catalog_is_refused_and_not_touched() {
         ["UPDATE position SET value = 2 WHERE name = 'catalog_version'", "PRAGMA user_version = 2"];
     change(dir.path(), &statements).await;
     let before = std::fs::read(dir.path().join(FILE)).expect("readable");
-    let refused = Catalog::open(dir.path(), &*SystemClock::shared()).await.expect_err("newer");
+    let refused = Catalog::open(&folder(dir.path()), &CatalogHome::Embedded, &*SystemClock::shared())
+        .await
+        .expect_err("newer");
     assert!(refused.to_string().contains("version 2"), "{refused}");
     assert_eq!(std::fs::read(dir.path().join(FILE)).expect("readable"), before);
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use model::{Signal, UnixNano};
 use serde::Serialize;
 
-use super::{Inspector, bytes_below};
-use crate::error::Error;
+use super::Inspector;
+use crate::error::{Context as _, Error, ErrorKind};
 use crate::segment::checksums;
 use crate::wal::walk::Walked;
 
@@ -69,11 +69,12 @@ impl Inspector {
     /// The segments and the log's files. Blocking: reads the log's headers and records.
     ///
     /// # Errors
-    /// When the log cannot be listed.
+    /// When the log or an object store cannot be listed.
     pub fn listing(&self) -> Result<Listing, Error> {
         let segments = self.segments.iter().map(|meta| {
-            let dir = self.data_dir.join(meta.path());
-            SegmentListing {
+            let sizes = self.sizes_of(meta);
+            let sizes = sizes.context(ErrorKind::Retry, || format!("listing `{}`", meta.path()))?;
+            Ok(SegmentListing {
                 signal: meta.signal,
                 name: meta.name.clone(),
                 level: meta.level,
@@ -81,13 +82,12 @@ impl Inspector {
                 min_time: meta.time.from,
                 max_time: meta.time.to,
                 rows: meta.rows,
-                bytes: bytes_below(&dir),
-                parquet_bytes: bytes_below(&dir.join("data.parquet"))
-                    + bytes_below(&dir.join(checksums::FILE)),
-                id_index_bytes: bytes_below(&dir.join("ids")),
-            }
+                bytes: sizes.all(),
+                parquet_bytes: sizes.of("data.parquet") + sizes.of(checksums::FILE),
+                id_index_bytes: sizes.of("ids"),
+            })
         });
-        let segments = segments.collect();
+        let segments = segments.collect::<Result<_, Error>>()?;
         // Beside a server a half-written record would look like damage.
         let wal = if self.is_live { Vec::new() } else { self.wal_files()? };
         Ok(Listing { segments, wal, wal_sequence: self.wal_sequence, is_live: self.is_live })

@@ -41,7 +41,7 @@ pub(super) enum Repair {
         range: Range<u64>,
     },
     /// Move a folder that nobody reads.
-    Leftover(PathBuf),
+    Leftover(SegmentMeta),
 }
 
 /// What was done.
@@ -83,7 +83,7 @@ impl Inspector {
                     let kept = self.wal().keep(path, range)?;
                     done.push(self.done(path, "copied the damaged bytes", &kept));
                 }
-                Repair::Leftover(path) => done.push(self.quarantine_leftover(path, finding)?),
+                Repair::Leftover(meta) => done.push(self.quarantine_leftover(meta, finding)?),
             }
         }
         Ok(done)
@@ -95,29 +95,45 @@ impl Inspector {
     }
 
     async fn quarantine_segment(&self, meta: &SegmentMeta, findings: &[Finding]) -> Result<Repaired, Error> {
-        let from = self.data_dir.join(meta.path());
         let to = self.place_for(&meta.path());
         self.write_reason(&to, &meta.path(), Some(meta), findings)?;
-        if from.exists() {
-            move_folder(&from, &to)?;
-        }
-        let catalog = Catalog::open(&self.data_dir, &*self.clock).await?;
+        self.move_segment(meta, &to)?;
+        let catalog = Catalog::open(&self.folder, &self.catalog, &*self.clock).await?;
         let forgotten = catalog.forget(meta).await;
         catalog.close().await;
         forgotten?;
-        Ok(self.done(&from, "moved the segment and took it out of the catalog", &to))
+        Ok(self.done(Path::new(&meta.path()), "moved the segment and took it out of the catalog", &to))
     }
 
-    fn quarantine_leftover(&self, path: &Path, finding: &Finding) -> Result<Repaired, Error> {
+    fn quarantine_leftover(&self, meta: &SegmentMeta, finding: &Finding) -> Result<Repaired, Error> {
         let to = self.place_for(&finding.path);
         self.write_reason(&to, &finding.path, None, std::slice::from_ref(finding))?;
-        move_folder(path, &to)?;
-        Ok(self.done(path, "moved the folder", &to))
+        self.move_segment(meta, &to)?;
+        Ok(self.done(Path::new(&meta.path()), "moved the folder", &to))
+    }
+
+    /// Moves what there is of a segment; out of an object store, to this disk.
+    fn move_segment(&self, meta: &SegmentMeta, to: &Path) -> Result<(), Error> {
+        let doing = || format!("moving `{}` to `{}`", meta.path(), to.display());
+        let from = self.files_of(meta, "").context(ErrorKind::Retry, doing)?;
+        if !from.dir.exists() {
+            return Ok(());
+        }
+        if self.folder.remote.is_some() {
+            sync_tree(&RealFs, &from.dir).context(ErrorKind::Retry, doing)?;
+        }
+        move_folder(&from.dir, to)?;
+        match &self.folder.remote {
+            // Here it is durable.
+            Some(remote) => remote.objects.delete(meta).context(ErrorKind::Retry, doing),
+            None => Ok(()),
+        }
     }
 
     fn rebuild_index(&self, meta: &SegmentMeta, findings: &[Finding]) -> Result<Repaired, Error> {
-        let dir = self.data_dir.join(meta.path());
-        let doing = || format!("building the identity index of `{}`", dir.display());
+        let doing = || format!("building the identity index of `{}`", meta.path());
+        let files = self.files_of(meta, "").context(ErrorKind::Retry, doing)?;
+        let dir = &files.dir;
         let file = File::open(dir.join("data.parquet")).context(ErrorKind::Damaged, doing)?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).context(ErrorKind::Damaged, doing)?;
         let new = dir.join("ids.tmp");
@@ -138,13 +154,16 @@ impl Inspector {
         if ids.exists() {
             move_folder(&ids, &to)?;
         }
-        fs::rename(&new, &ids).and_then(|()| sync_dir(&dir)).context(ErrorKind::Retry, doing)?;
+        fs::rename(&new, &ids).and_then(|()| sync_dir(dir)).context(ErrorKind::Retry, doing)?;
+        if let Some(remote) = &self.folder.remote {
+            remote.objects.replace(meta, "ids", &ids).context(ErrorKind::Retry, doing)?;
+        }
         Ok(self.done(&ids, "built the identity index again", &to))
     }
 
     /// A place in `quarantine/` that is free.
     fn place_for(&self, path: &str) -> PathBuf {
-        let wanted = self.data_dir.join("quarantine").join(path);
+        let wanted = self.folder.path.join("quarantine").join(path);
         let named = |at: u32| match at {
             0 => wanted.clone(),
             at => wanted

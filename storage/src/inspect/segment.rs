@@ -61,10 +61,19 @@ impl Walk<'_> {
 
 impl Inspector {
     pub(super) fn verify_segment(&self, meta: &SegmentMeta, found: &mut Verification) {
-        let dir = self.data_dir.join(meta.path());
-        let data = dir.join("data.parquet");
-        let bytes = bytes_below(&dir);
         found.segments += 1;
+        let files = match self.files_of(meta, "") {
+            Ok(files) => files,
+            Err(error) => {
+                let mut report = Report { meta, path: meta.path(), findings: &mut found.findings };
+                let remedy = "verify again when the place where segments are kept answers";
+                report.push(Severity::Defect, None, error.to_string(), remedy, Repair::None);
+                return;
+            }
+        };
+        let dir = &files.dir;
+        let data = dir.join("data.parquet");
+        let bytes = bytes_below(dir);
         found.bytes += bytes;
         let mut report = Report { meta, path: self.relative(&data), findings: &mut found.findings };
         if !dir.is_dir() {

@@ -1,17 +1,15 @@
 //! `store stats`: what costs what.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
 
 use model::Signal;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::ParquetMetaData;
 use serde::Serialize;
 
+use super::Inspector;
 use super::ids::{self, Parts};
 use super::segment::has_ids;
-use super::{Inspector, bytes_below};
-use crate::segment::checksums;
+use crate::segment::{SegmentMeta, checksums};
 
 /// What the segments of one signal cost.
 #[derive(Clone, Debug, Serialize)]
@@ -97,12 +95,11 @@ impl Inspector {
         let mut kinds = BTreeMap::new();
         let mut parts = Parts::default();
         for meta in self.segments.iter().filter(|meta| meta.signal == signal) {
-            let dir = self.data_dir.join(meta.path());
-            match self.add_segment(signal, &dir, &mut stats, &mut kinds, &mut parts) {
-                Ok(()) => {
+            match self.add_segment(meta, &mut stats, &mut kinds, &mut parts) {
+                Ok(bytes) => {
                     stats.segments += 1;
                     stats.rows += meta.rows;
-                    stats.bytes += bytes_below(&dir);
+                    stats.bytes += bytes;
                 }
                 Err(problem) => stats.unreadable.push(format!("{}: {problem}", meta.path())),
             }
@@ -113,26 +110,22 @@ impl Inspector {
 
     fn add_segment(
         &self,
-        signal: Signal,
-        dir: &Path,
+        meta: &SegmentMeta,
         stats: &mut SignalStats,
         kinds: &mut BTreeMap<String, IdKindStats>,
         parts: &mut Parts,
-    ) -> Result<(), String> {
-        let data = dir.join("data.parquet");
-        let file = File::open(&data).map_err(|error| error.to_string())?;
-        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
-        reader.try_parse(&file).map_err(|error| error.to_string())?;
-        let metadata = reader.finish().map_err(|error| error.to_string())?;
+    ) -> Result<u64, String> {
+        let sizes = self.sizes_of(meta).map_err(|error| error.to_string())?;
+        let metadata = self.footer_of(meta, &sizes)?;
         let in_columns = add_columns(&metadata, &mut stats.columns);
-        let checksums = bytes_below(&dir.join(checksums::FILE));
-        stats.parquet_metadata_bytes += (bytes_below(&data) + checksums).saturating_sub(in_columns);
-        let ids = dir.join("ids");
-        if has_ids(signal) || ids.is_dir() {
-            ids::measure(&ids, kinds, parts)?;
-            stats.id_index_bytes += bytes_below(&ids);
+        let parquet = sizes.of("data.parquet") + sizes.of(checksums::FILE);
+        stats.parquet_metadata_bytes += parquet.saturating_sub(in_columns);
+        if has_ids(meta.signal) || sizes.of("ids") > 0 {
+            let files = self.files_of(meta, "ids/").map_err(|error| error.to_string())?;
+            ids::measure(&files.dir.join("ids"), kinds, parts)?;
+            stats.id_index_bytes += sizes.of("ids");
         }
-        Ok(())
+        Ok(sizes.all())
     }
 }
 

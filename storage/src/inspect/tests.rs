@@ -1,6 +1,7 @@
 //! What is found in stores that are sound, damaged in known places, in use, or newer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
@@ -54,7 +55,7 @@ async fn filled() -> tempfile::TempDir {
 async fn inspector(dir: &Path, access: Access) -> Inspector {
     // The store's background task may hold the lock for a moment after the store was dropped.
     for _ in 0..10_000 {
-        match Inspector::open(dir, access, clock()).await {
+        match Inspector::open(dir, &Places::default(), access, clock()).await {
             Err(error) if error.to_string().contains("a running silmari") => tokio::task::yield_now().await,
             opened => return opened.expect("opens"),
         }
@@ -304,7 +305,8 @@ async fn a_store_in_use_can_be_listed_and_measured_but_not_checked() {
     assert_eq!((listing.segments.len(), listing.wal.len()), (1, 0));
     assert_eq!(beside.stats().iter().map(|stats| stats.rows).sum::<u64>(), 20);
     for access in [Access::Shared, Access::Exclusive] {
-        let error = Inspector::open(dir.path(), access, clock()).await.expect_err("in use");
+        let error =
+            Inspector::open(dir.path(), &Places::default(), access, clock()).await.expect_err("in use");
         assert_eq!(error.kind(), ErrorKind::FixInput);
         assert!(error.to_string().contains("stop it first"), "{error}");
     }
@@ -315,7 +317,8 @@ async fn a_store_in_use_can_be_listed_and_measured_but_not_checked() {
 #[tokio::test]
 async fn a_folder_without_a_store_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
-    let error = Inspector::open(dir.path(), Access::Beside, clock()).await.expect_err("no store");
+    let error =
+        Inspector::open(dir.path(), &Places::default(), Access::Beside, clock()).await.expect_err("no store");
     assert!(error.to_string().contains("there is no store in"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0);
 }
@@ -351,7 +354,10 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
         let before = contents(dir.path());
         let server = Store::open(Settings::new(dir.path()), Arc::new(IdRules::default()), clock()).await;
         let server = server.expect_err(what).to_string();
-        let tool = Inspector::open(dir.path(), Access::Exclusive, clock()).await.expect_err(what).to_string();
+        let tool = Inspector::open(dir.path(), &Places::default(), Access::Exclusive, clock())
+            .await
+            .expect_err(what)
+            .to_string();
         for text in [&server, &tool] {
             assert!(text.contains(what) || text.contains("write-ahead log"), "{what}: {text}");
             assert!(text.contains("version 2") || text.contains("format 4"), "{what}: {text}");

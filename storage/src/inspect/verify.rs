@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::repair::Repair;
 use super::{Finding, Inspector, Severity};
-use crate::error::Error;
+use crate::error::{Context as _, Error, ErrorKind};
 use crate::segment::home::{self, Listed};
 
 /// What a verification read and found.
@@ -46,7 +46,7 @@ impl Inspector {
     /// Blocking, for as long as the disk takes.
     ///
     /// # Errors
-    /// When the log cannot be listed. What is damaged is a finding.
+    /// When the log or an object store cannot be listed. What is damaged is a finding.
     pub fn verify(
         &self,
         ids: &IdRules,
@@ -65,41 +65,43 @@ impl Inspector {
             progress(at + 1, self.segments.len());
             self.verify_segment(meta, &mut found);
         }
-        self.leftovers(&mut found);
+        self.leftovers(&mut found)?;
         self.verify_wal(ids, &mut found)?;
         found.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(found)
     }
 
     /// Folders that the catalog does not name.
-    fn leftovers(&self, found: &mut Verification) {
+    fn leftovers(&self, found: &mut Verification) -> Result<(), Error> {
         for signal in Signal::ALL {
             let names = self.segments.iter().filter(|meta| meta.signal == signal);
             let live: HashSet<&str> = names.map(|meta| meta.name.as_str()).collect();
-            for listed in home::list(&self.data_dir, signal) {
+            let listed = home::list(&self.folder, signal);
+            for listed in listed.context(ErrorKind::Retry, || "listing segments".to_owned())? {
                 if !live.contains(listed.name.as_str()) {
-                    found.findings.push(self.leftover(&listed));
+                    found.findings.push(leftover(&listed));
                 }
             }
         }
+        Ok(())
     }
+}
 
-    fn leftover(&self, listed: &Listed) -> Finding {
-        let (problem, remedy, repair) = match listed.is_unfinished() {
-            true => ("a segment that was never finished", "removed when the store opens", Repair::None),
-            false => (
-                "a folder that the catalog does not name; nobody reads it",
-                "move it to quarantine/; a start removes it, unless the catalog names no segment at all",
-                Repair::Leftover(listed.path.clone()),
-            ),
-        };
-        Finding {
-            severity: Severity::Note,
-            path: self.relative(&listed.path),
-            place: None,
-            problem: problem.to_owned(),
-            remedy: remedy.to_owned(),
-            repair,
-        }
+fn leftover(listed: &Listed) -> Finding {
+    let (problem, remedy, repair) = match listed.is_unfinished() {
+        true => ("a segment that was never finished", "removed when the store opens", Repair::None),
+        false => (
+            "a folder that the catalog does not name; nobody reads it",
+            "move it to quarantine/; a start removes it, unless the catalog names no segment at all",
+            listed.meta().map_or(Repair::None, Repair::Leftover),
+        ),
+    };
+    Finding {
+        severity: Severity::Note,
+        path: listed.shown(),
+        place: None,
+        problem: problem.to_owned(),
+        remedy: remedy.to_owned(),
+        repair,
     }
 }

@@ -22,6 +22,7 @@ use crc32c::{crc32c, crc32c_append};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::home::source::Chunks;
 use crate::folder::Appender;
 
 /// The file beside `data.parquet`.
@@ -55,6 +56,16 @@ impl Checksums {
         out
     }
 
+    /// Bytes of the file they are of.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether these are the bytes of sound checksums.
+    pub(super) fn are_sound(bytes: &[u8]) -> bool {
+        Self::decode(bytes).is_some()
+    }
+
     /// `None` for bytes that are no sound checksums.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (content, crc) = bytes.split_last_chunk::<4>()?;
@@ -73,6 +84,14 @@ impl Checksums {
             bytes: len,
             blocks: blocks.iter().map(|crc| u32::from_le_bytes(*crc)).collect(),
         })
+    }
+
+    /// The first of blocks, which begin with this number, whose checksum does not hold.
+    fn damaged(&self, first: u64, bytes: &[u8]) -> Option<u64> {
+        let mut blocks = bytes.chunks(self.block_bytes).zip(first..);
+        blocks
+            .find(|(block, number)| self.blocks.get(*number as usize) != Some(&crc32c(block)))
+            .map(|of| of.1)
     }
 
     /// The checksums beside a Parquet file. `None` when there are none, or they are damaged.
@@ -141,10 +160,17 @@ impl Write for Summing {
 /// A Parquet file of which every block that is read is checked, where it has checksums. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CheckedFile {
-    file: Arc<File>,
+    place: Place,
     path: Arc<PathBuf>,
     len: u64,
     checksums: Option<Arc<Checksums>>,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug)]
+enum Place {
+    File(Arc<File>),
+    Cached(Chunks),
 }
 
 impl CheckedFile {
@@ -156,7 +182,18 @@ impl CheckedFile {
             let message = format!("it has {len} bytes, {} were written", checksums.bytes);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        Ok(Self { file: Arc::new(file), path: Arc::new(data.to_owned()), len, checksums })
+        Ok(Self { place: Place::File(Arc::new(file)), path: Arc::new(data.to_owned()), len, checksums })
+    }
+
+    /// A file of which there are copies; nothing is read yet.
+    pub(super) fn cached(data: &Path, chunks: Chunks, checksums: Arc<Checksums>) -> Self {
+        let (len, path) = (chunks.len(), Arc::new(data.to_owned()));
+        Self { place: Place::Cached(chunks), path, len, checksums: Some(checksums) }
+    }
+
+    /// Its size.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.len
     }
 
     /// Opens the file with the checksums that lie beside it.
@@ -176,25 +213,32 @@ impl CheckedFile {
         let block_bytes = checksums.block_bytes as u64;
         let first = start / block_bytes;
         let from = first * block_bytes;
-        let bytes = self.read(from, end.next_multiple_of(block_bytes).min(self.len))?;
-        for (block, number) in bytes.chunks(checksums.block_bytes).zip(first..) {
-            if checksums.blocks.get(number as usize) != Some(&crc32c(block)) {
-                let at = number * block_bytes;
-                let message = format!(
-                    "`{}`, bytes {at}..{}: the checksum does not hold",
-                    self.path.display(),
-                    at + block.len() as u64
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
+        let to = end.next_multiple_of(block_bytes).min(self.len);
+        let mut bytes = self.read(from, to)?;
+        let mut damaged = checksums.damaged(first, &bytes);
+        if let (Some(_), Place::Cached(chunks)) = (damaged, &self.place) {
+            // The copy is damaged; the original need not be.
+            chunks.forget(&(from..to));
+            bytes = self.read(from, to)?;
+            damaged = checksums.damaged(first, &bytes);
+        }
+        if let Some(block) = damaged {
+            let (at, path) = (block * block_bytes, self.path.display());
+            let until = (at + block_bytes).min(self.len);
+            let message = format!("`{path}`, bytes {at}..{until}: the checksum does not hold");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let skipped = (start - from) as usize;
         Ok(bytes.slice(skipped..skipped + length))
     }
 
     fn read(&self, from: u64, to: u64) -> io::Result<Bytes> {
+        let file = match &self.place {
+            Place::File(file) => file,
+            Place::Cached(chunks) => return chunks.read(from..to),
+        };
         let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, from)?;
+        file.read_exact_at(&mut bytes, from)?;
         Ok(bytes.into())
     }
 }

@@ -14,6 +14,7 @@ use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 
 use super::checksums::CheckedFile;
+use super::home::source::{Copies, Fetch, SegmentSource};
 use super::reader::Segment;
 use super::{RowRanges, SegmentMeta};
 use crate::error::{Context as _, Error, ErrorKind};
@@ -30,6 +31,8 @@ pub struct SegmentFile {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SegmentDescription {
     data_dir: PathBuf,
+    /// Whether its files are copies, and missing ones have to be fetched.
+    is_cached: bool,
     signal: Signal,
     name: String,
     level: u32,
@@ -44,8 +47,7 @@ pub struct SegmentDescription {
 
 impl SegmentFile {
     pub(crate) fn of(segment: &Arc<Segment>) -> Result<Self, Error> {
-        let metadata = std::fs::metadata(segment.data_path());
-        let bytes = metadata.context(ErrorKind::Damaged, || segment.doing())?.len();
+        let bytes = segment.data_bytes().context(ErrorKind::Damaged, || segment.doing())?;
         Ok(Self { bytes, segment: Arc::clone(segment) })
     }
 
@@ -120,6 +122,7 @@ impl SegmentFile {
         // data.parquet < name < table < segments < the data folder
         let data_dir = self.path().ancestors().nth(4).unwrap_or(Path::new("."));
         SegmentDescription {
+            is_cached: self.segment.is_cached(),
             data_dir: std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()),
             signal: meta.signal,
             name: meta.name.clone(),
@@ -146,11 +149,11 @@ impl SegmentDescription {
         TimeRange { from: UnixNano(self.time.0), to: UnixNano(self.time.1) }
     }
 
-    /// Opens the files.
+    /// Opens the files; those of an object store are fetched by `fetch` where there is no copy.
     ///
     /// # Errors
     /// `Damaged` when they are not there or cannot be read.
-    pub fn open(&self) -> Result<SegmentFile, Error> {
+    pub fn open(&self, fetch: &Arc<dyn Fetch>) -> Result<SegmentFile, Error> {
         let meta = SegmentMeta {
             name: self.name.clone(),
             time: self.time(),
@@ -161,7 +164,14 @@ impl SegmentDescription {
             ..SegmentMeta::named(self.signal, self.level, self.sequences, 0)
         };
         meta.check_version()?;
-        let segment = Segment::open(&self.data_dir, meta)?;
+        let source = match self.is_cached {
+            false => SegmentSource::from(&self.data_dir),
+            true => {
+                let (root, fetch) = (self.data_dir.as_path().into(), Arc::clone(fetch));
+                SegmentSource::Cached(Copies { root, fetch, cache: None })
+            }
+        };
+        let segment = Segment::open(source, meta)?;
         SegmentFile::of(&segment.with_hidden(RowRanges::new(self.hidden.clone())))
     }
 }

@@ -6,12 +6,10 @@
 //! rows_with_text     ─► text/ ──────────────► rows                  damaged: count it, all rows may match
 //! ```
 //!
-//! Invariants: an answer is the same with and without indexes; no panic inside tantivy leaves [`Beside::ask`]; a
-//! damaged index is not asked again.
+//! Invariant: an answer is the same with and without indexes.
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use model::Signal;
@@ -20,50 +18,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RowRanges;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{Example, caught, is_shortened_to};
+use crate::index::{Example, is_shortened_to};
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
 use crate::text::{TextHint, TextRows};
-
-/// An index beside the rows.
-#[derive(Debug)]
-pub(super) struct Beside<T> {
-    index: Option<T>,
-    is_damaged: AtomicBool,
-}
-
-impl<T> Beside<T> {
-    /// There is no index.
-    pub(super) const fn none() -> Self {
-        Self { index: None, is_damaged: AtomicBool::new(false) }
-    }
-
-    /// The index that was opened, or could not be.
-    pub(super) fn opened(opened: Result<T, Error>) -> Self {
-        if let Err(error) = &opened {
-            tracing::error!("{error}: rows are searched without it");
-        }
-        Self { is_damaged: AtomicBool::new(opened.is_err()), index: opened.ok() }
-    }
-
-    /// Whether there should be one, and it cannot be used.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.is_damaged.load(Ordering::Relaxed)
-    }
-
-    /// What a sound index says.
-    fn ask<R>(&self, ask: impl FnOnce(&T) -> Result<R, Error>) -> Option<R> {
-        let index = self.index.as_ref().filter(|_| !self.is_damaged())?;
-        match caught("reading an index", || ask(index)) {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                tracing::error!("{error}: rows are searched without it");
-                self.is_damaged.store(true, Ordering::Relaxed);
-                None
-            }
-        }
-    }
-}
 
 impl Segment {
     /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how

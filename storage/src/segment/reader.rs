@@ -19,10 +19,11 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
+use super::beside::Beside;
 use super::checksums::{CheckedFile, Checksums};
+use super::home::source::{Index, SegmentSource, WantedFiles};
 use super::layout::Layout;
-use super::lookup::Beside;
-use super::{RowRanges, SegmentMeta, form, home};
+use super::{RowRanges, SegmentMeta, form, home, writer};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::index::IdIndex;
@@ -44,8 +45,9 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 struct Files {
     meta: SegmentMeta,
-    dir: PathBuf,
+    source: SegmentSource,
     data: PathBuf,
+    data_bytes: u64,
     checksums: Option<Arc<Checksums>>,
     parquet: ArrowReaderMetadata,
     layout: Layout,
@@ -59,33 +61,29 @@ struct Files {
 impl Drop for Files {
     fn drop(&mut self) {
         if let Some(folder) = self.dead.get() {
-            home::remove(folder, &self.dir);
+            home::remove_segment(folder, &self.meta);
         }
     }
 }
 
 impl Segment {
     /// Opens the segment that the catalog describes.
-    pub(crate) fn open(data_dir: &Path, meta: SegmentMeta) -> Result<Arc<Self>, Error> {
-        let dir = data_dir.join(meta.path());
-        let data = dir.join("data.parquet");
+    pub(crate) fn open(source: impl Into<SegmentSource>, meta: SegmentMeta) -> Result<Arc<Self>, Error> {
+        let source = source.into();
+        let data = source.dir(&meta).join("data.parquet");
         let doing = || format!("opening `{}`", data.display());
-        let checksums = Checksums::of(&data).map(Arc::new);
-        let file = CheckedFile::open(&data, checksums.clone()).context(ErrorKind::Damaged, doing)?;
+        let checksums = source.checksums(&meta).context(ErrorKind::Damaged, doing)?;
+        let file = source.open_data(&meta, checksums.clone()).context(ErrorKind::Damaged, doing)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         check_version(&parquet, &data)?;
-        let ids = dir.join("ids");
-        // Points have one when one of them has an exemplar.
-        let ids = match schema::group_column(meta.signal).is_some() || ids.is_dir() {
-            true => Beside::opened(IdIndex::open(&ids)),
-            false => Beside::none(),
-        };
-        let text = text_index(&dir.join("text"), meta.rows as usize);
+        let (ids, text) = (id_index(&source, &meta), text_index(&source, &meta));
+        let data_bytes = file.bytes();
         let batch_rows = batch_rows(&parquet);
         let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
         let dead = OnceLock::new();
-        let files = Files { meta, dir, data, checksums, parquet, layout, ids, text, batch_rows, dead };
+        let files =
+            Files { meta, source, data, data_bytes, checksums, parquet, layout, ids, text, batch_rows, dead };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
 
@@ -109,6 +107,27 @@ impl Segment {
 
     pub(crate) fn data_path(&self) -> &Path {
         &self.files.data
+    }
+
+    /// Bytes of its Parquet file; an error when that is not there any more.
+    pub(crate) fn data_bytes(&self) -> io::Result<u64> {
+        match self.is_cached() {
+            true => Ok(self.files.data_bytes),
+            false => Ok(std::fs::metadata(&self.files.data)?.len()),
+        }
+    }
+
+    /// Whether its files are copies of what an object store keeps.
+    pub(crate) fn is_cached(&self) -> bool {
+        matches!(self.files.source, SegmentSource::Cached(_))
+    }
+
+    /// Brings files of it to the local disk, if they are not there anyway.
+    pub(crate) fn fetch(&self, wanted: &WantedFiles) -> io::Result<()> {
+        match &self.files.source {
+            SegmentSource::Folder(_) => Ok(()),
+            SegmentSource::Cached(copies) => copies.fetch.fetch(wanted),
+        }
     }
 
     /// Footer and page index, parsed when the segment was opened.
@@ -291,7 +310,7 @@ impl Segment {
 
     /// The Parquet file, every block checked.
     pub(crate) fn open_data(&self) -> io::Result<CheckedFile> {
-        CheckedFile::open(&self.files.data, self.files.checksums.clone())
+        self.files.source.open_data(&self.files.meta, self.files.checksums.clone())
     }
 
     /// What to say of an error while reading.
@@ -396,11 +415,29 @@ fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
     serde_json::from_str(pair.value.as_deref()?).ok()
 }
 
-/// The text index, where there is one.
-fn text_index(dir: &Path, rows: usize) -> Beside<TextIndex> {
-    if dir.is_dir() { Beside::opened(TextIndex::open(dir, rows)) } else { Beside::none() }
+/// The identity index. Points have one when one of them has an exemplar.
+fn id_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<IdIndex> {
+    let dir = source.dir(meta).join(Index::Ids.folder());
+    match source {
+        SegmentSource::Cached(copies) => Beside::fetched(copies, meta, Index::Ids, IdIndex::open),
+        SegmentSource::Folder(_) if schema::group_column(meta.signal).is_some() || dir.is_dir() => {
+            Beside::opened(IdIndex::open(&dir))
+        }
+        SegmentSource::Folder(_) => Beside::none(),
+    }
 }
 
+/// The text index, where there is one.
+fn text_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<TextIndex> {
+    let (dir, rows) = (source.dir(meta).join(Index::Text.folder()), meta.rows as usize);
+    match source {
+        SegmentSource::Cached(copies) if writer::has_text_index(meta) => {
+            Beside::fetched(copies, meta, Index::Text, move |dir| TextIndex::open(dir, rows))
+        }
+        SegmentSource::Folder(_) if dir.is_dir() => Beside::opened(TextIndex::open(&dir, rows)),
+        _ => Beside::none(),
+    }
+}
 /// Rows of a batch that is likely below [`BATCH_BYTES`].
 fn batch_rows(parquet: &ArrowReaderMetadata) -> usize {
     let groups = parquet.metadata().row_groups().iter().filter(|group| group.num_rows() > 0);

@@ -55,6 +55,7 @@ impl SegmentWriter {
     ) -> Result<Self, Error> {
         let (dir, tmp) = (folder.path.join(meta.path()), home::unfinished(folder, &meta));
         let doing = || format!("writing segment `{}`", dir.display());
+        home::ready(folder).context(ErrorKind::Retry, doing)?;
         folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
         folder.fs.create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
         let layout = layout.clone();
@@ -71,7 +72,7 @@ impl SegmentWriter {
             None => None,
         };
         let text = match schema::text_column(signal) {
-            Some(column) if writer.meta.level >= TEXT_LEVEL_MIN => {
+            Some(column) if has_text_index(&writer.meta) => {
                 let rows_per_document = schema::text_rows_per_document(signal);
                 Some(TextIndexWriter::create(&writer.tmp.join("text"), column, rows_per_document)?)
             }
@@ -150,7 +151,12 @@ impl Drop for SegmentWriter {
     }
 }
 
-/// Removes a segment's folder that the catalog never named.
+/// Whether a segment of this signal and level is written with a text index.
+pub(super) fn has_text_index(meta: &SegmentMeta) -> bool {
+    schema::text_column(meta.signal).is_some() && meta.level >= TEXT_LEVEL_MIN
+}
+
+/// Removes a segment that the catalog never named.
 pub(crate) fn discard(folder: &Folder, meta: &SegmentMeta) {
-    home::remove(folder, &folder.path.join(meta.path()));
+    home::remove_segment(folder, meta);
 }

@@ -13,15 +13,20 @@ use model::{Clock as _, IdRules, ManualClock, Signal, TimeRange, UnixNano};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{TestRng, TestRunner};
+use servers::{Postgres, S3Server};
 use tempfile::TempDir;
 
 use super::naive::{Naive, Row, Visible};
+use crate::catalog::tests::both::schema;
 use crate::plant::{Plant, Planted};
 use crate::positions::{AgentOrigin, Mismatch, Origin};
 use crate::rows::{LogRows, PointRows, SpanRows};
+use crate::segment::home::tests::home_in;
 use crate::shadow::{Image, ShadowFs, memory_dir};
 use crate::testing::{HOUR, NOW, SECOND, frame, log, logs_request, points_request, span, spans_request};
-use crate::{ErrorKind, Keep, Retention, ScanOrder, ScanStats, Settings, Snapshot, Store};
+use crate::{
+    CatalogHome, ErrorKind, Keep, Places, Retention, ScanOrder, ScanStats, Settings, Snapshot, Store,
+};
 use disk::sim::{Dice, Fault};
 
 const AGENT: AgentId = AgentId([7; 16]);
@@ -138,6 +143,7 @@ struct Bench {
     dir: TempDir,
     fs: ShadowFs,
     planted: Planted,
+    places: Places,
     clock: Arc<ManualClock>,
     store: Option<Arc<Store>>,
     naive: Naive,
@@ -168,12 +174,18 @@ fn settings(dir: &std::path::Path, planted: Planted) -> Settings {
 
 impl Bench {
     async fn new(planted: Planted) -> Outcome<Self> {
+        Self::new_in(Places::default(), planted).await
+    }
+
+    /// With segments and catalog there.
+    async fn new_in(places: Places, planted: Planted) -> Outcome<Self> {
         let dir = memory_dir();
         let fs = ShadowFs::of(dir.path());
         let mut bench = Self {
             dir,
             fs,
             planted,
+            places,
             clock: ManualClock::at(NOW),
             store: None,
             naive: Naive::default(),
@@ -193,6 +205,7 @@ impl Bench {
             fs: ShadowFs::of(image.dir.path()),
             dir: image.dir,
             planted,
+            places: Places::default(),
             clock,
             store: None,
             naive: step.naive.clone(),
@@ -211,7 +224,7 @@ impl Bench {
 
     async fn start(&mut self) -> Outcome {
         let (ids, clock) = (Arc::new(IdRules::default()), Arc::clone(&self.clock));
-        let settings = settings(self.dir.path(), self.planted);
+        let settings = Settings { places: self.places.clone(), ..settings(self.dir.path(), self.planted) };
         let store = Store::open_on(Arc::new(self.fs.clone()), settings, ids, clock).await;
         let store = store.map_err(|error| format!("the store does not open: {error}"))?;
         let stats = store.stats();
@@ -577,8 +590,13 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Does the commands; the first difference.
 pub(super) fn run(commands: &[Command], planted: Planted) -> Outcome {
+    run_in(Places::default(), commands, planted)
+}
+
+/// The same with segments and catalog there.
+fn run_in(places: Places, commands: &[Command], planted: Planted) -> Outcome {
     block_on(async {
-        let mut bench = Bench::new(planted).await?;
+        let mut bench = Bench::new_in(places, planted).await?;
         for (number, command) in commands.iter().enumerate() {
             let at = |problem| format!("command {number}, {command:?}: {problem}");
             bench.run(command).await.map_err(at)?;
@@ -772,4 +790,30 @@ fn a_power_cut_anywhere_leaves_all_of_what_was_acknowledged_and_nothing_by_halve
 fn a_power_cut_at_every_operation_of_an_everyday_run_loses_nothing() {
     let cuts = run_with_cuts(&everyday(), Cuts::Every, Planted::default()).expect("nothing is lost");
     assert!(cuts > 150, "{cuts}");
+}
+
+/// Runs in which segments go over HTTP, or the catalog is a server's.
+const OBJECT_CASES: usize = 20;
+
+#[test]
+fn the_store_shows_the_same_when_its_segments_are_in_an_object_store() {
+    let server = S3Server::start().expect("a server");
+    for (number, commands) in samples(12).take(OBJECT_CASES).enumerate() {
+        let segments = home_in(&server, &format!("case-{number}"));
+        let places = Places { segments, ..Places::default() };
+        run_in(places, &commands, Planted::default())
+            .unwrap_or_else(|problem| panic!("case {number}, {commands:?}: {problem}"));
+    }
+}
+
+#[test]
+fn the_store_shows_the_same_when_its_catalog_is_in_a_database() {
+    let Some(server) = Postgres::shared() else { return };
+    for (number, commands) in samples(12).take(OBJECT_CASES).enumerate() {
+        let database = block_on(schema(server));
+        let catalog = CatalogHome::Postgres(database.url);
+        let places = Places { catalog, ..Places::default() };
+        run_in(places, &commands, Planted::default())
+            .unwrap_or_else(|problem| panic!("case {number}, {commands:?}: {problem}"));
+    }
 }
