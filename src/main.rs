@@ -2,6 +2,7 @@
 
 mod agents;
 mod alerts;
+mod arenas;
 mod cli;
 mod config;
 mod delete;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Command::SqlWorker(arguments)) = cli.command {
         return sql_worker::run(&arguments);
+    }
+    if let Some(Command::Serve(_)) = cli.command {
+        arenas::bound();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

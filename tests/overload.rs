@@ -20,7 +20,7 @@ const IN_FLIGHT_BYTES: usize = 8 << 20;
 const MEMORY_BYTES: u64 = 96 << 20;
 /// What the budget does not count: a row group and the terms of its indexes while the head is sealed, a read buffer for
 /// each connection, what the allocator keeps. All requests at once would take more, decoded.
-const BESIDE_BYTES: u64 = 240 << 20;
+const BESIDE_BYTES: u64 = 200 << 20;
 const RECORDS: usize = 1_000;
 /// Senders, each with one request of nearly a MiB that it sends until it is taken.
 const SENDERS: usize = 170;
