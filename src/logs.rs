@@ -26,7 +26,15 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
     for record in &answer.records {
         print(record, arguments.json)?;
     }
-    let Some(tail) = tail else { return Ok(()) };
+    let Some(tail) = tail else {
+        if answer.matched == 0 {
+            output::remark(match arguments.range.is_default() {
+                true => "no log record of the last 15 minutes matches: look further back with --since 24h",
+                false => "no log record of that time matches",
+            });
+        }
+        return Ok(());
+    };
     let mut tail = pin!(tail);
     while let Some(item) = tail.next().await {
         match item? {

@@ -52,6 +52,11 @@ pub(crate) struct RangeArgs {
 }
 
 impl RangeArgs {
+    /// Whether nothing was said.
+    pub(crate) const fn is_default(&self) -> bool {
+        self.since.is_none() && self.from.is_none() && self.to.is_none()
+    }
+
     /// The range, `default` long when nothing was said.
     pub(crate) fn range(&self, default: Duration) -> Result<TimeRange, Failure> {
         let to = match &self.to {
