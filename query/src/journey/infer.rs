@@ -203,7 +203,7 @@ fn by_instance<'a>(
 }
 
 fn instance(log: &LogRecord) -> &str {
-    let known = ["service.instance.id", "host.name"].iter().find_map(|key| log.resource.get(*key));
+    let known = ["service.instance.id", "host.name"].iter().find_map(|key| log.resource.get(key));
     known.map(Text::as_str).unwrap_or_default()
 }
 
@@ -418,7 +418,7 @@ impl<'a> Places<'a> {
 /// Whether a call goes to a service; `None` when it does not say where to.
 fn names(span: &SpanRecord, service: &str) -> Option<bool> {
     let keys = ["peer.service", "server.address", "net.peer.name"];
-    let peer = keys.iter().find_map(|key| span.attributes.get(*key))?;
+    let peer = keys.iter().find_map(|key| span.attributes.get(key))?;
     let is_address = !peer.chars().any(|c| c.is_ascii_alphabetic()) || peer == "localhost";
     (!is_address).then(|| peer.split('.').next() == Some(service))
 }

@@ -89,7 +89,7 @@ pub(crate) struct Coordinates<'a> {
 impl<'a> Coordinates<'a> {
     pub(crate) fn of(span: &'a SpanRecord) -> Self {
         let first = |keys: &[&str]| {
-            keys.iter().find_map(|key| span.attributes.get(*key)).map(Text::as_str).unwrap_or_default()
+            keys.iter().find_map(|key| span.attributes.get(key)).map(Text::as_str).unwrap_or_default()
         };
         Self {
             destination: first(&["messaging.destination.name", "messaging.destination"]),
@@ -266,7 +266,7 @@ impl Wait {
 
 fn operation(span: &SpanRecord) -> &str {
     let keys = ["messaging.operation.type", "messaging.operation", "messaging.operation.name"];
-    keys.iter().find_map(|key| span.attributes.get(*key)).map(Text::as_str).unwrap_or_default()
+    keys.iter().find_map(|key| span.attributes.get(key)).map(Text::as_str).unwrap_or_default()
 }
 
 fn is_consumer(span: &SpanRecord) -> bool {
