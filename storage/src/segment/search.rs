@@ -71,6 +71,10 @@ impl Segment {
         columns: &[&str],
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
+        if columns.is_empty() {
+            let rows = visible.iter().flatten().filter(|row| chosen.contains(*row));
+            return visit_numbers(rows.map(|row| row as u32), visit);
+        }
         let count = chosen.count();
         let ranges = match count < self.meta().rows as usize / SCAN_SHARE {
             true => visible.within(near(chosen).into_iter()),
@@ -98,15 +102,7 @@ impl Segment {
             return Ok(ControlFlow::Continue(()));
         }
         if columns.is_empty() {
-            loop {
-                let rows: UInt32Array = rows.by_ref().take(NUMBERS).collect();
-                if rows.is_empty() {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                if visit(with_numbers(None, rows)?)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
+            return visit_numbers(rows, visit);
         }
         for batch in self.read_ranges(ranges, columns)? {
             let batch = batch?;
@@ -116,6 +112,22 @@ impl Segment {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Rows of which nothing but the number is wanted.
+fn visit_numbers(
+    mut rows: impl Iterator<Item = u32>,
+    visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
+) -> Result<ControlFlow<()>, Error> {
+    loop {
+        let some: UInt32Array = rows.by_ref().take(NUMBERS).map(Some).collect();
+        if some.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if visit(with_numbers(None, some)?)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
 }
 
