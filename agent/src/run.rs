@@ -1,31 +1,31 @@
 //! From settings to a running agent and back to an empty process.
 //!
-//! Owns: the order in which things start and end, the lock and identity of the data directory.
+//! Owns: the order in which things start and end. Does not own: the data directory (`folder`), what it means
+//! that a part ends (`parts`).
 //!
 //! ```text
 //! shutdown ─► listeners close, files are read to their present end, what is built is sent
 //!          ─► everything acknowledged, or 5 s, or a collector that does not answer ─► positions saved
 //! ```
-//!
-//! Invariant: no part ends unnoticed. One that ends before the shutdown starts it, and is the error of
-//! the run: an agent that ships only half of its data must not look well.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+mod folder;
+mod parts;
+
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use disk::RealFs;
 use model::{Clock, Signal};
-use rustix::fs::{FlockOperation, flock};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::folder::drop_spool;
+use self::folder::{agent_id, damaged, lock_folder, open_spool};
+use self::parts::{Parts, supervise};
 use crate::config::Config;
 use crate::export::connect::Connector;
 use crate::export::{self, Exporter, Stop};
@@ -38,12 +38,9 @@ use crate::input::otlp::{self, Receiver};
 use crate::input::pushed::Pushed;
 use crate::input::syslog::make_way;
 use crate::memory::{Budget, Plan};
-use crate::queue::{self, Amount, Lane, Limits, Queue};
+use crate::queue::Lane;
 use crate::status::{self, Shared};
 use crate::{Error, ErrorKind, heartbeat};
-
-/// How long a shutdown may take.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Where an agent listens; `None` for what is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -332,55 +329,6 @@ impl Agent {
     }
 }
 
-/// What works at the same time; each part ends with its name, or with why it failed.
-type Parts = JoinSet<Result<&'static str, Error>>;
-
-/// Waits for shutdown or the early end of a part, then drains.
-async fn supervise(mut parts: Parts, stop: &Stop) -> Result<(), Error> {
-    let early = tokio::select! {
-        biased;
-        () = stop.shutdown.cancelled() => Ok(()),
-        Some(ended) = parts.join_next() => Err(ended_early(ended)),
-    };
-    if let Err(error) = &early {
-        tracing::error!(%error, "the agent ends");
-        stop.shutdown.cancel();
-    }
-    tracing::info!("draining");
-    let mut drained = Ok(());
-    if tokio::time::timeout(DRAIN, drain(&mut parts, &mut drained)).await.is_err() {
-        tracing::warn!("not everything was acknowledged in {DRAIN:?}; it is sent by the next run");
-        stop.deadline.cancel();
-        drain(&mut parts, &mut drained).await;
-    }
-    // A part that failed takes its neighbours along, and they may be noticed first: its error says more.
-    drained.and(early)
-}
-
-/// Waits for the end of every part and keeps the first failure.
-async fn drain(parts: &mut Parts, first: &mut Result<(), Error>) {
-    while let Some(ended) = parts.join_next().await {
-        if let Err(error) = ended.unwrap_or_else(|error| Err(panicked(&error))) {
-            tracing::error!(%error, "a part failed");
-            if first.is_ok() {
-                *first = Err(error);
-            }
-        }
-    }
-}
-
-fn ended_early(ended: Result<Result<&'static str, Error>, JoinError>) -> Error {
-    match ended {
-        Ok(Ok(name)) => Error::new(ErrorKind::Runtime, format!("{name} ended before the shutdown")),
-        Ok(Err(error)) => error,
-        Err(error) => panicked(&error),
-    }
-}
-
-fn panicked(error: &JoinError) -> Error {
-    Error::new(ErrorKind::Runtime, format!("a part of the agent failed: {error}"))
-}
-
 /// Serves a router until shutdown; requests under way are finished.
 fn serve_on<L>(parts: &mut Parts, name: &'static str, listener: Option<L>, router: Router, stop: &Stop)
 where
@@ -465,86 +413,6 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error>
     bound.map(Some).map_err(|error| Error::io(format!("cannot listen on {address}"), error))
 }
 
-/// Gives up what waits in the spool, in one lane or in all; what it was.
-///
-/// # Errors
-/// When an agent uses the data directory, or the disk fails.
-pub fn drop_spool(config: &Config, lane: Option<&str>) -> Result<Vec<(Lane, Amount)>, Error> {
-    let _lock = lock_folder(&config.agent.data_dir)?;
-    let queue = open_spool(config, model::SystemClock::shared())?;
-    let lanes = Lane::ALL.into_iter().filter(|known| lane.is_none_or(|name| known.name() == name));
-    let cleared = lanes.map(|lane| queue.clear(lane).map(|amount| (lane, amount)));
-    cleared.collect::<io::Result<_>>().map_err(|error| Error::io("cannot empty the spool", error))
-}
-
-/// The spool of a data directory that is locked.
-fn open_spool(config: &Config, clock: Arc<dyn Clock>) -> Result<Queue, Error> {
-    let folder = config.agent.data_dir.join("spool");
-    let when_full = config.spool.when_full;
-    let free = rustix::fs::statvfs(&config.agent.data_dir)
-        .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    let limits = Limits {
-        bytes_max: config.spool.max.unwrap_or_else(|| queue::bytes_max_default(free)),
-        durability: config.spool.durability,
-        when_full: [when_full.traces, when_full.logs, when_full.metrics],
-    };
-    Queue::open(Arc::new(RealFs), &folder, limits, clock).map_err(damaged)
-}
-
-fn damaged(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData => Error::new(
-            ErrorKind::Damaged,
-            format!("the data directory is damaged: {error}; move that file away to start without it"),
-        ),
-        _ => Error::io("cannot use the data directory", error),
-    }
-}
-
-/// One agent a data directory: the lock goes with the process.
-fn lock_folder(folder: &Path) -> Result<File, Error> {
-    let name = folder.display();
-    fs::create_dir_all(folder)
-        .map_err(|error| Error::io(format!("cannot make the data directory `{name}`"), error))?;
-    let path = folder.join("lock");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| Error::io(format!("cannot open `{}`", path.display()), error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(Error::new(
-            ErrorKind::Locked,
-            format!(
-                "another agent uses the data directory `{name}`: stop it, or set another [agent] data_dir"
-            ),
-        )),
-        Err(error) => Err(Error::io(format!("cannot lock `{}`", path.display()), error.into())),
-    }
-}
-
-/// The identity made at the first start.
-fn agent_id(folder: &Path) -> Result<String, Error> {
-    let path = folder.join("agent.id");
-    let problem = |error| Error::io(format!("cannot keep the identity `{}`", path.display()), error);
-    match fs::read_to_string(&path) {
-        Ok(text) => match uuid::Uuid::parse_str(text.trim()) {
-            Ok(id) => Ok(id.to_string()),
-            Err(error) => {
-                Err(Error::new(ErrorKind::Damaged, format!("`{}` is no identity: {error}", path.display())))
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = uuid::Uuid::now_v7().to_string();
-            let new = folder.join("agent.id.new");
-            fs::write(&new, &id).map_err(problem)?;
-            File::open(&new).and_then(|file| file.sync_all()).map_err(problem)?;
-            fs::rename(&new, &path).map_err(problem)?;
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(problem)?;
-            Ok(id)
-        }
-        Err(error) => Err(problem(error)),
-    }
-}
-
 fn resource(config: &Config, host: String) -> Vec<(String, String)> {
     let configured = config.agent.resource.iter().map(|(key, value)| (key.clone(), value.clone()));
     let mut resource: Vec<_> = configured.collect();
@@ -560,54 +428,4 @@ fn host_name() -> String {
     name.map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "unknown".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stop() -> Stop {
-        Stop { shutdown: CancellationToken::new(), deadline: CancellationToken::new() }
-    }
-
-    /// A part that works until shutdown, as all should.
-    fn spawn_patient(parts: &mut Parts, stop: &Stop) {
-        let shutdown = stop.shutdown.clone();
-        parts.spawn(async move {
-            shutdown.cancelled().await;
-            Ok("the patient part")
-        });
-    }
-
-    #[tokio::test]
-    async fn a_part_that_ends_early_ends_the_others_and_is_named() {
-        let (mut parts, stop) = (Parts::new(), stop());
-        spawn_patient(&mut parts, &stop);
-        parts.spawn(async { Ok("the hasty part") });
-        let error = supervise(parts, &stop).await.expect_err("too early");
-        assert_eq!(error.to_string(), "the hasty part ended before the shutdown");
-        assert_eq!(error.kind(), ErrorKind::Runtime);
-        assert!(stop.shutdown.is_cancelled());
-    }
-
-    #[tokio::test]
-    async fn a_failure_says_more_than_the_early_end_it_caused() {
-        let (mut parts, stop) = (Parts::new(), stop());
-        spawn_patient(&mut parts, &stop);
-        parts.spawn(async { Ok("the neighbour") });
-        let shutdown = stop.shutdown.clone();
-        parts.spawn(async move {
-            shutdown.cancelled().await;
-            Err(Error::new(ErrorKind::Runtime, "the cause"))
-        });
-        assert_eq!(supervise(parts, &stop).await.expect_err("failed").to_string(), "the cause");
-    }
-
-    #[tokio::test]
-    async fn parts_that_end_after_the_shutdown_are_no_error() {
-        let (mut parts, stop) = (Parts::new(), stop());
-        spawn_patient(&mut parts, &stop);
-        stop.shutdown.cancel();
-        supervise(parts, &stop).await.expect("ended as asked");
-    }
 }
