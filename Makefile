@@ -85,6 +85,7 @@ tidy:
 ## reference: write the generated pages in docs/reference
 reference: build
 	target/debug/silmari reference > docs/reference/configuration.md
+	SILMARI_WRITE_REFERENCE=1 $(CARGO) test --locked --package agent --lib the_page_in_docs
 
 ## bench: throughput with durable acknowledgement, and journey latency
 bench:

@@ -9,6 +9,8 @@ pub mod inputs;
 mod load;
 pub mod process;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
