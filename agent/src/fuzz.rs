@@ -84,7 +84,8 @@ fn dialect(dialect: Dialect, line: &[u8]) {
 
 /// A datagram of samples: numbers that can be summed.
 pub fn statsd(datagram: &[u8]) {
-    for sample in statsd::samples(datagram).flatten() {
+    for said in statsd::said(datagram).flatten() {
+        let statsd::Said::Sample(sample) = said else { continue };
         assert!(!sample.name.is_empty() && sample.weight.is_finite() && sample.weight >= 0.0, "{sample:?}");
         assert!(sample.tags.is_sorted_by(|one, other| one.0 <= other.0), "{sample:?}");
     }

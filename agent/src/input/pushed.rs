@@ -117,8 +117,9 @@ impl Pushed {
                 tokio::spawn(syslog::run(settings, sockets, intake, flow, token))
             }
             Spec::Statsd(settings) => {
-                let (sockets, flow) = (bind(&settings.listen).await?, flow(Signal::Metrics));
-                tokio::spawn(statsd::run(settings, sockets, intake, flow, token))
+                let sockets = bind(&settings.listen).await?;
+                let (samples, events) = (flow(Signal::Metrics), flow(Signal::Logs));
+                tokio::spawn(statsd::run(settings, sockets, intake, samples, events, token))
             }
             Spec::Journald(settings) => {
                 let (flow, folder) = (flow(Signal::Logs), self.data_dir.clone());

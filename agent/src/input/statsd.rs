@@ -1,4 +1,4 @@
-//! StatsD and DogStatsD: samples over UDP and unix datagrams, summed up here, sent every interval.
+//! StatsD and DogStatsD: samples over UDP and unix datagrams, summed up here, sent every interval; events become log records.
 //!
 //! Counters and timers become cumulative sums and histograms, so that a request that is lost on its way costs
 //! resolution, not counts. Bounds: `max_series` series; one that had no sample for ten intervals ends.
@@ -12,20 +12,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::UnixNano;
+use model::dialect::Dialect;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::parse::samples;
-use self::parse::{Kind as SampleKind, Sample};
+use self::parse::{Event, Kind as SampleKind, Sample};
+pub(crate) use self::parse::{Said, said};
 use super::intake::{Incoming, Intake};
 use super::points::{Attributes, Buckets, Head, Kind, Metrics};
+use super::records::{Entry, Records};
 use super::syslog::Socket;
 use crate::config::StatsdSettings;
+use crate::process::Chain;
 use crate::status::{DropReason, Flow};
 
 /// What a series takes, about: name, tags, value.
 pub(crate) const SERIES_BYTES: usize = 256;
 /// Bytes of one datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+/// Datagrams between the sockets and their owner.
+const WAITING_MAX: usize = 15;
+/// How long an event waits for others.
+const FLUSH: Duration = Duration::from_secs(1);
 /// Different values of a set that are told apart in one interval.
 const SET_MAX: usize = 10_000;
 /// Intervals without a sample after which a series ends.
@@ -70,13 +77,21 @@ impl Sums {
         Self { series: HashMap::new(), max_series, start, waiting: 0 }
     }
 
-    /// Takes the samples of a datagram.
-    fn take(&mut self, datagram: &[u8], flow: &Flow) {
+    /// Takes the samples of a datagram; its events are for `see`.
+    fn take(&mut self, datagram: &[u8], flow: &Flow, see: &mut dyn FnMut(Event)) {
         let mut bytes = datagram.len() as u64;
-        for sample in samples(datagram) {
+        for said in said(datagram) {
+            let sample = match said {
+                Some(Said::Event(event)) => {
+                    bytes = bytes.saturating_sub(event.bytes);
+                    see(event);
+                    continue;
+                }
+                Some(Said::Sample(sample)) => Ok(sample),
+                None => Err(DropReason::Malformed),
+            };
             flow.entered(1, std::mem::take(&mut bytes));
-            let taken = sample.ok_or(DropReason::Malformed).and_then(|sample| self.add(sample));
-            match taken {
+            match sample.and_then(|sample| self.add(sample)) {
                 Ok(()) => self.waiting += 1,
                 Err(reason) => flow.dropped(reason, 1),
             }
@@ -192,16 +207,18 @@ fn write(metrics: &mut Metrics, group: &[(&Series, &Held)]) {
     metrics.numbers(head, kind, points);
 }
 
-/// Receives until `stop`, then sends what was counted.
+/// Receives until `stop`, then sends what was counted. `flow` counts samples, `told` events.
 pub(crate) async fn run(
     settings: StatsdSettings,
     sockets: Vec<Socket>,
     intake: Intake,
     flow: Arc<Flow>,
+    told: Arc<Flow>,
     stop: CancellationToken,
 ) {
+    let mut events = Records::new(intake.clone(), Chain::default(), Dialect::Plain);
     let mut sums = Sums::new(settings.max_series, intake.shared.clock.now());
-    let (datagrams, mut received) = tokio::sync::mpsc::channel::<Vec<u8>>(256);
+    let (datagrams, mut received) = tokio::sync::mpsc::channel::<Vec<u8>>(WAITING_MAX);
     let mut tasks = tokio::task::JoinSet::new();
     for socket in sockets {
         let (datagrams, stop) = (datagrams.clone(), stop.clone());
@@ -211,16 +228,48 @@ pub(crate) async fn run(
     let mut tick = tokio::time::interval(settings.interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.reset();
+    let mut flushes = tokio::time::interval(FLUSH);
+    flushes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             datagram = received.recv() => match datagram {
-                Some(datagram) => sums.take(&datagram, &flow),
+                Some(datagram) => sums.take(&datagram, &flow, &mut |event| {
+                    events.push(&entry_of(event, &settings.service), &told);
+                    if events.is_full() {
+                        flush(&mut events, &told);
+                    }
+                }),
                 None => break,
             },
             _ = tick.tick() => send(&mut sums, &intake, &settings.service, &flow),
+            _ = flushes.tick() => flush(&mut events, &told),
         }
     }
+    flush(&mut events, &told);
     send(&mut sums, &intake, &settings.service, &flow);
+}
+
+/// An event as a log record.
+fn entry_of(event: Event, service: &str) -> Entry {
+    let tagged = event.tags.iter().find(|(key, _)| key == "service").map(|(_, value)| value.clone());
+    let service = tagged.unwrap_or_else(|| service.to_owned());
+    let mut attributes = event.tags;
+    attributes.push(("event.name".to_owned(), "statsd.event".to_owned()));
+    Entry {
+        sender: service.clone(),
+        service,
+        time: event.time,
+        severity: event.severity,
+        text: event.text,
+        attributes,
+        bytes: event.bytes,
+    }
+}
+
+fn flush(events: &mut Records, told: &Flow) {
+    if let Err(error) = events.flush(told) {
+        tracing::warn!(%error, "statsd events found no room in the spool");
+    }
 }
 
 async fn receive(socket: Socket, datagrams: tokio::sync::mpsc::Sender<Vec<u8>>, stop: CancellationToken) {

@@ -8,7 +8,7 @@ use model::Signal;
 fn taken(datagrams: &[&str]) -> (Sums, Flow) {
     let (mut sums, flow) = (Sums::new(100, UnixNano(1)), Flow::default());
     for datagram in datagrams {
-        sums.take(datagram.as_bytes(), &flow);
+        sums.take(datagram.as_bytes(), &flow, &mut |event| panic!("no event: {event:?}"));
     }
     (sums, flow)
 }
@@ -43,12 +43,39 @@ fn the_same_tags_in_another_order_are_the_same_series() {
 #[test]
 fn lines_that_are_not_understood_and_series_beyond_the_bound_are_counted() {
     let (mut sums, flow) = (Sums::new(2, UnixNano(1)), Flow::default());
-    sums.take(b"a:1|c\nbroken\n:1|c\na:x|c\na:1|zz\na:nan|c\nb:1|c\n_e{1,1}:t|x\nc:1|c\na:1|c|@0", &flow);
+    sums.take(
+        b"a:1|c\nbroken\n:1|c\na:x|c\na:1|zz\na:nan|c\nb:1|c\n_e{1,2}:t|x\nc:1|c\na:1|c|@0\n_sc|a|9",
+        &flow,
+        &mut |event| panic!("no event: {event:?}"),
+    );
     let counts = flow.snapshot("statsd", Signal::Metrics);
     let dropped = |reason| counts.dropped.iter().find(|(found, _)| *found == reason).map(|(_, count)| *count);
-    assert_eq!((counts.input_records, sums.waiting, counts.is_conserved()), (10, 2, true));
-    assert_eq!(dropped(DropReason::Malformed), Some(7));
+    assert_eq!((counts.input_records, sums.waiting, counts.is_conserved()), (11, 2, true));
+    assert_eq!(dropped(DropReason::Malformed), Some(8));
     assert_eq!(dropped(DropReason::TooManySeries), Some(1));
+}
+
+#[test]
+fn events_are_told_in_words_and_service_checks_are_a_gauge() {
+    let (mut sums, flow, mut events) = (Sums::new(9, UnixNano(1)), Flow::default(), Vec::new());
+    let datagram = "_e{12,13}:deploy of ü|line\\nanother|d:1795521600|h:web-1|t:error|#service:shop,env:x\n\
+                    _sc|db.up|2|d:1|#env:x,check:no|m:a|#b\n_sc|db.up|0|#env:x\nhits:1|c";
+    sums.take(datagram.as_bytes(), &flow, &mut |event| events.push(event));
+    assert_eq!(events.len(), 1, "{events:?}");
+    let entry = entry_of(events.remove(0), "statsd");
+    assert_eq!((entry.service.as_str(), entry.severity), ("shop", (17, "error")));
+    assert_eq!(entry.text, "deploy of ü\nline\nanother");
+    assert_eq!(entry.time, Some(UnixNano(1_795_521_600_000_000_000)));
+    for (key, value) in [("env", "x"), ("host.name", "web-1"), ("event.name", "statsd.event")] {
+        assert!(entry.attributes.contains(&(key.to_owned(), value.to_owned())), "{entry:?}");
+    }
+    let (check, _) =
+        sums.series.iter().find(|(series, _)| series.name == parse::SERVICE_CHECK).expect("a gauge");
+    let tags: Vec<_> = check.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(tags, [("check", "db.up"), ("env", "x")]);
+    assert!(matches!(value(&sums, parse::SERVICE_CHECK), Value::Gauge(0.0)), "the last one counts");
+    let counts = flow.snapshot("statsd", Signal::Metrics);
+    assert_eq!((counts.input_records, sums.waiting, counts.is_conserved()), (3, 3, true));
 }
 
 #[test]
@@ -68,7 +95,13 @@ proptest! {
         let mut datagram = b"before:1|c\n".to_vec();
         datagram.extend_from_slice(&bytes);
         datagram.extend_from_slice(b"\nafter:1|c");
-        let good: Vec<_> = samples(&datagram).flatten().map(|sample| sample.name).collect();
+        let good: Vec<_> = said(&datagram)
+            .flatten()
+            .filter_map(|said| match said {
+                Said::Sample(sample) => Some(sample.name),
+                Said::Event(_) => None,
+            })
+            .collect();
         prop_assert_eq!(good.first().map(String::as_str), Some("before"));
         prop_assert_eq!(good.last().map(String::as_str), Some("after"));
     }
