@@ -3,7 +3,8 @@
 //! Names follow OpenTelemetry's semantic conventions for `system.*` and `process.*`. A process belongs to
 //! the service that `OTEL_SERVICE_NAME` of its environment names, else to its systemd unit, else to its
 //! program. Memory, processor time, I/O and open files are summed up per service; `process.restarts` counts how
-//! often its oldest process was replaced. `container.*` is what its control group allows, and how often it was throttled or killed.
+//! often its oldest process was replaced. What this user may not see of others' processes, I/O and open files, is left out and
+//! not 0. `container.*` is what its control group used and allows, and how often it was throttled or killed.
 //!
 //! Bounds: the `services` that use most are told apart, the others are the service `other`.
 
@@ -81,14 +82,14 @@ fn write_service(metrics: &mut Metrics, service: &Service) {
     let points = modes.iter().map(|(attributes, value)| (&attributes[..], Some(*value)));
     metrics.numbers(Head::new("process.cpu.time", "s"), Kind::Counter, points);
     metrics.number(Head::new("process.memory.usage", "By"), Kind::Gauge, service.memory_bytes as f64);
-    let directions = [
-        (pairs("disk.io.direction", "read"), service.read_bytes),
-        (pairs("disk.io.direction", "write"), service.written_bytes),
-    ];
-    let points = directions.iter().map(|(attributes, value)| (&attributes[..], Some(*value as f64)));
-    metrics.numbers(Head::new("process.disk.io", "By"), Kind::Counter, points);
+    if service.has_io {
+        write_io(metrics, "process.disk.io", service.read_bytes, service.written_bytes);
+    }
+    if let Some(open) = service.open_files {
+        let head = Head::new("process.unix.file_descriptor.count", "{file_descriptor}");
+        metrics.number(head, Kind::Gauge, open as f64);
+    }
     for (name, unit, kind, value) in [
-        ("process.unix.file_descriptor.count", "{file_descriptor}", Kind::Gauge, service.open_files),
         ("process.thread.count", "{thread}", Kind::Gauge, service.threads),
         ("process.count", "{process}", Kind::Gauge, service.processes),
         ("process.restarts", "{restart}", Kind::Counter, service.restarts),
@@ -100,6 +101,13 @@ fn write_service(metrics: &mut Metrics, service: &Service) {
     }
 }
 
+fn write_io(metrics: &mut Metrics, name: &str, read: u64, written: u64) {
+    let direction = |name: &str| vec![("disk.io.direction".to_owned(), name.to_owned())];
+    let all = [(direction("read"), read), (direction("write"), written)];
+    let points = all.iter().map(|(attributes, bytes)| (&attributes[..], Some(*bytes as f64)));
+    metrics.numbers(Head::new(name, "By"), Kind::Counter, points);
+}
+
 /// Names of the collector's Docker statistics: the conventions have none for throttling yet.
 fn write_limits(metrics: &mut Metrics, limits: &Limits) {
     metrics.number(Head::new("container.memory.usage", "By"), Kind::Gauge, limits.memory_bytes as f64);
@@ -108,6 +116,10 @@ fn write_limits(metrics: &mut Metrics, limits: &Limits) {
     }
     if let Some(cpus) = limits.cpu_limit {
         metrics.number(Head::new("container.cpu.limit", "{cpu}"), Kind::Gauge, cpus);
+    }
+    metrics.number(Head::new("container.cpu.time", "s"), Kind::Counter, limits.cpu_seconds);
+    if let Some((read, written)) = limits.io {
+        write_io(metrics, "container.disk.io", read, written);
     }
     for (name, unit, value) in [
         ("container.cpu.throttling_data.periods", "{period}", limits.periods as f64),

@@ -1,10 +1,13 @@
-//! What the kernel allows a service and what it takes away: limits, throttling and kills of its control groups
-//! (cgroup v2).
+//! What the kernel allows a service, what it takes away and what it has counted: limits, throttling, kills, processor
+//! time and I/O of its control groups (cgroup v2).
 //!
 //! ```text
 //! cgroup.procs ─ one service only? ─► memory.current memory.max memory.events:oom_kill
-//!                                     cpu.max cpu.stat:nr_periods,nr_throttled,throttled_usec
+//!                                     cpu.max cpu.stat:usage_usec,nr_periods,nr_throttled,throttled_usec
+//!                                     io.stat:rbytes,wbytes
 //! ```
+//!
+//! Unlike `/proc/PID/io` these may be read by every user, and they know of processes that ended between two looks.
 //!
 //! A group that holds processes of several services says nothing about any of them and is left out.
 
@@ -19,6 +22,9 @@ pub(super) struct Limits {
     pub(super) memory_limit_bytes: Option<u64>,
     /// Processors.
     pub(super) cpu_limit: Option<f64>,
+    pub(super) cpu_seconds: f64,
+    /// Bytes read and written; `None` when a group of it does not count them.
+    pub(super) io: Option<(u64, u64)>,
     pub(super) periods: u64,
     pub(super) throttled_periods: u64,
     pub(super) throttled_seconds: f64,
@@ -53,6 +59,8 @@ fn read_one(folder: &Path) -> Option<Limits> {
         memory_bytes,
         memory_limit_bytes: text("memory.max").and_then(|max| max.trim().parse().ok()),
         cpu_limit: text("cpu.max").as_deref().and_then(cpus),
+        cpu_seconds: number(&stat, "usage_usec") as f64 / 1e6,
+        io: text("io.stat").as_deref().map(io),
         periods: number(&stat, "nr_periods"),
         throttled_periods: number(&stat, "nr_throttled"),
         throttled_seconds: number(&stat, "throttled_usec") as f64 / 1e6,
@@ -65,6 +73,16 @@ fn cpus(max: &str) -> Option<f64> {
     let mut words = max.split_ascii_whitespace();
     let (quota, period): (f64, f64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     (period > 0.0).then(|| quota / period)
+}
+
+/// `8:0 rbytes=4096 wbytes=0 rios=1 …`, a line a device.
+fn io(stat: &str) -> (u64, u64) {
+    let sum = |name: &str| {
+        let words =
+            stat.split_ascii_whitespace().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        words.filter_map(|value| value.parse::<u64>().ok()).sum()
+    };
+    (sum("rbytes"), sum("wbytes"))
 }
 
 /// The number behind a name at the beginning of a line.
@@ -81,6 +99,8 @@ fn add(sum: Limits, one: Limits) -> Limits {
             .zip(one.memory_limit_bytes)
             .map(|(a, b)| a.saturating_add(b)),
         cpu_limit: sum.cpu_limit.zip(one.cpu_limit).map(|(a, b)| a + b),
+        cpu_seconds: sum.cpu_seconds + one.cpu_seconds,
+        io: sum.io.zip(one.io).map(|(a, b)| (a.0 + b.0, a.1 + b.1)),
         periods: sum.periods + one.periods,
         throttled_periods: sum.throttled_periods + one.throttled_periods,
         throttled_seconds: sum.throttled_seconds + one.throttled_seconds,
@@ -103,13 +123,14 @@ mod tests {
     #[test]
     fn limits_throttling_and_kills_are_read_and_summed_up() {
         let root = tempfile::tempdir().expect("a folder");
-        let stat = "usage_usec 900\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n";
+        let stat = "usage_usec 1500000\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n";
         let files = [
             ("memory.current", "4096\n"),
             ("memory.max", "8192\n"),
             ("cpu.max", "50000 100000\n"),
             ("cpu.stat", stat),
             ("memory.events", "low 0\noom 3\noom_kill 2\n"),
+            ("io.stat", "8:0 rbytes=100 wbytes=7 rios=1 wios=1\n8:16 rbytes=1 wbytes=0 rios=1 wios=0\n"),
         ];
         group(root.path(), "a", &files);
         group(root.path(), "b", &files);
@@ -118,6 +139,8 @@ mod tests {
             memory_bytes: 8192,
             memory_limit_bytes: Some(16_384),
             cpu_limit: Some(1.0),
+            cpu_seconds: 3.0,
+            io: Some((202, 14)),
             periods: 20,
             throttled_periods: 8,
             throttled_seconds: 5.0,
@@ -130,7 +153,7 @@ mod tests {
             &[("memory.current", "1\n"), ("memory.max", "max\n"), ("cpu.max", "max 100000\n")],
         );
         let unlimited = read(root.path(), ["/a", "/c"]).expect("two can be read");
-        assert_eq!((unlimited.memory_limit_bytes, unlimited.cpu_limit), (None, None));
+        assert_eq!((unlimited.memory_limit_bytes, unlimited.cpu_limit, unlimited.io), (None, None, None));
         assert_eq!(read(root.path(), ["/none"]), None);
     }
 

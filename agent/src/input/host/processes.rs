@@ -26,7 +26,10 @@ pub(super) struct Service {
     pub(super) memory_bytes: u64,
     pub(super) read_bytes: u64,
     pub(super) written_bytes: u64,
-    pub(super) open_files: u64,
+    /// Whether I/O of any of its processes could be seen.
+    pub(super) has_io: bool,
+    /// `None` when those of none of its processes can be seen.
+    pub(super) open_files: Option<u64>,
     pub(super) threads: u64,
     pub(super) processes: u64,
     pub(super) restarts: u64,
@@ -47,7 +50,8 @@ struct Process {
     start: u64,
     used: Used,
     memory_bytes: u64,
-    open_files: u64,
+    has_io: bool,
+    open_files: Option<u64>,
     threads: u64,
 }
 
@@ -73,7 +77,7 @@ impl Services {
         let is_first = self.last.is_empty();
         for service in self.services.values_mut() {
             let Service { memory_bytes, open_files, threads, processes, recent, limits, .. } = service;
-            (*memory_bytes, *open_files, *threads, *processes, *recent) = (0, 0, 0, 0, 0.0);
+            (*memory_bytes, *open_files, *threads, *processes, *recent) = (0, None, 0, 0, 0.0);
             *limits = None;
         }
         let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -130,7 +134,8 @@ impl Services {
         // All that a process used before the first look is not of this interval.
         service.recent += if is_first { 0.0 } else { user + system };
         service.memory_bytes += process.memory_bytes;
-        service.open_files += process.open_files;
+        service.has_io |= process.has_io;
+        service.open_files = both(service.open_files, process.open_files);
         service.threads += process.threads;
         service.processes += 1;
     }
@@ -152,7 +157,7 @@ impl Services {
             let mut rest = Service::default();
             for (_, service) in &living[cut..] {
                 rest.memory_bytes += service.memory_bytes;
-                rest.open_files += service.open_files;
+                rest.open_files = both(rest.open_files, service.open_files);
                 rest.threads += service.threads;
                 rest.processes += service.processes;
             }
@@ -161,6 +166,11 @@ impl Services {
         }
         top
     }
+}
+
+/// The sum of what is known.
+fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.map_or(other, |one| Some(one + other.unwrap_or(0)))
 }
 
 fn processes(proc: &Path) -> impl Iterator<Item = (u64, Process)> {
@@ -184,9 +194,10 @@ fn read(folder: &Path) -> Option<Process> {
     if memory_bytes == 0 {
         return None;
     }
-    let io = text("io");
+    // Only its own user and root may read these two.
+    let io = fs::read_to_string(folder.join("io")).ok();
     let bytes = |key: &str| {
-        let line = io.lines().find_map(|line| line.strip_prefix(key));
+        let line = io.as_deref().unwrap_or_default().lines().find_map(|line| line.strip_prefix(key));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     };
     let environ = fs::read(folder.join("environ")).unwrap_or_default();
@@ -203,7 +214,8 @@ fn read(folder: &Path) -> Option<Process> {
             written: bytes("write_bytes:"),
         },
         memory_bytes,
-        open_files: fs::read_dir(folder.join("fd")).map_or(0, |files| files.count() as u64),
+        has_io: io.is_some(),
+        open_files: fs::read_dir(folder.join("fd")).ok().map(|files| files.count() as u64),
         threads: number(17),
     })
 }

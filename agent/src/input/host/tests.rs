@@ -32,7 +32,7 @@ fn processes_are_summed_up_by_service_and_their_restarts_counted() {
     services.update(proc.path(), proc.path());
     let billing = service(&services, "billing");
     assert_eq!((billing.user_seconds, billing.system_seconds), (4.0, 1.0));
-    assert_eq!((billing.processes, billing.memory_bytes, billing.open_files), (2, 2 * 10 * 4096, 2));
+    assert_eq!((billing.processes, billing.memory_bytes, billing.open_files), (2, 2 * 10 * 4096, Some(2)));
     assert_eq!((billing.threads, billing.read_bytes, billing.written_bytes), (6, 8192, 16384));
     fs::remove_dir_all(proc.path().join("10")).expect("ended");
     process(proc.path(), 11, "billing", 400, 6);
@@ -41,6 +41,26 @@ fn processes_are_summed_up_by_service_and_their_restarts_counted() {
     assert_eq!((billing.user_seconds, billing.restarts, billing.processes), (5.0, 1, 1), "sums only grow");
     let top = services.top(1);
     assert_eq!((top[0].0.as_str(), top[1].0.as_str()), ("billing", "other"));
+}
+
+#[test]
+fn what_may_not_be_seen_of_a_process_is_left_out_and_not_zero() {
+    let proc = tempfile::tempdir().expect("folder");
+    process(proc.path(), 10, "billing", 100, 5);
+    process(proc.path(), 11, "web", 100, 7);
+    fs::remove_dir_all(proc.path().join("11/fd")).expect("removed");
+    fs::remove_file(proc.path().join("11/io")).expect("removed");
+    let mut services = Services::default();
+    services.update(proc.path(), proc.path());
+    let has = |name: &str, metric: &str| {
+        let mut metrics = Metrics::new([], UnixNano(1), UnixNano(2));
+        write_service(&mut metrics, &service(&services, name));
+        memchr::memmem::find(&metrics.finish(), metric.as_bytes()).is_some()
+    };
+    for metric in ["process.disk.io", "process.unix.file_descriptor.count"] {
+        assert!(has("billing", metric) && !has("web", metric), "{metric}");
+    }
+    assert!(has("web", "process.cpu.time"));
 }
 
 #[test]
