@@ -36,7 +36,7 @@ use crate::input::file::task::{self, Exchange, Link};
 use crate::input::intake::Intake;
 use crate::input::otlp::{self, Receiver};
 use crate::input::pushed::Pushed;
-use crate::input::syslog::make_way;
+use crate::input::syslog::{Who, make_way, open_to};
 use crate::memory::{Budget, Plan};
 use crate::queue::Lane;
 use crate::status::{self, Shared};
@@ -160,7 +160,7 @@ impl Agent {
             otlp_grpc: bind(config.otlp.grpc).await?,
             otlp_http: bind(config.otlp.http).await?,
             admin: bind(config.admin.listen).await?,
-            otlp_unix: config.otlp.unix.as_deref().map(bind_unix).transpose()?,
+            otlp_unix: config.otlp.unix.as_deref().map(|path| bind_unix(path, Who::All)).transpose()?,
             admin_unix: bind_admin_socket(&config),
         };
         let address = |listener: &Option<TcpListener>| {
@@ -393,7 +393,7 @@ async fn apply(
 /// Where `status`, `files` and `tail` ask an agent without an `[admin]` listener. An agent works without it: the path may be
 /// too long for a socket.
 fn bind_admin_socket(config: &Config) -> Option<UnixListener> {
-    match bind_unix(&config.admin_socket()) {
+    match bind_unix(&config.admin_socket(), Who::Owner) {
         Ok(listener) => Some(listener),
         Err(error) => {
             tracing::warn!(%error, "`silmari-agent status` needs [admin] listen");
@@ -402,8 +402,12 @@ fn bind_admin_socket(config: &Config) -> Option<UnixListener> {
     }
 }
 
-fn bind_unix(path: &Path) -> Result<UnixListener, Error> {
-    let bound = make_way(path).and_then(|()| UnixListener::bind(path));
+fn bind_unix(path: &Path, who: Who) -> Result<UnixListener, Error> {
+    let bound = make_way(path).and_then(|()| {
+        let listener = UnixListener::bind(path)?;
+        open_to(path, who)?;
+        Ok(listener)
+    });
     bound.map_err(|error| Error::io(format!("cannot listen on unix://{}", path.display()), error))
 }
 

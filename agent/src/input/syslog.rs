@@ -68,7 +68,9 @@ impl Socket {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             Listen::Unix(path) => {
                 make_way(path)?;
-                Ok(Self::Unix(UnixDatagram::bind(path)?, path.clone()))
+                let socket = UnixDatagram::bind(path)?;
+                open_to(path, Who::All)?;
+                Ok(Self::Unix(socket, path.clone()))
             }
         }
     }
@@ -110,6 +112,22 @@ impl Socket {
             std::fs::remove_file(path).unwrap_or_default();
         }
     }
+}
+
+/// Who may send to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The user that made it, and root.
+    Owner,
+    /// Every user of this host, as on a port of its loopback; the folder of the socket may say less.
+    All,
+}
+
+/// Sets who may send to a socket, whatever the umask is.
+pub(crate) fn open_to(path: &std::path::Path, who: Who) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = if who == Who::All { 0o666 } else { 0o600 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 /// Removes a socket that nobody listens on any more.

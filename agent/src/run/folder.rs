@@ -2,8 +2,9 @@
 //!
 //! Invariant: one agent a data directory; the lock goes with the process.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +39,12 @@ pub(super) fn open_spool(config: &Config, clock: Arc<dyn Clock>) -> Result<Queue
         durability: config.spool.durability,
         when_full: [when_full.traces, when_full.logs, when_full.metrics],
     };
-    Queue::open(Arc::new(RealFs), &folder, limits, clock).map_err(damaged)
+    let queue = Queue::open(Arc::new(RealFs), &folder, limits, clock).map_err(damaged)?;
+    // The directory may have been made by somebody else, for everybody to look into.
+    if let Err(error) = fs::set_permissions(&folder, Permissions::from_mode(0o700)) {
+        tracing::warn!(%error, folder = %folder.display(), "cannot keep the spool from others' eyes");
+    }
+    Ok(queue)
 }
 
 pub(super) fn damaged(error: io::Error) -> Error {
@@ -51,10 +57,14 @@ pub(super) fn damaged(error: io::Error) -> Error {
     }
 }
 
-/// One agent a data directory: the lock goes with the process.
+/// One agent a data directory: the lock goes with the process. What stands in it are lines of files that not everybody
+/// may read.
 pub(super) fn lock_folder(folder: &Path) -> Result<File, Error> {
     let name = folder.display();
-    fs::create_dir_all(folder)
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
         .map_err(|error| Error::io(format!("cannot make the data directory `{name}`"), error))?;
     let path = folder.join("lock");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
