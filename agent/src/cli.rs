@@ -104,6 +104,8 @@ enum SpoolAction {
     Ls,
     /// Checksums; exit 4 when one is wrong
     Verify,
+    /// The records that wait, as `tail` shows them
+    Show,
     /// One JSON object a request, its bytes in base64
     Dump,
     /// Give up what waits; no agent may run

@@ -6,8 +6,9 @@ use std::time::Duration;
 use model::Clock;
 use model::dialect::{Dialect, ParsedLine, parse_line};
 
-use crate::config::FileSettings;
-use crate::process::join::{Joined, Joiner};
+use crate::config::{FileSettings, Format};
+use crate::input::file::container::{self, Origin};
+use crate::process::join::{JOINED_BYTES_MAX, Joined, Joiner};
 use crate::process::limit::Bucket;
 use crate::process::{Chain, State};
 use crate::status::DropReason;
@@ -36,7 +37,10 @@ pub struct Preview {
     dialect: Dialect,
     service: String,
     chain: Chain,
-    joiner: Option<Joiner<()>>,
+    format: Format,
+    /// The parts so far of a line that a container runtime cut.
+    open: Option<(Vec<u8>, Origin)>,
+    joiner: Option<Joiner<Origin>>,
     state: State,
     bucket: Bucket,
 }
@@ -48,6 +52,8 @@ impl Preview {
             dialect,
             service: String::new(),
             chain: Chain::default(),
+            format: Format::Auto,
+            open: None,
             joiner: None,
             state: State::default(),
             bucket: Bucket::default(),
@@ -59,6 +65,7 @@ impl Preview {
         let process = settings.process();
         Self {
             service: settings.service.clone().unwrap_or_default(),
+            format: settings.format,
             joiner: Joiner::new(&process.multiline),
             chain: Chain::new(&process),
             ..Self::of_dialect(settings.dialect)
@@ -69,24 +76,46 @@ impl Preview {
     pub fn line(&mut self, line: &[u8], now: Duration) -> Vec<Shown> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let unwrapped = container::unwrap(self.format, line);
+        let (text, origin) = match self.open.take() {
+            None => (unwrapped.text, unwrapped.origin),
+            Some((mut text, origin)) => {
+                text.extend_from_slice(&unwrapped.text);
+                (Cow::Owned(text), origin)
+            }
+        };
+        if unwrapped.is_part && text.len() < JOINED_BYTES_MAX {
+            self.open = Some((text.into_owned(), origin));
+            return Vec::new();
+        }
+        self.whole(&text, origin, now)
+    }
+
+    /// Takes a line without what a container runtime put around it.
+    fn whole(&mut self, line: &[u8], origin: Origin, now: Duration) -> Vec<Shown> {
         let mut finished = Vec::new();
         match &mut self.joiner {
-            Some(joiner) => {
-                let mut emit = |joined: Joined<'_, ()>| finished.push(joined.bytes.to_vec());
-                joiner.push(line, (), now, &mut emit);
-            }
-            None => finished.push(line.to_vec()),
+            Some(joiner) => joiner.push(line, origin, now, &mut |joined: Joined<'_, Origin>| {
+                finished.push((joined.bytes.to_vec(), *joined.origin));
+            }),
+            None => return self.record(line, origin, now),
         }
-        finished.into_iter().flat_map(|record| self.record(&record, now)).collect()
+        self.records(finished, now)
     }
 
     /// What the end of the lines finishes.
     pub fn end(&mut self, now: Duration) -> Vec<Shown> {
+        let mut all = match self.open.take() {
+            Some((text, origin)) => self.whole(&text, origin, now),
+            None => Vec::new(),
+        };
         let mut finished = Vec::new();
         if let Some(joiner) = &mut self.joiner {
-            joiner.flush(&mut |joined: Joined<'_, ()>| finished.push(joined.bytes.to_vec()));
+            joiner.flush(&mut |joined: Joined<'_, Origin>| {
+                finished.push((joined.bytes.to_vec(), *joined.origin));
+            });
         }
-        let mut all: Vec<_> = finished.into_iter().flat_map(|record| self.record(&record, now)).collect();
+        all.extend(self.records(finished, now));
         if let Some(window) = self.chain.repeat_window() {
             self.state.settle(window, None);
         }
@@ -94,7 +123,11 @@ impl Preview {
         all
     }
 
-    fn record(&mut self, bytes: &[u8], now: Duration) -> Vec<Shown> {
+    fn records(&mut self, finished: Vec<(Vec<u8>, Origin)>, now: Duration) -> Vec<Shown> {
+        finished.into_iter().flat_map(|(bytes, origin)| self.record(&bytes, origin, now)).collect()
+    }
+
+    fn record(&mut self, bytes: &[u8], origin: Origin, now: Duration) -> Vec<Shown> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_ascii().is_empty() {
             return vec![Shown::Dropped(DropReason::Blank)];
@@ -109,6 +142,10 @@ impl Preview {
         if !rest.is_empty() {
             parsed.body.push('\n');
             parsed.body.push_str(rest);
+        }
+        parsed.time = parsed.time.or(origin.time);
+        if let Some(iostream) = origin.iostream {
+            parsed.attributes.set("log.iostream", iostream.name());
         }
         let service = parsed.named_service().unwrap_or(&self.service).to_owned();
         let verdict =
@@ -135,7 +172,7 @@ impl Preview {
         if let Some(joiner) = &mut self.joiner {
             measure("join", &mut || {
                 for line in &lines {
-                    joiner.push(line, (), Duration::ZERO, &mut |_| {});
+                    joiner.push(line, Origin::default(), Duration::ZERO, &mut |_| {});
                 }
                 joiner.flush(&mut |_| {});
             });

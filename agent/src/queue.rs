@@ -39,7 +39,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use self::fifo::{Fifo, Spare, is_no_room};
-pub use self::look::{Looked, look};
+pub use self::look::{Looked, look, records};
 use self::segment::{BODY_BYTES_MAX, HEADER_BYTES, RECORD_HEAD_BYTES};
 use crate::config::{Durability, WhenFull};
 use crate::status::{LaneStatus, SpoolStatus, lock};

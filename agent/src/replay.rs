@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, FileSettings, StartAt};
 use crate::input::file::matches;
-use crate::status::Status;
+use crate::status::{FileStatus, Status};
 use crate::{Agent, Error, ErrorKind};
 
 /// How often is looked whether all of it was acknowledged.
@@ -63,8 +63,15 @@ impl Replay {
             }
             let status = shared.status();
             see(&status);
-            if is_done(&status) {
-                stop.cancel();
+            match progress(&status) {
+                Progress::UnderWay => {}
+                Progress::Done => stop.cancel(),
+                Progress::NotRead(reason) => {
+                    stop.cancel();
+                    drop(working.await);
+                    let path = self.path.display();
+                    return Err(Error::new(ErrorKind::Runtime, format!("`{path}` is not read: {reason}")));
+                }
             }
         }
     }
@@ -74,8 +81,12 @@ impl Replay {
         let wrong = |problem: String| Error::new(ErrorKind::Config, problem);
         let path = std::path::absolute(&self.path)
             .map_err(|error| Error::io(format!("cannot find `{}`", self.path.display()), error))?;
-        std::fs::File::open(&path)
+        let is_file = std::fs::File::open(&path)
+            .and_then(|file| Ok(file.metadata()?.is_file()))
             .map_err(|error| Error::io(format!("cannot read `{}`", path.display()), error))?;
+        if !is_file {
+            return Err(wrong(format!("`{}` is no regular file: name a log file", path.display())));
+        }
         let (name, settings) = match &self.source {
             Some(name) => config.files.get_key_value(name).ok_or_else(|| {
                 let names: Vec<&str> = config.files.keys().map(String::as_str).collect();
@@ -106,11 +117,30 @@ impl Replay {
     }
 }
 
-/// Whether every byte of the file was read and everything in it was acknowledged or left out.
-fn is_done(status: &Status) -> bool {
-    let is_read = |file: &crate::status::FileStatus| file.state == "reading" && file.acked >= file.size;
+/// How far a replay is.
+enum Progress {
+    UnderWay,
+    /// Every byte was read, and everything in it was acknowledged or left out.
+    Done,
+    /// Nothing of it is read, and why.
+    NotRead(String),
+}
+
+fn progress(status: &Status) -> Progress {
     let waiting: u64 = status.flows.iter().map(|flow| flow.buffered_records).sum();
-    waiting == 0 && !status.files.is_empty() && status.files.iter().all(is_read)
+    let has_read = status.flows.iter().any(|flow| flow.input_records > 0);
+    // A compressed file that was read to its end is one that is not read any more.
+    let is_read = |file: &FileStatus| match &*file.state {
+        "reading" => file.acked >= file.size,
+        state => state == "not_read" && has_read,
+    };
+    match status.files.first() {
+        Some(file) if file.state == "not_read" && !has_read => {
+            Progress::NotRead(file.reason.clone().unwrap_or_default())
+        }
+        Some(_) if waiting == 0 && status.files.iter().all(is_read) => Progress::Done,
+        _ => Progress::UnderWay,
+    }
 }
 
 /// A folder that is removed when dropped.

@@ -117,6 +117,15 @@ impl Tap {
     }
 }
 
+/// The records of a request in protobuf as lines of JSON, as a looker would see them.
+pub(crate) fn lines_of(signal: Signal, request: &[u8]) -> Vec<Bytes> {
+    let mut lines = Vec::new();
+    each_item(request, |resource, item| {
+        lines.extend(shown(signal, "spool", resource, item).map(|(_, line)| line));
+    });
+    lines
+}
+
 fn each_item(request: &[u8], mut see: impl FnMut(Repeated<'_>, &[u8])) {
     let Ok(groups) = otlp::resources(request) else { return };
     for group in groups.filter_map(Result::ok) {

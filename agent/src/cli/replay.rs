@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ReplayArgs, shown};
 
+/// Failures after which whoever waits is told.
+const FAILURES_MAX: u64 = 3;
+
 pub(super) fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let config = Config::load(&args.config.config)?;
     let clock = SystemClock::shared();
@@ -27,9 +30,16 @@ pub(super) fn run(args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<u8>
         .context("cannot start the runtime")?;
     let shutdown = CancellationToken::new();
     let (began, is_terminal) = (clock.monotonic(), io::stderr().is_terminal());
-    let mut told = Duration::ZERO;
+    let (mut told, mut has_complained) = (Duration::ZERO, false);
     let progress = |status: &Status| {
         let now = clock.monotonic().saturating_sub(began);
+        if !is_terminal && !has_complained && status.collector.consecutive_failures >= FAILURES_MAX {
+            has_complained = true;
+            let error = status.collector.last_error.as_deref().unwrap_or_default();
+            // Nothing can be done when even that fails.
+            writeln!(io::stderr(), "the collector does not take it, trying on: {}", shown(error))
+                .unwrap_or_default();
+        }
         if is_terminal && now.saturating_sub(told) >= Duration::from_secs(1) {
             told = now;
             let (acked, size) = status.files.first().map_or((0, 0), |file| (file.acked, file.size));

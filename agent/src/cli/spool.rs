@@ -1,4 +1,4 @@
-//! `silmari-agent spool ls|verify|dump`: looking into the spool without an agent, and without changing it;
+//! `silmari-agent spool ls|verify|show|dump`: looking into the spool without an agent, and without changing it;
 //! `spool drop`: giving up what waits, when no agent runs.
 
 use std::io::Write;
@@ -28,6 +28,8 @@ pub(super) fn run(args: &SpoolArgs, out: &mut impl Write) -> anyhow::Result<u8> 
                     list(request, waits, out)?;
                 }
                 SpoolAction::Dump => dump(segment.lane, request, waits, out)?,
+                SpoolAction::Show if waits => show(request, out)?,
+                SpoolAction::Show => {}
                 SpoolAction::Verify | SpoolAction::Drop => {}
             }
         }
@@ -44,7 +46,7 @@ pub(super) fn run(args: &SpoolArgs, out: &mut impl Write) -> anyhow::Result<u8> 
     let requests: usize = segments.iter().map(|segment| segment.requests).sum();
     let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let damaged: u64 = segments.iter().map(|segment| segment.damaged_bytes).sum();
-    if args.action != SpoolAction::Dump {
+    if !matches!(args.action, SpoolAction::Dump | SpoolAction::Show) {
         writeln!(
             out,
             "{} segments, {bytes} bytes, {requests} requests, {waiting} of them wait, {damaged} damaged bytes",
@@ -65,6 +67,14 @@ fn list(request: &Spooled, waits: bool, out: &mut impl Write) -> std::io::Result
         request.time,
         if waits { "waits" } else { "acknowledged" }
     )
+}
+
+/// Its records, a line each.
+fn show(request: &Spooled, out: &mut impl Write) -> anyhow::Result<()> {
+    for record in queue::records(request)? {
+        writeln!(out, "{}", super::tail::text_of(&record))?;
+    }
+    Ok(())
 }
 
 /// One JSON object a request: its number and its bytes, unpacked, in base64.

@@ -65,7 +65,7 @@ fn show(
 }
 
 /// One line for people: time, level, service, body, attributes.
-fn text_of(record: &Value) -> String {
+pub(super) fn text_of(record: &Value) -> String {
     let field = |name: &str| record[name].as_str().unwrap_or_default();
     let time = field("time").split_once('T').map_or("", |(_, time)| time.get(..12).unwrap_or(time));
     let level = if field("signal") == "logs" { field("level") } else { field("signal") };

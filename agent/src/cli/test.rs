@@ -22,7 +22,7 @@ pub(super) fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     } else {
         let file =
             File::open(&args.file).with_context(|| format!("cannot open `{}`", args.file.display()))?;
-        Box::new(BufReader::new(file))
+        unpacked(BufReader::new(file))?
     };
     let mut preview = preview(args)?;
     let mut line = Vec::new();
@@ -43,6 +43,16 @@ pub(super) fn run(args: &TestArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         write_shown(args.lines, &shown, args.json, out)?;
     }
     Ok(exit_code::OK)
+}
+
+/// The bytes of a log file, also of one that is compressed with gzip.
+fn unpacked(mut file: BufReader<File>) -> io::Result<Box<dyn BufRead>> {
+    let is_gzip = file.fill_buf()?.starts_with(b"\x1f\x8b");
+    Ok(if is_gzip {
+        Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    })
 }
 
 /// The stages a line goes through: those of a table, or its dialect alone.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use disk::{Fs, RealFs};
 
 use super::segment::{self, Found, HEADER_BYTES, Opened, RECORD_HEAD_BYTES, Segment};
-use super::{Lane, Spooled, cursor};
+use super::{Encoding, Lane, Spooled, cursor};
 
 /// One file of a spool.
 #[derive(Debug)]
@@ -79,4 +79,18 @@ fn look_into<E: From<io::Error>>(
     }
     looked.damaged_bytes = bytes.saturating_sub(whole);
     Ok(looked)
+}
+
+/// The records of a request that waits, a JSON object each, as `silmari-agent tail --json` shows them.
+///
+/// # Errors
+/// When it cannot be unpacked.
+pub fn records(request: &Spooled) -> io::Result<Vec<serde_json::Value>> {
+    let raw = zstd::decode_all(request.payload.as_ref())?;
+    if request.encoding == Encoding::Json {
+        // Of an older version: as it stands.
+        return Ok(serde_json::from_slice(&raw).into_iter().collect());
+    }
+    let lines = crate::tap::lines_of(request.signal, &raw);
+    Ok(lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
