@@ -14,7 +14,7 @@ mod split;
 pub(crate) mod statsd;
 pub(crate) mod syslog;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::otlp::points;
 
@@ -27,7 +27,18 @@ pub const BATCHES_MAX: usize = 3;
 /// Matching paths, with the reason for those that are not read.
 pub type Matching = Vec<(PathBuf, Option<String>)>;
 
+/// How the reason of a glob without files begins.
+pub const NOTHING_MATCHES: &str = file::NOTHING_MATCHES;
+
+/// How many targets a file of `[scrape.NAME] target_files` lists.
+///
+/// # Errors
+/// When it cannot be read, or is no such list.
+pub fn listed_targets(path: &Path) -> Result<usize, String> {
+    scrape::listed(path).map(|targets| targets.len())
+}
+
 /// The files each `[files.NAME]` table matches at this moment.
 pub fn matching_files(config: &Config) -> Vec<(String, Matching)> {
-    config.files.iter().map(|(name, settings)| (name.clone(), file::matching(settings))).collect()
+    file::matching(config.files.iter())
 }

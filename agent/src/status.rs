@@ -23,7 +23,7 @@ pub(crate) use self::flow::Flow;
 pub use self::flow::{DropReason, FlowStatus};
 pub use self::page::{
     BreakerState, CentralStatus, CollectorStatus, ConfigStatus, FileStatus, LaneStatus, MemoryStatus,
-    SpoolStatus, Status,
+    SpoolStatus, Status, is_problem,
 };
 use crate::config::process::RedactPreset;
 use crate::export::breaker::Breaker;
@@ -167,7 +167,7 @@ impl Shared {
     pub fn problems(&self) -> BTreeMap<String, String> {
         let mut problems = lock(&self.problems).clone();
         for file in lock(&self.file_list).iter() {
-            if let Some(reason) = file.reason.as_ref().filter(|reason| reason.starts_with("cannot ")) {
+            if let Some(reason) = file.reason.as_ref().filter(|reason| is_problem(reason)) {
                 problems.insert(format!("files.{}", file.input), format!("{}: {reason}", file.path));
             }
         }
@@ -352,6 +352,7 @@ impl Shared {
             watch_overflows: self.watch_overflows.load(Relaxed),
             unwatched_folders: self.unwatched_folders.load(Relaxed),
             files_missing: self.files_missing.load(Relaxed),
+            problems: self.problems(),
             spool: lock(&self.spool).as_ref().map(|spool| spool.status()).unwrap_or_default(),
             memory: self.memory_status(),
             config: lock(&self.config).clone(),

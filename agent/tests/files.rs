@@ -173,7 +173,9 @@ async fn status_says_why_a_matching_file_is_not_read() {
     fs::create_dir(host.path("folder.log")).expect("folder");
     std::os::unix::fs::symlink(host.path("a.log"), host.path("z.log")).expect("link");
     std::os::unix::fs::symlink("/dev/null", host.path("null.log")).expect("link");
-    let agent = host.agent(&collector.url(), "").await;
+    std::os::unix::fs::symlink("nowhere", host.path("gone.log")).expect("link");
+    let other = format!("[files.other]\ninclude = ['{}', '/nowhere/*.log']\n", host.path("a.*").display());
+    let agent = host.agent(&collector.url(), &other).await;
     until("the file", || agent.status().files.iter().any(|file| file.acked == 2)).await;
     let reason = |name: &str| {
         let files = agent.status().files;
@@ -185,6 +187,17 @@ async fn status_says_why_a_matching_file_is_not_read() {
     until("the reasons", || reason("z.log").is_some() && reason("null.log").is_some()).await;
     assert!(reason("z.log").expect("left out").starts_with("the same file as"));
     assert_eq!(reason("null.log").as_deref(), Some("no regular file"));
+    assert_eq!(reason("gone.log").as_deref(), Some("a link whose target is not there"));
+    let table = |name: &str| {
+        agent.status().files.into_iter().find(|file| file.path.ends_with(name)).expect("listed").input
+    };
+    let (reader, other) = if table("a.log") == "other" { ("other", "shop") } else { ("shop", "other") };
+    let twice =
+        agent.status().files.into_iter().find(|file| file.input == other && file.path.ends_with("/a.log"));
+    assert_eq!(twice.and_then(|file| file.reason), Some(format!("[files.{reader}] reads it")));
+    assert!(
+        reason("/nowhere/*.log").expect("said").starts_with("no file matches: there is no folder `/nowhere`")
+    );
     agent.stop().await;
 }
 

@@ -65,6 +65,92 @@ fn test_shows_how_lines_are_read_and_hides_control_characters() {
     assert!(text(&output.stderr).contains("did you mean `logfmt`?"), "{}", text(&output.stderr));
 }
 
+#[test]
+fn test_reads_what_container_runtimes_write_and_what_is_compressed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("0.log.gz");
+    let lines =
+        "2026-11-24T10:00:00.5Z stderr P level=warn msg=\n2026-11-24T10:00:00.6Z stderr F slow id=7\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, lines.as_bytes()).expect("packed");
+    std::fs::write(&path, gzip.finish().expect("packed")).expect("written");
+    let output = silmari_agent(&["test", path.to_str().expect("text"), "--json"]);
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one record");
+    assert_eq!((&record["body"], &record["severity_text"]), (&"slow".into(), &"warn".into()));
+    assert_eq!(record["attributes"]["log.iostream"], "stderr");
+    assert!(record["time"].to_string().contains("2026-11-24T10:00:00.5"), "{record}");
+}
+
+#[test]
+fn files_and_check_say_which_table_reads_a_file_and_which_glob_finds_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("agent.toml");
+    std::fs::create_dir(folder.path().join("logs")).expect("folder");
+    std::fs::write(folder.path().join("logs/a.log"), "1\n").expect("written");
+    std::os::unix::fs::symlink("nowhere", folder.path().join("logs/b.log")).expect("link");
+    let settings =
+        "[files.one]\ninclude = [\"logs/*.log\"]\n[files.two]\ninclude = [\"logs/a.*\", \"lgos/*.log\"]\n";
+    std::fs::write(&path, settings).expect("written");
+    let output = silmari_agent(&["files", "--json", "-c", path.to_str().expect("text")]);
+    let files: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let said = |table: &str, name: &str| {
+        let found = files.as_array().expect("a list").iter().find(|file| {
+            file["input"] == table && file["path"].as_str().is_some_and(|path| path.ends_with(name))
+        });
+        found.map(|file| file["reason"].as_str().unwrap_or_default().to_owned()).expect("listed")
+    };
+    assert_eq!(said("one", "a.log"), "");
+    assert_eq!(said("one", "b.log"), "a link whose target is not there");
+    assert_eq!(said("two", "a.log"), "[files.one] reads it");
+    assert!(said("two", "lgos/*.log").contains("did you mean `logs`?"), "{files}");
+    assert!(text(&output.stderr).starts_with("no agent answers"), "{}", text(&output.stderr));
+    let output = silmari_agent(&["check", "-c", path.to_str().expect("text")]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("files.one: 1 would be read now") && shown.contains("files.two: 0 would"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn doctor_names_what_would_keep_inputs_from_working() {
+    let folder = tempfile::tempdir().expect("folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let taken = taken.local_addr().map(|address| (taken, address)).expect("address");
+    let gone =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("address");
+    let settings = format!(
+        "[agent]\ndata_dir = \"data\"\n[collector]\nendpoint = \"http://{gone}\"\n[spool]\nmax = \"1MiB\"\n\
+         [files.a]\ninclude = [\"nothing/*.log\"]\n[syslog]\nlisten = [\"tcp://{}\", \"udp://127.0.0.1:0\"]\n\
+         [scrape.s]\ntargets = [\"{gone}\"]\ntarget_files = [\"none.json\"]\n[report.r]\nfiles = [\"none.toml\"]\n\
+         [journald]\ncommand = \"/none/journalctl\"\n[host]\n",
+        taken.1
+    );
+    let path = folder.path().join("agent.toml");
+    std::fs::write(&path, settings).expect("written");
+    let output = silmari_agent(&["doctor", "-c", path.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    let said = |start: &str, part: &str| {
+        assert!(
+            shown.lines().any(|line| line.starts_with(start) && line.contains(part)),
+            "{start} {part}: {shown}"
+        );
+    };
+    said("ok      data directory", "is not there yet and can be made");
+    said("ok      spool", "0 of 1 MiB");
+    said("PROBLEM files.a", "there is no folder");
+    said("PROBLEM syslog", &format!("cannot listen on tcp://{}", taken.1));
+    said("ok      syslog", "udp://127.0.0.1:0 is free");
+    said("PROBLEM scrape.s", "does not answer");
+    said("PROBLEM scrape.s", "none.json");
+    said("PROBLEM report.r", "none.toml cannot be read");
+    said("PROBLEM journald", "cannot run `/none/journalctl`");
+    said("PROBLEM collector", "cannot be reached");
+    said("ok      host", "control groups");
+    assert!(!folder.path().join("data").exists(), "it only looks");
+}
+
 #[tokio::test]
 async fn a_second_agent_on_one_data_directory_is_refused() {
     let host = Host::new();

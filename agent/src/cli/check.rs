@@ -29,7 +29,8 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> 
     let plan = agent::memory::Plan::of(&config)?;
     writeln!(out, "  memory      {} of {} KiB may be used", plan.sum() / 1024, plan.limit / 1024)?;
     for (name, matching) in agent::input::matching_files(&config) {
-        writeln!(out, "  files.{name}: {} match now", matching.len())?;
+        let read = matching.iter().filter(|(_, reason)| reason.is_none()).count();
+        writeln!(out, "  files.{name}: {read} would be read now")?;
         for (path, reason) in matching {
             let reason = reason.map(|reason| format!("  not read: {reason}")).unwrap_or_default();
             writeln!(out, "    {}{reason}", super::shown(&path.to_string_lossy()))?;

@@ -1,5 +1,7 @@
 //! `silmari-agent doctor`: what would keep an agent with this configuration from working, and what to do.
 
+mod inputs;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use agent::central::Central;
 use agent::config::Loaded;
+use agent::status::is_problem;
 use agent::{Config, exit_code};
 use model::UnixNano;
 use model::time::SECOND;
@@ -18,6 +21,8 @@ use rustls::{ClientConnection, StreamOwned};
 use super::{ConfigArgs, shown};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// Clocks that differ by more make timelines wrong.
 const SKEW_MAX: i64 = 2 * SECOND;
 /// Watches below which a host with many log folders runs out.
@@ -41,6 +46,7 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
     };
     say("configuration", Ok(format!("valid, version {}", config.version())))?;
     say("data directory", data_dir(&config.agent.data_dir))?;
+    say("spool", spool(&config))?;
     if config.central.accept {
         say("central configuration", central(&config, &args.config))?;
     }
@@ -48,7 +54,7 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
     for (name, matching) in agent::input::matching_files(&config) {
         for (path, reason) in matching {
             let finding = match reason {
-                Some(reason) if is_problem(&reason) => {
+                Some(reason) if is_problem(&reason) || reason.starts_with(agent::input::NOTHING_MATCHES) => {
                     Err(format!("{} is not read: {reason}", path.display()))
                 }
                 Some(reason) => Ok(format!("{} is left out: {reason}", path.display())),
@@ -64,24 +70,53 @@ pub(super) fn run(args: &ConfigArgs, out: &mut impl Write) -> anyhow::Result<u8>
             say(&format!("files.{name}"), finding)?;
         }
     }
+    inputs::look(&config, &mut say)?;
     for endpoint in &config.collector.endpoints {
         say("collector", collector(&config, endpoint))?;
     }
     Ok(if problems == 0 { exit_code::OK } else { exit_code::RUNTIME })
 }
 
-/// Whether a reason not to read a file is one to do something about.
-fn is_problem(reason: &str) -> bool {
-    ["no permission", "too many open files", "cannot "].iter().any(|start| reason.starts_with(start))
+/// Looks without making it: whoever runs this may not be the user that the agent runs as.
+fn data_dir(folder: &Path) -> Finding {
+    let name = folder.display();
+    let problem = |error: rustix::io::Errno, place: &Path| {
+        format!(
+            "`{}` cannot be written: {error}; run the agent as its owner, or set [agent] data_dir",
+            place.display()
+        )
+    };
+    let can_write = |place: &Path| rustix::fs::access(place, rustix::fs::Access::WRITE_OK);
+    if folder.exists() {
+        return can_write(folder)
+            .map(|()| format!("{name} can be written"))
+            .map_err(|error| problem(error, folder));
+    }
+    let parent = folder.ancestors().find(|parent| parent.exists()).unwrap_or(folder);
+    can_write(parent)
+        .map(|()| format!("{name} is not there yet and can be made"))
+        .map_err(|error| problem(error, parent))
 }
 
-fn data_dir(folder: &Path) -> Finding {
-    let probe = folder.join(".doctor");
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&probe, b"x"))
-        .and_then(|()| fs::remove_file(&probe))
-        .map(|()| format!("{} can be written", folder.display()))
-        .map_err(|error| format!("{}: {error}; make it writable or set [agent] data_dir", folder.display()))
+/// Whether the disk has the room that the spool may take.
+fn spool(config: &Config) -> Finding {
+    let folder = &config.agent.data_dir;
+    let place = folder.ancestors().find(|parent| parent.exists()).unwrap_or(folder);
+    let disk = rustix::fs::statvfs(place).map_err(|error| format!("{}: {error}", place.display()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let most = config.spool.max.unwrap_or_else(|| agent::queue::bytes_max_default(free));
+    let used: u64 = agent::queue::look(&folder.join("spool"), |_, _, _| std::io::Result::Ok(()))
+        .map_err(|error| format!("{}: {error}", folder.join("spool").display()))?
+        .iter()
+        .map(|segment| segment.bytes)
+        .sum();
+    let (free, most, used) = (free >> 20, most >> 20, used >> 20);
+    if free + used < most {
+        return Err(format!(
+            "it may take {most} MiB and has {used}, but the disk has {free} MiB left: make room, or set [spool] max"
+        ));
+    }
+    Ok(format!("{used} of {most} MiB, the disk has {free} MiB left"))
 }
 
 /// Whether what the collector handed out fits this host.
@@ -117,10 +152,7 @@ fn collector(config: &Config, endpoint: &str) -> Finding {
     let is_tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let problem = |error: std::io::Error| format!("{endpoint} cannot be reached: {error}");
-    let address = (host, port).to_socket_addrs().map_err(problem)?.next();
-    let address = address.ok_or_else(|| format!("`{host}` has no address"))?;
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(problem)?;
-    stream.set_read_timeout(Some(TIMEOUT)).map_err(problem)?;
+    let stream = connect(host, port).map_err(problem)?;
     let answer = if is_tls {
         let tls = agent::client_config(&config.collector).map_err(|error| error.to_string())?;
         let name = host.trim_matches(['[', ']']).to_owned();
@@ -134,20 +166,31 @@ fn collector(config: &Config, endpoint: &str) -> Finding {
 }
 
 /// Sends an empty OTLP request and reads the answer.
-fn exchange(host: &str, mut stream: impl Read + Write) -> std::io::Result<String> {
+fn exchange(host: &str, stream: impl Read + Write) -> std::io::Result<String> {
     let body = "{}";
-    let request = format!(
-        "POST /v1/logs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+    ask(&format!("{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()), stream)
+}
+
+/// Sends a request after which the connection ends; the beginning of the answer.
+fn ask(request: &str, mut stream: impl Read + Write) -> std::io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    match stream.take(64 << 10).read_to_end(&mut answer) {
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
         // Many servers end a TLS connection without saying so; the answer is whole by its headers.
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !answer.is_empty() => {}
         read => drop(read?),
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A connection to the first address of a host.
+fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let no_address = || std::io::Error::other(format!("`{host}` has no address"));
+    let address = (host.trim_matches(['[', ']']), port).to_socket_addrs()?.next().ok_or_else(no_address)?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    Ok(stream)
 }
 
 /// What the answer says about the collector and its clock.

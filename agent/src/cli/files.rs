@@ -1,6 +1,6 @@
 //! `silmari-agent files`: every matching file, how far it is read, or why it is not.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use agent::status::FileStatus;
 use agent::{Config, exit_code};
@@ -13,14 +13,8 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8>
         // No agent answers: say what would be read.
         Err(error) if args.admin.is_none() => {
             let config = Config::load(&args.config.config)?;
-            writeln!(out, "no agent answers ({error:#}); what the configuration matches now:")?;
-            for (name, matching) in agent::input::matching_files(&config) {
-                for (path, reason) in matching {
-                    let reason =
-                        reason.map_or_else(|| "would be read".to_owned(), |why| format!("not read: {why}"));
-                    writeln!(out, "files.{name}  {}  {reason}", shown(&path.to_string_lossy()))?;
-                }
-            }
+            writeln!(io::stderr(), "no agent answers ({error:#}); what the configuration matches now:")?;
+            write_matching(&config, args.json, out)?;
             return Ok(exit_code::RUNTIME);
         }
         Err(error) => return Err(error),
@@ -34,7 +28,26 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<u8>
     Ok(exit_code::OK)
 }
 
-pub(super) fn write_files(files: &[FileStatus], out: &mut impl Write) -> std::io::Result<()> {
+/// What tables match, without positions.
+fn write_matching(config: &Config, is_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let tables = agent::input::matching_files(config);
+    let all = tables.iter().flat_map(|(name, matching)| matching.iter().map(move |file| (name, file)));
+    if is_json {
+        let files: Vec<_> = all
+            .map(|(name, (path, reason))| serde_json::json!({"input": name, "path": path, "reason": reason}))
+            .collect();
+        serde_json::to_writer_pretty(&mut *out, &files)?;
+        return writeln!(out);
+    }
+    for (name, (path, reason)) in all {
+        let reason =
+            reason.as_ref().map_or_else(|| "would be read".to_owned(), |why| format!("not read: {why}"));
+        writeln!(out, "files.{name}  {}  {reason}", shown(&path.to_string_lossy()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_files(files: &[FileStatus], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:<10} {:<9} {:>12} {:>12} {:>10}  FILE", "TABLE", "STATE", "READ", "ACKED", "LAG")?;
     for file in files {
         let reason =

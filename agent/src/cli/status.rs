@@ -150,6 +150,9 @@ fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     )?;
     write_spool(&status.spool, out)?;
     write_flows(&status.flows, out)?;
+    for (table, problem) in &status.problems {
+        writeln!(out, "[{table}] does not work: {}", shown(problem))?;
+    }
     writeln!(out)?;
     super::files::write_files(&status.files, out)?;
     Ok(())

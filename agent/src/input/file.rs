@@ -56,6 +56,7 @@ use model::positions::StreamId;
 
 use self::batch::BatchBuilder;
 use self::discover::Globs;
+pub(crate) use self::discover::NOTHING as NOTHING_MATCHES;
 use self::identity::{FileKey, FileStat, HEAD_BYTES, read_range};
 use self::packed::Packed;
 use self::positions::{Positions, Saved};
@@ -243,31 +244,38 @@ pub(crate) fn matches(settings: &FileSettings, path: &Path) -> bool {
     Globs::new(settings).is_ok_and(|globs| globs.is_match(path))
 }
 
-/// The files that match now, and why some would not be read.
-pub(crate) fn matching(settings: &FileSettings) -> Matching {
-    let Ok(globs) = Globs::new(settings) else { return Vec::new() };
-    let found = globs.find();
+/// The files of every table that match now, and why some would not be read.
+pub(crate) fn matching<'a>(
+    tables: impl Iterator<Item = (&'a String, &'a FileSettings)>,
+) -> Vec<(String, Matching)> {
     let mut seen = HashMap::new();
-    let read = found.paths().map(|path| (path.clone(), why_not_read(path, &mut seen)));
-    let left_out = found.left_out.iter().map(|(path, reason)| (path.clone(), Some(reason.clone())));
-    let mut all: Matching = read.chain(left_out).collect();
-    all.sort_unstable();
-    all
+    let of_table = |(name, settings): (&'a String, &FileSettings)| {
+        let found = Globs::new(settings).map(|globs| globs.find()).unwrap_or_default();
+        let read = found.paths().map(|path| (path.clone(), why_not_read(name, path, &mut seen)));
+        let left_out = found.left_out.iter().map(|(path, reason)| (path.clone(), Some(reason.clone())));
+        let mut all: Matching = read.chain(left_out).collect();
+        all.sort_unstable();
+        (name.clone(), all)
+    };
+    tables.map(of_table).collect()
 }
 
+/// Files with the table and the path by which they are read.
+type Seen<'a> = HashMap<FileKey, (&'a str, PathBuf)>;
+
 /// What a look at a file alone tells of why it would not be read.
-fn why_not_read(path: &Path, seen: &mut HashMap<FileKey, PathBuf>) -> Option<String> {
+fn why_not_read<'a>(table: &'a str, path: &Path, seen: &mut Seen<'a>) -> Option<String> {
     let stat = match FileStat::at(path) {
         Ok(stat) => stat,
-        Err(error) => return Some(format!("cannot look at it: {error}")),
+        Err(error) => return Some(look::why_not_looked_at(&error)),
     };
     if !stat.is_regular {
         return Some("no regular file".to_owned());
     }
-    if let Some(other) = seen.get(&stat.key) {
-        return Some(format!("the same file as {}", other.display()));
+    if let Some((other, read)) = seen.get(&stat.key) {
+        return Some(if read == path { look::read_by(other) } else { look::same_as(read) });
     }
-    seen.insert(stat.key, path.to_path_buf());
+    seen.insert(stat.key, (table, path.to_path_buf()));
     let head = File::open(path).and_then(|file| read_range(&file, 0, HEAD_BYTES));
     match head {
         Err(error) => Some(look::why_not_opened(&error)),

@@ -47,7 +47,7 @@ const AT_ONCE: usize = 8;
 
 /// A page to read, and the labels that go with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Target {
+pub(crate) struct Target {
     url: String,
     labels: Vec<(String, String)>,
 }
@@ -90,7 +90,7 @@ pub(crate) async fn run(
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        let targets = scraper.targets();
+        let (targets, unread) = scraper.targets();
         lasts.retain(|target, _| targets.contains(target));
         let mut pending = targets.into_iter();
         let mut pages = JoinSet::new();
@@ -113,7 +113,7 @@ pub(crate) async fn run(
             }
         }
         let is_lost = !lasts.is_empty() && lasts.values().all(|last| last.is_up == Some(false));
-        let problem = is_lost.then(|| format!("none of {} targets answers", lasts.len()));
+        let problem = unread.or_else(|| is_lost.then(|| format!("none of {} targets answers", lasts.len())));
         scraper.intake.shared.note_problem(&format!("scrape.{}", scraper.name), problem);
     }
 }
@@ -127,14 +127,17 @@ struct Listed {
 }
 
 impl Scraper {
-    /// The targets of this moment: configured ones, then those of files.
-    fn targets(&self) -> Vec<Target> {
+    /// The targets of this moment, configured ones and those of files, and which file cannot be read.
+    fn targets(&self) -> (Vec<Target>, Option<String>) {
         let fixed = self.settings.targets.iter().map(|url| Target { url: url.clone(), labels: Vec::new() });
-        let mut targets: Vec<Target> = fixed.collect();
+        let (mut targets, mut problem): (Vec<Target>, _) = (fixed.collect(), None);
         for path in &self.settings.target_files {
             match listed(path) {
                 Ok(found) => targets.extend(found),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "cannot read a list of targets"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot read a list of targets");
+                    problem = Some(format!("cannot read the targets of `{}`: {error}", path.display()));
+                }
             }
         }
         targets.sort();
@@ -147,7 +150,7 @@ impl Scraper {
             );
             targets.truncate(TARGETS_MAX);
         }
-        targets
+        (targets, problem)
     }
 
     async fn scrape(self: Arc<Self>, target: Target, mut last: Last) -> (Target, Last) {
@@ -246,7 +249,7 @@ impl Scraper {
 }
 
 /// The targets of a file; labels of the discovery itself (`__…`) are not kept.
-fn listed(path: &Path) -> Result<Vec<Target>, String> {
+pub(crate) fn listed(path: &Path) -> Result<Vec<Target>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let groups: Vec<Listed> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let targets = groups.into_iter().flat_map(|group| {

@@ -1,6 +1,7 @@
 //! The shape of `/status`: what `silmari-agent status` and others read.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use model::UnixNano;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,11 @@ pub struct FileStatus {
     pub state: Cow<'static, str>,
     /// Why it is not read, or waits.
     pub reason: Option<String>,
+}
+
+/// Whether a reason not to read a file is one that a person has to do something about.
+pub fn is_problem(reason: &str) -> bool {
+    ["cannot ", "no permission ", "too many open files"].iter().any(|start| reason.starts_with(start))
 }
 
 /// The spool.
@@ -155,6 +161,9 @@ pub struct Status {
     pub unwatched_folders: u64,
     /// Files with a saved position that could not be found again.
     pub files_missing: u64,
+    /// What keeps an input from working, by table.
+    #[serde(default)]
+    pub problems: BTreeMap<String, String>,
     /// The spool.
     pub spool: SpoolStatus,
     /// Memory.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use model::text::nearest;
 
 use crate::config::FileSettings;
 
@@ -13,12 +14,28 @@ const DEPTH_MAX: usize = 32;
 /// Endings of files whose content is compressed in a way that is not read.
 const COMPRESSED: [&str; 6] = ["zst", "bz2", "xz", "lz4", "zip", "Z"];
 
+/// Names of a folder among which the one that may be meant is looked for.
+const NAMES_MAX: usize = 1000;
+/// How the reason of a glob without files begins.
+pub(crate) const NOTHING: &str = "no file matches";
+/// Said of a link to a folder below which the globs may match.
+const FOLDER_LINK: &str = "a link to a folder, which is not followed: name its target in `include`";
+
 /// The globs of one `[files.NAME]` table.
 #[derive(Debug)]
 pub(crate) struct Globs {
-    roots: Vec<(PathBuf, usize)>,
+    roots: Vec<Root>,
     include: GlobSet,
     exclude: GlobSet,
+}
+
+/// Where the walk of one glob begins.
+#[derive(Debug)]
+struct Root {
+    folder: PathBuf,
+    /// How many levels below it can match.
+    depth: usize,
+    glob: GlobMatcher,
 }
 
 /// What a walk found.
@@ -39,13 +56,23 @@ impl Found {
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.files.iter().chain(&self.links)
     }
+
+    /// Whether anything was found for a glob, or said about its folder.
+    fn has_any_of(&self, root: &Root) -> bool {
+        let below = |paths: &BTreeSet<PathBuf>| {
+            let paths = paths.range(root.folder.clone()..);
+            paths.take_while(|path| path.starts_with(&root.folder)).any(|path| root.glob.is_match(path))
+        };
+        let is_told = |(path, _): &(PathBuf, String)| *path == root.folder || root.glob.is_match(path);
+        below(&self.files) || below(&self.links) || self.left_out.iter().any(is_told)
+    }
 }
 
 impl Globs {
     /// Compiles the globs; they were checked when the configuration was read.
     pub(crate) fn new(settings: &FileSettings) -> Result<Self, globset::Error> {
         Ok(Self {
-            roots: settings.include.iter().map(|glob| root_of(glob)).collect(),
+            roots: settings.include.iter().map(|glob| Root::of(glob)).collect::<Result<_, _>>()?,
             include: compile(&settings.include)?,
             exclude: compile(&settings.exclude)?,
         })
@@ -61,8 +88,13 @@ impl Globs {
     /// Walks the folders.
     pub(crate) fn find(&self) -> Found {
         let mut found = Found::default();
-        for (root, depth) in &self.roots {
-            self.walk(root, *depth, &mut found);
+        for root in &self.roots {
+            self.walk(&root.folder, root.depth, &mut found);
+        }
+        for root in &self.roots {
+            if !found.has_any_of(root) {
+                found.left_out.push((PathBuf::from(root.glob.glob().glob()), why_nothing(&root.folder)));
+            }
         }
         found
     }
@@ -80,11 +112,14 @@ impl Globs {
         for entry in entries.flatten() {
             let child = entry.path();
             match entry.file_type() {
-                // Links to folders are not followed, so a walk always ends.
                 Ok(kind) if kind.is_dir() => {
                     if depth > 1 {
                         self.walk(&child, depth - 1, found);
                     }
+                }
+                // Links to folders are not followed, so a walk always ends.
+                Ok(kind) if kind.is_symlink() && depth > 1 && child.is_dir() => {
+                    found.left_out.push((child, FOLDER_LINK.to_owned()));
                 }
                 Ok(kind) => {
                     self.offer(&child, found);
@@ -125,9 +160,34 @@ fn folder_behind(link: &Path) -> Option<PathBuf> {
 fn compile(globs: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        set.add(GlobBuilder::new(glob).literal_separator(true).build()?);
+        set.add(compile_one(glob)?);
     }
     set.build()
+}
+
+fn compile_one(glob: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(glob).literal_separator(true).build()
+}
+
+impl Root {
+    fn of(glob: &str) -> Result<Self, globset::Error> {
+        let (folder, depth) = root_of(glob);
+        Ok(Self { folder, depth, glob: compile_one(glob)?.compile_matcher() })
+    }
+}
+
+/// Why a glob that begins in `folder` finds nothing: the first folder of its path that is not there, with the name that
+/// may be meant.
+fn why_nothing(folder: &Path) -> String {
+    let missing = folder.ancestors().take_while(|folder| !folder.exists()).last();
+    let Some(missing) = missing else { return NOTHING.to_owned() };
+    let entries = missing.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
+    let name = missing.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let hint = nearest(name, names.iter().map(String::as_str));
+    let hint = hint.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
+    format!("{NOTHING}: there is no folder `{}`{hint}", missing.display())
 }
 
 /// The folder a glob begins in, and how many levels below it can match.
@@ -185,5 +245,29 @@ mod tests {
         assert_eq!(reasons, ["compressed; only gzip is read", "excluded by the configuration"]);
         let deep = Globs::new(&settings(&["**/*.log"])).expect("globs").find();
         assert_eq!(names(&deep), ["a/b/deep.log", "a/z.log", "x.log"]);
+    }
+    #[test]
+    fn a_glob_without_files_says_which_folder_is_not_there_and_which_may_be_meant() {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("shop/data")).expect("folders");
+        std::fs::write(root.join("shop/a.log"), "line\n").expect("file");
+        std::os::unix::fs::symlink(root.join("shop/data"), root.join("shop/linked")).expect("link");
+        let said = |glob: &str| -> Vec<String> {
+            let include =
+                [root.join("shop/*.log").display().to_string(), root.join(glob).display().to_string()];
+            let settings: FileSettings = toml::from_str(&format!("include = {include:?}")).expect("valid");
+            let found = Globs::new(&settings).expect("globs").find();
+            assert_eq!(found.files.len(), 1, "the other glob is not disturbed");
+            found.left_out.into_iter().map(|(_, reason)| reason).collect()
+        };
+        assert_eq!(said("shop/a*"), [""; 0], "the first one found it already");
+        assert_eq!(said("shop/*.txt"), ["no file matches"]);
+        let missing = root.join("shpo").display().to_string();
+        assert_eq!(
+            said("shpo/logs/*.log"),
+            [format!("no file matches: there is no folder `{missing}`, did you mean `shop`?")]
+        );
+        assert_eq!(said("shop/*/*.log"), [FOLDER_LINK, "no file matches"]);
     }
 }

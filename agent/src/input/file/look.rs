@@ -106,8 +106,9 @@ impl FileTail {
     ) {
         let stat = match FileStat::at(&path) {
             Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.leave_out(at, &path, format!("cannot look at it: {error}")),
+            // Between being found and being looked at it was deleted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link => return,
+            Err(error) => return self.leave_out(at, &path, why_not_looked_at(&error)),
         };
         if !stat.is_regular {
             return self.leave_out(at, &path, "no regular file".to_owned());
@@ -118,15 +119,24 @@ impl FileTail {
             }
             let has_names = is_link || stat.links > 1;
             if let Some(other) = unknown.iter().find(|other| has_names && other.stat.key == stat.key) {
-                let reason = format!("the same file as {}", other.path.display());
+                let reason = same_as(&other.path);
                 return self.leave_out(at, &path, reason);
             }
             return unknown.push(Unknown { input: at, path, stat, was: None });
         };
-        if !present.insert(file.id) {
-            let reason = format!("the same file as {}", file.path.display());
-            return self.leave_out(at, &path, reason);
+        let (is_own, is_same) = (file.input == at, file.path == path);
+        let is_first = present.insert(file.id);
+        if is_same && !is_own {
+            let reason = read_by(&self.inputs[file.input].name);
+            self.leave_out(at, &path, reason);
+        } else if !is_first && !is_same {
+            let reason = same_as(&file.path);
+            self.leave_out(at, &path, reason);
         }
+        if !is_first {
+            return;
+        }
+        let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get_mut(id)) else { return };
         file.gone_since = None;
         file.is_finishing = file.is_packed();
         if file.path != path {
@@ -185,7 +195,11 @@ impl FileTail {
     fn open_unknown(&mut self, unknown: Vec<Unknown>, now: Duration) {
         let mut opened = Vec::new();
         for Unknown { input, path, stat, was } in self.in_order(unknown) {
-            if self.by_key.contains_key(&stat.key) {
+            if let Some(file) = self.by_key.get(&stat.key).and_then(|id| self.files.get(id)) {
+                if was.is_none() && file.input != input {
+                    let reason = read_by(&self.inputs[file.input].name);
+                    self.leave_out(input, &path, reason);
+                }
                 continue;
             }
             if !self.may_open(&stat.key) {
@@ -330,6 +344,24 @@ pub(super) fn open_max() -> usize {
     limit.saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS / 4)
 }
 
+/// Said of a file that another table reads.
+pub(super) fn read_by(table: &str) -> String {
+    format!("[files.{table}] reads it")
+}
+
+/// Said of another name of a file that is read.
+pub(super) fn same_as(path: &Path) -> String {
+    format!("the same file as {}", path.display())
+}
+
+/// Said of what is there by its name only.
+pub(super) fn why_not_looked_at(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "a link whose target is not there".to_owned(),
+        _ => format!("cannot look at it: {error}"),
+    }
+}
+
 /// What a person can do about a file that cannot be opened.
 pub(super) fn why_not_opened(error: &io::Error) -> String {
     use rustix::io::Errno;
@@ -359,7 +391,7 @@ mod tests {
     fn a_file_that_cannot_be_opened_says_what_to_do() {
         for (code, part) in [(13, "no permission"), (24, "LimitNOFILE="), (5, "cannot open: ")] {
             let reason = why_not_opened(&io::Error::from_raw_os_error(code));
-            assert!(reason.contains(part), "{reason}");
+            assert!(reason.contains(part) && crate::status::is_problem(&reason), "{reason}");
         }
     }
 }

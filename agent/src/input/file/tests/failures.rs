@@ -460,6 +460,44 @@ fn parts_that_were_rotated_before_their_plain_name_was_seen_are_read_one_after_t
     );
 }
 
+/// `app-2026-11-25.log` is a stream of its own when there was no `app.log` yet: that costs a stream, and no line.
+#[test]
+fn a_date_in_the_middle_of_a_name_that_was_there_first_loses_and_doubles_nothing() {
+    let mut world = World::new("app*.log");
+    world.append("app-2026-11-24.log", "1\n");
+    assert_eq!(world.texts(), ["1"]);
+    world.append("app-2026-11-25.log", "2\n");
+    world.append("app-2026-11-24.log", "3\n");
+    let mut texts = world.texts();
+    texts.sort_unstable();
+    assert_eq!(texts, ["2", "3"]);
+    // The plain name comes, is rotated by a rename, by a copy, and once while no agent runs.
+    world.append("app.log", "4\n");
+    assert_eq!(world.texts(), ["4"]);
+    world.append("app.log", "5\n");
+    world.rename("app.log", "app-2026-11-26.log");
+    world.append("app.log", "6\n");
+    assert_eq!(world.texts(), ["5", "6"]);
+    world.append("app.log", "7\n");
+    world.copytruncate("app.log", "app-2026-11-27.log");
+    world.append("app.log", "8\n");
+    let mut texts = world.texts();
+    world.pass(3);
+    texts.extend(world.texts());
+    texts.sort_unstable();
+    assert_eq!(texts, ["7", "8"]);
+    world.append("app.log", "9\n");
+    world.rename("app.log", "app-2026-11-28.log");
+    world.append("app.log", "A\n");
+    world.append("app-2026-11-25.log", "B\n");
+    world.restart();
+    let mut texts = world.texts();
+    world.pass(3);
+    texts.extend(world.texts());
+    texts.sort_unstable();
+    assert_eq!(texts, ["9", "A", "B"]);
+}
+
 #[test]
 fn the_rest_of_a_link_target_comes_before_the_next_target_after_a_restart() {
     let mut world = World::new("cur.log");
@@ -556,7 +594,10 @@ fn without_an_agent_a_look_says_why_a_file_would_not_be_read() {
     world.append("app.log.zst", "x\n");
     world.link("app.log", "current.log");
     fs::write(world.path("core.log"), b"\x7fELF and more").expect("written");
-    let found: Vec<_> = matching(&world.tail.inputs[0].settings)
+    let name = String::new();
+    let found: Vec<_> = matching([(&name, &world.tail.inputs[0].settings)].into_iter())
+        .remove(0)
+        .1
         .into_iter()
         .map(|(path, reason)| {
             let name = path.file_name().expect("named").to_string_lossy().into_owned();
