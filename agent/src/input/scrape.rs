@@ -40,6 +40,8 @@ pub(crate) const PAGES_BYTES_MAX: usize = 16 << 20;
 const PAGE_COPIES: usize = 4;
 /// What is remembered of a series, about.
 pub(crate) const SERIES_BYTES: usize = 128;
+/// What is asked for: OpenMetrics first, because only it has exemplars.
+const PAGES: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 /// Targets of one table.
 const TARGETS_MAX: usize = 1024;
 /// Pages read at a time.
@@ -182,7 +184,7 @@ impl Scraper {
     /// The page, and the bytes that are taken for it.
     async fn fetch(&self, uri: &Uri) -> Result<(String, Taken), String> {
         let mut request = Request::get(uri)
-            .header(ACCEPT, "text/plain;version=0.0.4;q=1,*/*;q=0.1")
+            .header(ACCEPT, PAGES)
             .header(USER_AGENT, concat!("silmari-agent/", env!("CARGO_PKG_VERSION")));
         if let Some(token) = &self.settings.bearer_token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
@@ -216,7 +218,8 @@ impl Scraper {
     /// Spools a page, or that there is none.
     fn send(&self, target: &Target, page: Option<&str>, took: Duration, last: &mut Last) {
         let read = page.map(|page| text::parse(page));
-        let families = Families::new(read.as_ref(), self.settings.max_series);
+        let now = self.intake.shared.clock.now();
+        let families = Families::new(read.as_ref(), self.settings.max_series, now);
         let scraped = families.samples + families.beyond;
         let malformed = read.as_ref().map_or(0, |read| read.malformed);
         self.flow.entered(scraped + malformed, page.map_or(0, |page| page.len() as u64));
@@ -229,7 +232,6 @@ impl Scraper {
         let resource = self.intake.resource_of(service.unwrap_or(&self.name));
         let more = [("service.instance.id", address.as_str())];
         let labels = target.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let now = self.intake.shared.clock.now();
         let mut metrics = Metrics::new(resource.chain(more).chain(labels), self.start, now);
         last.known = families.write(&mut metrics, &last.known);
         let up = f64::from(u8::from(page.is_some()));

@@ -4,8 +4,8 @@
 //! without a value carries the flag "no recorded value", which ends a series at once.
 
 use super::logs::put_attribute;
-use crate::UnixNano;
 use crate::wire::{put_bytes, put_fixed64, put_message, put_u64, put_varint};
+use crate::{SpanId, TraceId, UnixNano};
 
 const CUMULATIVE: u64 = 2;
 const NO_RECORDED_VALUE: u64 = 1;
@@ -51,6 +51,21 @@ pub struct Buckets {
     pub sum: f64,
 }
 
+/// One measurement behind a point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// When it was measured.
+    pub time: UnixNano,
+    /// What was measured.
+    pub value: f64,
+    /// The trace it belongs to.
+    pub trace_id: Option<TraceId>,
+    /// The span it belongs to.
+    pub span_id: Option<SpanId>,
+    /// What else is known of it.
+    pub attributes: Attributes,
+}
+
 /// A request under way.
 #[derive(Debug)]
 pub struct Metrics {
@@ -87,9 +102,24 @@ impl Metrics {
         kind: Kind,
         points: impl IntoIterator<Item = (&'a [(String, String)], Option<f64>)>,
     ) {
+        let none: &[Exemplar] = &[];
+        self.numbers_with(
+            head,
+            kind,
+            points.into_iter().map(|(attributes, value)| (attributes, value, none)),
+        );
+    }
+
+    /// As [`Metrics::numbers`], with measurements behind each point.
+    pub fn numbers_with<'a>(
+        &mut self,
+        head: Head<'_>,
+        kind: Kind,
+        points: impl IntoIterator<Item = (&'a [(String, String)], Option<f64>, &'a [Exemplar])>,
+    ) {
         let (start, time) = (self.start, self.time);
         let body = |out: &mut Vec<u8>| {
-            for (attributes, value) in points {
+            for (attributes, value, exemplars) in points {
                 put_message(out, 1, |point| {
                     if kind != Kind::Gauge {
                         put_time(point, 2, start);
@@ -100,6 +130,7 @@ impl Metrics {
                         None => put_u64(point, 8, NO_RECORDED_VALUE),
                     }
                     put_attributes(point, 7, attributes);
+                    put_exemplars(point, 5, exemplars);
                 });
             }
             if kind != Kind::Gauge {
@@ -123,9 +154,22 @@ impl Metrics {
         head: Head<'_>,
         points: impl IntoIterator<Item = (&'a [(String, String)], Option<&'a Buckets>)>,
     ) {
+        let none: &[Exemplar] = &[];
+        self.histograms_with(
+            head,
+            points.into_iter().map(|(attributes, buckets)| (attributes, buckets, none)),
+        );
+    }
+
+    /// As [`Metrics::histograms`], with measurements behind each point.
+    pub fn histograms_with<'a>(
+        &mut self,
+        head: Head<'_>,
+        points: impl IntoIterator<Item = (&'a [(String, String)], Option<&'a Buckets>, &'a [Exemplar])>,
+    ) {
         let (start, time) = (self.start, self.time);
         self.metric(head, 9, |out| {
-            for (attributes, buckets) in points {
+            for (attributes, buckets, exemplars) in points {
                 put_message(out, 1, |point| {
                     put_time(point, 2, start);
                     put_time(point, 3, time);
@@ -134,6 +178,7 @@ impl Metrics {
                         None => put_u64(point, 10, NO_RECORDED_VALUE),
                     }
                     put_attributes(point, 9, attributes);
+                    put_exemplars(point, 8, exemplars);
                 });
             }
             put_u64(out, 2, CUMULATIVE);
@@ -201,6 +246,22 @@ fn put_buckets(point: &mut Vec<u8>, buckets: &Buckets) {
     put_fixed64(point, 5, buckets.sum.to_bits());
     put_packed(point, 6, buckets.counts.iter().copied());
     put_packed(point, 7, buckets.bounds.iter().map(|bound| bound.to_bits()));
+}
+
+fn put_exemplars(point: &mut Vec<u8>, number: u32, exemplars: &[Exemplar]) {
+    for exemplar in exemplars {
+        put_message(point, number, |out| {
+            put_time(out, 2, exemplar.time);
+            put_fixed64(out, 3, exemplar.value.to_bits());
+            if let Some(span_id) = exemplar.span_id {
+                put_bytes(out, 4, span_id.as_bytes());
+            }
+            if let Some(trace_id) = exemplar.trace_id {
+                put_bytes(out, 5, trace_id.as_bytes());
+            }
+            put_attributes(out, 7, &exemplar.attributes);
+        });
+    }
 }
 
 fn put_packed(out: &mut Vec<u8>, number: u32, values: impl ExactSizeIterator<Item = u64>) {

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::text::{Page, Type};
+use model::UnixNano;
+use model::otlp::points::Exemplar;
+
+use super::text::{Page, Sample, Type};
 use crate::input::points::{Attributes, Buckets, Head, Kind, Metrics};
 
 /// Series of a page: name, type, labels.
@@ -19,6 +22,7 @@ struct Parts {
     steps: Vec<(f64, f64)>,
     sum: f64,
     count: Option<f64>,
+    exemplars: Vec<Exemplar>,
 }
 
 /// The families of a page.
@@ -33,8 +37,8 @@ pub(super) struct Families<'a> {
 }
 
 impl<'a> Families<'a> {
-    /// Of at most `max_series` samples of a page.
-    pub(super) fn new(page: Option<&'a Page<'a>>, max_series: usize) -> Self {
+    /// Of at most `max_series` samples of a page that was read at `now`.
+    pub(super) fn new(page: Option<&'a Page<'a>>, max_series: usize, now: UnixNano) -> Self {
         let mut families = Self::default();
         let Some(page) = page else { return families };
         families.help = page.help.iter().map(|(name, help)| (*name, *help)).collect();
@@ -44,13 +48,14 @@ impl<'a> Families<'a> {
                 continue;
             }
             families.samples += 1;
-            families.add(page, sample.name, sample.labels.clone(), sample.value);
+            families.add(page, sample, now);
         }
         families
     }
 
-    fn add(&mut self, page: &'a Page<'a>, name: &'a str, mut labels: Attributes, value: f64) {
-        let (family, kind, part) = family_of(page, name);
+    fn add(&mut self, page: &'a Page<'a>, sample: &'a Sample<'a>, now: UnixNano) {
+        let (mut labels, value) = (sample.labels.clone(), sample.value);
+        let (family, kind, part) = family_of(page, sample.name);
         let step = match (kind, part) {
             (Type::Histogram, "_bucket") => take(&mut labels, "le"),
             (Type::Summary, "") => take(&mut labels, "quantile"),
@@ -58,6 +63,10 @@ impl<'a> Families<'a> {
         };
         let (_, points) = self.families.entry(family).or_insert_with(|| (kind, BTreeMap::new()));
         let parts = points.entry(labels).or_default();
+        if let Some(exemplar) = &sample.exemplar {
+            let time = if exemplar.time.0 == 0 { now } else { exemplar.time };
+            parts.exemplars.push(Exemplar { time, ..exemplar.clone() });
+        }
         match (part, step) {
             (_, Some(step)) => parts.steps.push((step, value)),
             ("_sum", None) => parts.sum = value,
@@ -118,8 +127,12 @@ fn take(labels: &mut Attributes, key: &str) -> Option<f64> {
 fn write_family(metrics: &mut Metrics, head: Head<'_>, kind: Type, points: &BTreeMap<Attributes, Parts>) {
     match kind {
         Type::Histogram => {
-            let buckets: Vec<_> = points.iter().map(|(labels, parts)| (labels, buckets_of(parts))).collect();
-            metrics.histograms(head, buckets.iter().map(|(labels, buckets)| (&labels[..], Some(buckets))));
+            let buckets: Vec<_> =
+                points.iter().map(|(labels, parts)| (labels, buckets_of(parts), &parts.exemplars)).collect();
+            let points = buckets
+                .iter()
+                .map(|(labels, buckets, exemplars)| (&labels[..], Some(buckets), &exemplars[..]));
+            metrics.histograms_with(head, points);
         }
         Type::Summary => {
             let points = points.iter().map(|(labels, parts)| {
@@ -130,7 +143,9 @@ fn write_family(metrics: &mut Metrics, head: Head<'_>, kind: Type, points: &BTre
         }
         Type::Counter | Type::Gauge | Type::Untyped => {
             let kind = if kind == Type::Counter { Kind::Counter } else { Kind::Gauge };
-            metrics.numbers(head, kind, points.iter().map(|(labels, parts)| (&labels[..], parts.value)));
+            let points =
+                points.iter().map(|(labels, parts)| (&labels[..], parts.value, &parts.exemplars[..]));
+            metrics.numbers_with(head, kind, points);
         }
     }
 }

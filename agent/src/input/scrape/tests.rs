@@ -1,5 +1,6 @@
 //! Pages in, points out.
 
+use model::otlp::metrics::PointValue;
 use model::otlp::{self, MetricView};
 use proptest::prelude::*;
 
@@ -40,7 +41,7 @@ fn samples_types_and_escapes_are_read_and_broken_lines_counted() {
 /// `(name, points, points that end a series)` of what is written.
 fn written(page: Option<&str>, before: &Known, max: usize) -> (Vec<(String, usize, usize)>, Known) {
     let page = page.map(parse);
-    let families = Families::new(page.as_ref(), max);
+    let families = Families::new(page.as_ref(), max, UnixNano(7));
     let mut metrics = Metrics::new([("service.name", "x")], UnixNano(1), UnixNano(2));
     let known = families.write(&mut metrics, before);
     let request = metrics.finish();
@@ -76,18 +77,74 @@ fn families_become_metrics_and_series_that_go_away_end() {
     assert_eq!((down.len(), none.len()), (1, 0));
 }
 
+/// Value, time and trace of an exemplar.
+type Measured = (f64, UnixNano, Option<String>);
+
+/// The points of a page's metrics, as a collector reads them: name, counts and bounds of a histogram, exemplars.
+fn points(page: &str) -> Vec<(String, Vec<u64>, Vec<f64>, Vec<Measured>)> {
+    let page = parse(page);
+    let mut metrics = Metrics::new([], UnixNano(1), UnixNano(2));
+    Families::new(Some(&page), 100, UnixNano(7)).write(&mut metrics, &Known::new());
+    let request = metrics.finish();
+    let mut found = Vec::new();
+    for group in otlp::resources(&request).expect("message") {
+        for scope in group.expect("whole").scopes() {
+            for item in scope.expect("whole").items() {
+                let view = MetricView::parse(item).expect("well formed").expect("a metric");
+                for point in view.points() {
+                    let point = point.expect("well formed").expect("a value");
+                    let exemplars = point.exemplars().map(|exemplar| {
+                        (exemplar.value, exemplar.time, exemplar.trace_id.map(|id| id.to_string()))
+                    });
+                    let words = |bytes: &[u8]| -> Vec<u64> {
+                        let (words, _) = bytes.as_chunks::<8>();
+                        words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+                    };
+                    let (counts, bounds) = match point.value {
+                        PointValue::Histogram { counts, bounds, .. } => (words(counts), words(bounds)),
+                        _ => (Vec::new(), Vec::new()),
+                    };
+                    let bounds = bounds.into_iter().map(f64::from_bits).collect();
+                    found.push((view.name.to_owned(), counts, bounds, exemplars.collect()));
+                }
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn a_histogram_has_counts_between_its_bounds() {
-    let page = parse(PAGE);
-    let families = Families::new(Some(&page), 100);
-    let text = format!("{families:?}");
-    assert!(text.contains("steps: [(0.1, 2.0), (1.0, 5.0), (inf, 6.0)]"), "{text}");
+    let all = points(PAGE);
+    let (_, counts, bounds, _) = all.iter().find(|(name, ..)| name == "lat").expect("the histogram");
+    assert_eq!((&counts[..], &bounds[..]), (&[2, 3, 1][..], &[0.1, 1.0][..]));
+}
+
+#[test]
+fn exemplars_of_openmetrics_come_with_their_points_and_a_broken_one_leaves_its_sample() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let page = format!(
+        "# TYPE lat histogram\n\
+         lat_bucket{{le=\"0.5\"}} 2 # {{trace_id=\"{trace}\",span_id=\"b7ad6b7169203331\",user=\"7\"}} 0.25 1520879607.5\n\
+         lat_bucket{{le=\"+Inf\"}} 3 # {{trace_id=\"{trace}\"}} 9\nlat_count 3\nlat_sum 10\n\
+         # TYPE hits counter\nhits_total 17 1520879607.789 # {{trace_id=\"{trace}\"}} 1\n\
+         # TYPE odd gauge\nodd{{a=\" # {{\"}} 1 # {{trace_id=\"x\n# EOF\n"
+    );
+    let all = points(&page);
+    let of = |wanted: &str| all.iter().find(|(name, ..)| name == wanted).expect("a point").3.clone();
+    let trace = Some(trace.to_owned());
+    assert_eq!(
+        of("lat"),
+        [(0.25, UnixNano(1_520_879_607_500_000_000), trace.clone()), (9.0, UnixNano(7), trace.clone())]
+    );
+    assert_eq!(of("hits_total"), [(1.0, UnixNano(7), trace)]);
+    assert_eq!(of("odd"), []);
 }
 
 #[test]
 fn samples_beyond_the_bound_are_left_out_and_counted() {
     let page = parse("a 1\nb 2\nc 3\n");
-    let families = Families::new(Some(&page), 2);
+    let families = Families::new(Some(&page), 2, UnixNano(7));
     assert_eq!((families.samples, families.beyond), (2, 1));
 }
 

@@ -1,14 +1,19 @@
-//! Prometheus' text format 0.0.4: samples and the types of their families.
+//! Prometheus' text format 0.0.4 and OpenMetrics 1.0: samples, the types of their families, and exemplars.
 //!
 //! ```text
 //! # TYPE http_requests_total counter
 //! http_requests_total{method="post",code="200"} 1027 1395066363000
+//! lat_bucket{le="0.5"} 17 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.31 1520879607.789      OpenMetrics
 //! ```
 //!
 //! Invariant: a line that is not understood is counted and never takes its neighbours along. The time a sample
-//! may carry is left out: a page is of the moment it was read at.
+//! may carry is left out: a page is of the moment it was read at. An exemplar keeps its own.
 
 use std::collections::HashMap;
+
+use model::UnixNano;
+use model::otlp::points::Exemplar;
+use model::time::SECOND;
 
 use crate::input::points::Attributes;
 
@@ -31,6 +36,7 @@ pub(super) struct Sample<'a> {
     pub(super) name: &'a str,
     pub(super) labels: Attributes,
     pub(super) value: f64,
+    pub(super) exemplar: Option<Exemplar>,
 }
 
 /// A page.
@@ -97,9 +103,27 @@ fn sample(line: &str) -> Option<Sample<'_>> {
             number.parse().ok().filter(|_| number.starts_with(|c: char| "+-.0123456789".contains(c)))?
         }
     };
-    // A time, and behind `#` an exemplar of OpenMetrics.
+    // A time, and behind `#` an exemplar of OpenMetrics. One that is not understood is left out, its sample stays.
     let has_time = words.next().is_none_or(|word| word.starts_with('#') || word.parse::<f64>().is_ok());
-    has_time.then_some(Sample { name, labels, value })
+    let exemplar = rest.split_once(" # ").and_then(|(_, exemplar)| exemplar_of(exemplar));
+    has_time.then_some(Sample { name, labels, value, exemplar })
+}
+
+/// `{trace_id="…",span_id="…"} 0.31 1520879607.789`; the time may be missing.
+fn exemplar_of(text: &str) -> Option<Exemplar> {
+    let mut labels = Attributes::new();
+    let rest = read_labels(text.trim_start().strip_prefix('{')?, &mut labels)?;
+    let mut words = rest.split_ascii_whitespace();
+    let value: f64 = words.next()?.parse().ok()?;
+    let seconds: f64 = words.next().map_or(Some(0.0), |word| word.parse().ok())?;
+    let mut named = |names: [&str; 2]| {
+        let at = labels.iter().position(|(key, _)| names.contains(&key.as_str()))?;
+        Some(labels.remove(at).1)
+    };
+    let trace_id = named(["trace_id", "traceID"]).and_then(|id| id.parse().ok());
+    let span_id = named(["span_id", "spanID"]).and_then(|id| id.parse().ok());
+    let time = UnixNano((seconds * SECOND as f64) as i64);
+    Some(Exemplar { time, value, trace_id, span_id, attributes: labels })
 }
 
 fn is_name(name: &str) -> bool {
