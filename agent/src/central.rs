@@ -10,14 +10,15 @@
 //! Invariant: what is being tried is on disk before it is put to use, so that one that takes the process with
 //! it is not tried again.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::agents::PushedConfiguration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::whole::replace;
 
 /// A version that is not used, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,12 +145,8 @@ impl Central {
 
     fn change(&mut self, change: impl FnOnce(&mut Saved)) -> io::Result<()> {
         change(&mut self.saved);
-        let new = self.path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.saved)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        let text = serde_json::to_vec_pretty(&self.saved)?;
+        replace(&disk::RealFs, &self.path, |out| out.write_all(&text))
     }
 }
 

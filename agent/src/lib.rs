@@ -32,6 +32,7 @@ pub mod replay;
 mod run;
 pub mod status;
 mod tap;
+mod whole;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind, exit_code};

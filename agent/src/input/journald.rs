@@ -33,6 +33,7 @@ use crate::config::JournaldSettings;
 use crate::process::Chain;
 use crate::queue::{Lane, QueueError};
 use crate::status::{DropReason, Flow, Shared};
+use crate::whole::replace_soon;
 
 /// Bytes of one entry; longer ones are left out and counted.
 const ENTRY_BYTES_MAX: u64 = 1 << 20;
@@ -146,9 +147,8 @@ impl Journal {
     }
 
     fn save_cursor(&self, cursor: &str) -> io::Result<()> {
-        let new = self.cursor_file.with_extension("cursor.new");
-        std::fs::write(&new, cursor)?;
-        std::fs::rename(&new, &self.cursor_file)
+        // An older cursor after a power failure doubles a few entries; an empty file would be the journal's beginning.
+        replace_soon(&disk::RealFs, &self.cursor_file, |out| out.write_all(cursor.as_bytes()))
     }
 
     async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::config::Config;
 use crate::queue::{self, Amount, Lane, Limits, Queue};
+use crate::whole::replace;
 use crate::{Error, ErrorKind};
 
 /// Gives up what waits in the spool, in one lane or in all; what it was.
@@ -94,11 +95,7 @@ pub(super) fn agent_id(folder: &Path) -> Result<String, Error> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = uuid::Uuid::now_v7().to_string();
-            let new = folder.join("agent.id.new");
-            fs::write(&new, &id).map_err(problem)?;
-            File::open(&new).and_then(|file| file.sync_all()).map_err(problem)?;
-            fs::rename(&new, &path).map_err(problem)?;
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(problem)?;
+            replace(&RealFs, &path, |out| out.write_all(id.as_bytes())).map_err(problem)?;
             Ok(id)
         }
         Err(error) => Err(problem(error)),

@@ -1,19 +1,17 @@
 //! `positions.json`: how far each file was acknowledged, kept so that a crash at any moment leaves
-//! the old or the new list, never a part.
-//!
-//! ```text
-//! write positions.json.new ─► fsync ─► rename over positions.json ─► fsync the folder
-//! ```
+//! the old or the new list, never a part (`whole`).
 
 use std::cell::Cell;
-use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use disk::RealFs;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::identity::{FileKey, Mark};
+use crate::whole::replace;
 
 const VERSION: u32 = 1;
 
@@ -58,14 +56,13 @@ pub(crate) struct Saved {
 /// The place of the file.
 #[derive(Debug)]
 pub(crate) struct Positions {
-    folder: PathBuf,
     path: PathBuf,
 }
 
 impl Positions {
     /// In the data directory `folder`.
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), path: folder.join("positions.json") }
+        Self { path: folder.join("positions.json") }
     }
 
     /// Reads the list; an empty one when there is no file.
@@ -89,17 +86,14 @@ impl Positions {
     ///
     /// The files are written one by one: a list of a thousand would be held beside what it is made of.
     pub(crate) fn save(&self, inputs: &[&str], files: impl Iterator<Item = SavedFile>) -> io::Result<()> {
-        let new = self.folder.join("positions.json.new");
-        let mut out = BufWriter::new(File::create(&new)?);
-        let mut list = serde_json::Serializer::new(&mut out);
-        let mut list = list.serialize_struct("Saved", 3)?;
-        list.serialize_field("version", &VERSION)?;
-        list.serialize_field("inputs", inputs)?;
-        list.serialize_field("files", &Each(Cell::new(Some(files))))?;
-        list.end()?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(&self.folder)?.sync_all()
+        replace(&RealFs, &self.path, |out| {
+            let mut list = serde_json::Serializer::new(out);
+            let mut list = list.serialize_struct("Saved", 3)?;
+            list.serialize_field("version", &VERSION)?;
+            list.serialize_field("inputs", inputs)?;
+            list.serialize_field("files", &Each(Cell::new(Some(files))))?;
+            Ok(list.end()?)
+        })
     }
 }
 
