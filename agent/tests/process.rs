@@ -46,6 +46,13 @@ fn check_shows_what_matches_relative_to_the_configuration() {
         shown.contains("logs/a.log\n") && shown.contains("logs/a.log.zst  not read: compressed; only gzip"),
         "{shown}"
     );
+    let beside = Command::new(env!("CARGO_BIN_EXE_silmari-agent"))
+        .args(["check", "-c", "agent.toml"])
+        .current_dir(folder.path())
+        .output()
+        .expect("runs");
+    let whole = format!("    {}/logs/a.log\n", folder.path().display());
+    assert!(text(&beside.stdout).contains(&whole), "as from anywhere: {}", text(&beside.stdout));
 }
 
 #[test]

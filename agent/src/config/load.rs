@@ -218,8 +218,9 @@ impl Loaded {
         let texts: Vec<(&str, &str)> =
             parts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let mut config = Config::parse_with_pushed(&texts, pushed, |name| std::env::var(name).ok())?;
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        config.resolve(&std::path::absolute(&folder).unwrap_or(folder));
+        // Made absolute first: a name without a folder has an empty one, which cannot be.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        config.resolve(path.parent().unwrap_or(&path));
         parts.extend(pushed.map(|(name, text)| (name.to_owned(), text.to_owned())));
         Ok(Self { config, parts, has_pushed: pushed.is_some() })
     }
