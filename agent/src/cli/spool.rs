@@ -6,6 +6,7 @@ use std::io::Write;
 use agent::queue::{self, Lane, Looked, Spooled};
 use agent::{Config, exit_code};
 use anyhow::Context as _;
+use model::UnixNano;
 
 use super::{SpoolAction, SpoolArgs};
 
@@ -71,8 +72,13 @@ fn list(request: &Spooled, waits: bool, out: &mut impl Write) -> std::io::Result
 
 /// Its records, a line each.
 fn show(request: &Spooled, out: &mut impl Write) -> anyhow::Result<()> {
-    for record in queue::records(request)? {
-        writeln!(out, "{}", super::tail::text_of(&record))?;
+    for mut record in queue::records(request)? {
+        // A record without a time of its own has that of its request.
+        let own = record["time"].as_str().and_then(|time| time.parse::<UnixNano>().ok());
+        let time = own.filter(|time| time.0 != 0).unwrap_or(request.time).to_string();
+        let date = time.split('T').next().unwrap_or_default().to_owned();
+        record["time"] = time.into();
+        writeln!(out, "{date} {}", super::tail::text_of(&record))?;
     }
     Ok(())
 }
