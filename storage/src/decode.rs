@@ -135,6 +135,8 @@ impl Outcome {
 
 /// Collects the rows of one signal. The three signals differ in their implementation of this.
 pub(crate) trait RowBuilder {
+    /// Makes room for so many leaves, which have so many bytes on the wire.
+    fn reserve(&mut self, _leaves: usize, _bytes: usize) {}
     /// What follows is of this resource.
     fn begin_resource(&mut self, service: &str, resource: ResourceGroup<'_>);
     /// Adds the rows of one leaf: a span, a log record, a metric with its data points.
@@ -164,6 +166,7 @@ pub(crate) fn decode(
         return Err(DecodeError::TooManyRecords { found, limit: records_max });
     }
     let mut builder = builder_of(signal);
+    builder.reserve(found, request.len());
     let mut outcome = Outcome::default();
     let mut terms = IdTerms::default();
     for resource in otlp::resources(request)? {

@@ -55,7 +55,24 @@ impl<'a> KeyValue<'a> {
     ///
     /// # Errors
     /// When the bytes are no message.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        match Self::short(bytes) {
+            Some((key, value)) => Ok(Self { key: text(key), value: AnyValue::parse(value)? }),
+            None => Self::parse_fields(bytes),
+        }
+    }
+
+    /// Key and value of the form that nearly all have: in this order, below 128 bytes each, and nothing else.
+    #[inline]
+    fn short(bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let [0x0a, length @ ..0x80, rest @ ..] = bytes else { return None };
+        let (key, rest) = rest.split_at_checked(usize::from(*length))?;
+        let [0x12, length @ ..0x80, value @ ..] = rest else { return None };
+        (value.len() == usize::from(*length)).then_some((key, value))
+    }
+
+    fn parse_fields(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut attribute = Self { key: "", value: AnyValue::Empty };
         for field in Fields::new(bytes) {
             match field? {
@@ -73,7 +90,18 @@ impl<'a> AnyValue<'a> {
     ///
     /// # Errors
     /// When the bytes are no message.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        match bytes {
+            // A text and nothing else, as nearly all are.
+            [0x0a, length @ ..0x80, rest @ ..] if rest.len() == usize::from(*length) => {
+                Ok(Self::Str(text(rest)))
+            }
+            _ => Self::parse_fields(bytes),
+        }
+    }
+
+    fn parse_fields(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut found = Self::Empty;
         for field in Fields::new(bytes) {
             found = match field? {
@@ -172,8 +200,33 @@ pub fn text(bytes: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::wire::{put_bytes, put_u64};
+
+    proptest! {
+        #[test]
+        fn the_short_form_is_read_as_any_other(
+            key in "[a-zé]{0,6}|[k]{120,135}",
+            value in prop_oneof!["[vé]{0,6}", "[v]{115,140}"].prop_map(String::into_bytes),
+            swapped: bool,
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let (mut text, mut bytes) = (Vec::new(), Vec::new());
+            put_bytes(&mut text, 1, &value);
+            let fields: [(u32, &[u8]); 2] = [(1, key.as_bytes()), (2, &text)];
+            let order = if swapped { [1, 0] } else { [0, 1] };
+            order.iter().for_each(|at| put_bytes(&mut bytes, fields[*at].0, fields[*at].1));
+            for (at, byte) in noise {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            prop_assert_eq!(KeyValue::parse(&bytes), KeyValue::parse_fields(&bytes));
+            prop_assert_eq!(AnyValue::parse(&bytes), AnyValue::parse_fields(&bytes));
+            prop_assert_eq!(AnyValue::parse(&text), AnyValue::parse_fields(&text));
+        }
+    }
 
     fn deep(levels: usize) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -29,6 +29,8 @@ use model::wire::Repeated;
 use super::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
 use crate::schema;
 
+/// Bytes of room made for what rows share before they come.
+const BLOCK_BYTES_AHEAD: usize = 1 << 20;
 /// Bytes kept of an attribute's key.
 pub(super) const KEY_BYTES_MAX: usize = 256;
 
@@ -51,6 +53,12 @@ impl Default for Texts {
 }
 
 impl Texts {
+    /// Makes room for values of so many bytes together.
+    pub(crate) fn reserve(&mut self, values: usize, bytes: usize) {
+        self.offsets.reserve(values);
+        self.text.reserve(bytes);
+    }
+
     /// Adds a value.
     #[inline]
     pub(crate) fn push(&mut self, value: &str) {
@@ -171,6 +179,21 @@ impl Block {
 }
 
 impl Pairs {
+    /// Makes room for rows with so many pairs, whose keys and values have so many bytes each, all together.
+    pub(crate) fn reserve(&mut self, rows: usize, pairs: usize, bytes: usize) {
+        self.offsets.reserve(rows);
+        self.keys.reserve(pairs, bytes);
+        self.values.reserve(pairs, bytes);
+    }
+
+    /// Makes room for rows that share a block.
+    pub(crate) fn reserve_blocks(&mut self, rows: usize, block: &Block) {
+        let bytes = block.keys.text.len().max(block.values.text.len()).max(1);
+        // One resource may be large and have one row, the next many and be small.
+        let blocks = rows.min(BLOCK_BYTES_AHEAD / bytes);
+        self.reserve(rows, blocks * block.keys.len(), blocks * bytes);
+    }
+
     /// Adds an attribute to the row under way.
     #[inline]
     pub(crate) fn push(&mut self, key: &str, value: &AnyValue<'_>) {
@@ -222,6 +245,11 @@ impl Default for TextLists {
 }
 
 impl TextLists {
+    /// Makes room for rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.offsets.reserve(rows);
+    }
+
     /// Adds an item to the row under way.
     #[inline]
     pub(crate) fn push(&mut self, item: &str) {
@@ -256,6 +284,12 @@ pub(crate) struct Ids<const N: usize> {
 }
 
 impl<const N: usize> Ids<N> {
+    /// Makes room for rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.bytes.reserve(rows * N);
+        self.is_there.reserve(rows);
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, id: Option<&[u8; N]>) {
         self.bytes.extend_from_slice(id.unwrap_or(&[0; N]));

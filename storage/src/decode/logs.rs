@@ -27,11 +27,30 @@ pub(super) struct LogBuilder {
     resource_attributes: Pairs,
     scope: Texts,
     resource: Block,
+    /// Rows that there is room for.
+    expected: usize,
 }
 
 impl RowBuilder for LogBuilder {
+    fn reserve(&mut self, records: usize, bytes: usize) {
+        self.expected = records;
+        self.trace_id.reserve(records);
+        self.span_id.reserve(records);
+        self.time.reserve(records);
+        self.observed_time.reserve(records);
+        self.severity_number.reserve(records);
+        self.ids.reserve(records);
+        for texts in [&mut self.service, &mut self.severity_text, &mut self.event_name, &mut self.scope] {
+            texts.reserve(records, 8 * records);
+        }
+        // Of a log record the body is about half.
+        self.body.reserve(records, bytes / 2);
+        self.attributes.reserve(records, 4 * records, bytes / 6);
+    }
+
     fn begin_resource(&mut self, _: &str, resource: ResourceGroup<'_>) {
         self.resource = Block::of(resource.resource);
+        self.resource_attributes.reserve_blocks(std::mem::take(&mut self.expected), &self.resource);
     }
 
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome {

@@ -31,6 +31,8 @@ pub(super) struct SpanBuilder {
     events: ListBuilder<StructBuilder>,
     links: ListBuilder<StructBuilder>,
     resource: Block,
+    /// Rows that there is room for.
+    expected: usize,
     scratch: String,
 }
 
@@ -54,14 +56,38 @@ impl Default for SpanBuilder {
             events: columns::event_list(),
             links: columns::link_list(),
             resource: Block::default(),
+            expected: 0,
             scratch: String::new(),
         }
     }
 }
 
 impl RowBuilder for SpanBuilder {
+    fn reserve(&mut self, spans: usize, bytes: usize) {
+        self.expected = spans;
+        self.trace_id.reserve(spans);
+        self.span_id.reserve(spans);
+        self.parent_span_id.reserve(spans);
+        self.start_time.reserve(spans);
+        self.duration_nano.reserve(spans);
+        self.ids.reserve(spans);
+        for texts in [
+            &mut self.service,
+            &mut self.name,
+            &mut self.kind,
+            &mut self.status,
+            &mut self.status_message,
+            &mut self.scope,
+        ] {
+            texts.reserve(spans, 8 * spans);
+        }
+        // What ids, times and lengths leave of a span are keys and values.
+        self.attributes.reserve(spans, 8 * spans, bytes / 3);
+    }
+
     fn begin_resource(&mut self, _: &str, resource: ResourceGroup<'_>) {
         self.resource = Block::of(resource.resource);
+        self.resource_attributes.reserve_blocks(std::mem::take(&mut self.expected), &self.resource);
     }
 
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome {
