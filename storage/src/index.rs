@@ -26,6 +26,7 @@ pub(crate) mod files;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -133,7 +134,25 @@ struct Group {
     /// Its terms end to end, and where each ends.
     text: String,
     ends: Vec<usize>,
-    known: HashSet<u64>,
+    known: HashSet<u64, BuildHasherDefault<IsHash>>,
+}
+
+/// Of numbers that are hashes already.
+#[derive(Default)]
+struct IsHash(u64);
+
+impl Hasher for IsHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Group {

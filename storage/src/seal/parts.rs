@@ -28,9 +28,12 @@ pub(super) struct Placed {
 pub(super) fn parts(signal: Signal, batches: &[&RecordBatch]) -> Vec<Vec<Placed>> {
     let own = windows(signal, batches);
     let mut parts: Vec<Vec<Placed>> = vec![Vec::new(); own.len() + 1];
+    let (mut last, mut part) = (None, own.len());
     for (batch, rows) in batches.iter().enumerate() {
         for ((row, key), hour) in order::keys(signal, rows).into_iter().enumerate().zip(hours(signal, rows)) {
-            let part = own.get(&hour).copied().unwrap_or(own.len());
+            if last != Some(hour) {
+                (last, part) = (Some(hour), own.get(&hour).copied().unwrap_or(own.len()));
+            }
             parts[part].push(Placed { key, batch: batch as u32, row: row as u32 });
         }
     }
@@ -62,8 +65,10 @@ fn chunks(part: &[Placed], rows_max: usize) -> impl Iterator<Item = &[Placed]> {
 fn windows(signal: Signal, batches: &[&RecordBatch]) -> HashMap<i64, usize> {
     let mut counts: HashMap<i64, usize> = HashMap::new();
     for rows in batches {
-        for hour in hours(signal, rows) {
-            *counts.entry(hour).or_default() += 1;
+        let mut left = hours(signal, rows).peekable();
+        while let Some(hour) = left.next() {
+            let like = std::iter::from_fn(|| left.next_if_eq(&hour)).count();
+            *counts.entry(hour).or_default() += 1 + like;
         }
     }
     let mut counts: Vec<(i64, usize)> = counts.into_iter().collect();

@@ -18,6 +18,7 @@
 //! attributes hold first; the stored form of a row depends on its values and the layout alone, so that equal
 //! rows are equal when stored. A layout of format 1 stores the table's columns as they are.
 
+mod gather;
 mod restore;
 mod store;
 

@@ -7,22 +7,24 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, FixedSizeBinaryArray, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, new_empty_array,
+    Array as _, ArrayRef, AsArray as _, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
-use arrow::compute::interleave;
-use arrow::datatypes::{DataType, TimestampNanosecondType};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::error::ArrowError;
+use model::Signal;
 use model::otlp::value::push_json_string;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Layout;
+use super::gather::Column;
 use crate::decode::columns::{Pairs, TextLists, Texts};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::range_of;
+use crate::schema::time_column;
 
 /// A row: which batch, and where in it.
 pub(crate) type Place = (usize, usize);
@@ -41,6 +43,8 @@ impl Layout {
 /// Batches of the table that rows of files are taken from.
 pub(crate) struct Sources<'a> {
     batches: &'a [&'a RecordBatch],
+    /// Of the table, each made ready when it is first gathered as it is.
+    columns: Vec<OnceLock<Column<'a>>>,
     attributes: Option<Attributes<'a>>,
     ids: Option<IdSources<'a>>,
     /// Of the column with this name.
@@ -61,7 +65,9 @@ impl<'a> Sources<'a> {
         let lists: Option<Vec<&'a ListArray>> =
             batches.iter().map(|rows| rows.column_by_name("ids")?.as_list_opt()).collect();
         let ids = attributes.as_ref().zip(lists).map(|(attributes, lists)| IdSources::new(attributes, lists));
-        Self { batches, attributes, ids, objects }
+        let fields = batches.first().map_or(0, |rows| rows.num_columns());
+        let columns = (0..fields).map(|_| OnceLock::new()).collect();
+        Self { batches, columns, attributes, ids, objects }
     }
 
     /// The rows at these places, in the columns of a layout.
@@ -72,14 +78,13 @@ impl<'a> Sources<'a> {
         };
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (at, field) in first.schema_ref().fields().iter().enumerate() {
-            let gathered = || {
-                let sources: Vec<&ArrayRef> = self.batches.iter().map(|rows| rows.column(at)).collect();
-                gather(&sources, places).context(ErrorKind::Internal, doing)
-            };
+            let gathered = || self.column(at).gather(places).context(ErrorKind::Internal, doing);
             match (field.name().as_str(), &self.attributes, &self.objects, &self.ids) {
                 _ if layout.is_plain => columns.push(gathered()?),
                 (name, _, Some((of, objects)), _) if name == *of => columns.push(objects.gather(places)),
-                ("observed_time", ..) => columns.push(self.delays(places)),
+                ("observed_time", ..) => {
+                    columns.push(self.delays(at, places).context(ErrorKind::Internal, doing)?);
+                }
                 ("ids", .., Some(ids)) => columns.extend(ids.gather(places)),
                 ("attributes", Some(attributes), ..) => columns.extend(attributes.gather(layout, places)),
                 _ => columns.push(gathered()?),
@@ -88,47 +93,20 @@ impl<'a> Sources<'a> {
         RecordBatch::try_new(layout.schema(), columns).context(ErrorKind::Internal, doing)
     }
 
-    fn delays(&self, places: &[Place]) -> ArrayRef {
-        let times = |name: &str| -> Vec<&[i64]> {
-            let column = |rows: &&'a RecordBatch| rows.column_by_name(name).expect("a column of the table");
-            let columns = self.batches.iter().map(column);
-            columns.map(|column| &**column.as_primitive::<TimestampNanosecondType>().values()).collect()
-        };
-        let (observed, time) = (times("observed_time"), times("time"));
-        let delay = |(batch, row): &Place| observed[*batch][*row].wrapping_sub(time[*batch][*row]);
-        Arc::new(Int64Array::from_iter_values(places.iter().map(delay)))
+    fn column(&self, at: usize) -> &Column<'a> {
+        let batches = self.batches;
+        self.columns[at].get_or_init(|| Column::new(batches.iter().map(|rows| rows.column(at)).collect()))
     }
-}
 
-/// Values of one column at these places.
-fn gather(sources: &[&ArrayRef], places: &[Place]) -> Result<ArrayRef, arrow::error::ArrowError> {
-    match sources[0].data_type() {
-        DataType::FixedSizeBinary(width) => Ok(gather_fixed(sources, places, *width)),
-        // Most rows have no events, links and exemplars.
-        DataType::List(item) if sources.iter().all(|source| source.as_list::<i32>().values().is_empty()) => {
-            let offsets = OffsetBuffer::new_zeroed(places.len());
-            let items = new_empty_array(item.data_type());
-            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?))
-        }
-        _ => {
-            let sources: Vec<&dyn arrow::array::Array> =
-                sources.iter().map(|source| source.as_ref()).collect();
-            interleave(&sources, places)
-        }
+    /// How long after its time each record was observed.
+    fn delays(&self, observed: usize, places: &[Place]) -> Result<ArrayRef, ArrowError> {
+        let time = self.batches[0].schema_ref().index_of(time_column(Signal::Logs))?;
+        let (observed, time) = (self.column(observed).gather(places)?, self.column(time).gather(places)?);
+        let nanos = |times: &ArrayRef| times.as_primitive::<TimestampNanosecondType>().values().clone();
+        let (observed, time) = (nanos(&observed), nanos(&time));
+        let delays = observed.iter().zip(&time).map(|(observed, time)| observed.wrapping_sub(*time));
+        Ok(Arc::new(Int64Array::from_iter_values(delays)))
     }
-}
-
-fn gather_fixed(sources: &[&ArrayRef], places: &[Place], width: i32) -> ArrayRef {
-    let sources: Vec<&FixedSizeBinaryArray> =
-        sources.iter().map(|source| source.as_fixed_size_binary()).collect();
-    let mut bytes = Vec::with_capacity(places.len() * width as usize);
-    places.iter().for_each(|(batch, row)| bytes.extend_from_slice(sources[*batch].value(*row)));
-    let has_nulls = sources.iter().any(|source| source.null_count() > 0);
-    let nulls = has_nulls
-        .then(|| NullBuffer::from_iter(places.iter().map(|(batch, row)| sources[*batch].is_valid(*row))));
-    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
-    let column = FixedSizeBinaryArray::try_new(width, Buffer::from_vec(bytes), nulls);
-    Arc::new(column.expect("the width of the sources"))
 }
 
 /// The attributes of batches, every key with a number.
@@ -183,7 +161,9 @@ impl<'a> Attributes<'a> {
                     None => rest.push((self.keys[key], value)),
                 }
             }
-            rest.sort_by_key(|(key, _)| *key);
+            if !rest.is_sorted_by_key(|(key, _)| *key) {
+                rest.sort_by_key(|(key, _)| *key);
+            }
             rest.drain(..).for_each(|(key, value)| others.push_text(key, value));
             others.end();
         }
