@@ -21,26 +21,29 @@
 mod cursor;
 mod fifo;
 mod look;
+mod request;
 pub(crate) mod segment;
+mod spare;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use disk::{DiskFile, Fs};
-use model::positions::{Range, StreamId};
+use disk::Fs;
+use model::positions::StreamId;
 use model::time::SECOND;
-use model::{Clock, Signal, UnixNano};
+use model::{Clock, Signal};
 use thiserror::Error;
 use tokio::sync::Notify;
 
 use self::fifo::{Fifo, Spare, is_no_room};
 pub use self::look::{Looked, look, records};
+pub use self::request::{Amount, Encoding, Lane, Place, Spooled};
 use self::segment::{BODY_BYTES_MAX, HEADER_BYTES, RECORD_HEAD_BYTES};
+use self::spare::{NoSpare, SpareFile};
 use crate::config::{Durability, WhenFull};
 use crate::status::{LaneStatus, SpoolStatus, lock};
 
@@ -53,75 +56,6 @@ const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 /// The cap when none is configured, unless a tenth of the free disk is less.
 const BYTES_MAX_DEFAULT: u64 = 1 << 30;
 const BYTES_MAX_LEAST: u64 = 64 << 20;
-
-/// One queue of the spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// What was pushed of a signal.
-    Signal(Signal),
-    /// Batches of files that are gone.
-    Files,
-}
-
-impl Lane {
-    /// All lanes, in the order of [`Lane::index`].
-    pub const ALL: [Self; 4] = [
-        Self::Signal(Signal::Traces),
-        Self::Signal(Signal::Logs),
-        Self::Signal(Signal::Metrics),
-        Self::Files,
-    ];
-
-    /// Its folder.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Signal(signal) => signal.name(),
-            Self::Files => "files",
-        }
-    }
-
-    /// Position in [`Lane::ALL`].
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Signal(signal) => signal.index(),
-            Self::Files => Signal::ALL.len(),
-        }
-    }
-}
-
-/// How a spooled request is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// OTLP protobuf.
-    Protobuf,
-    /// OTLP JSON.
-    Json,
-}
-
-impl Encoding {
-    /// Its media type.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-        }
-    }
-
-    const fn code(self) -> u8 {
-        match self {
-            Self::Protobuf => 0,
-            Self::Json => 1,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Protobuf),
-            1 => Some(Self::Json),
-            _ => None,
-        }
-    }
-}
 
 /// Why a request was not spooled.
 #[derive(Debug, Error)]
@@ -147,125 +81,6 @@ pub enum QueueError {
     /// The disk failed.
     #[error("cannot write the spool")]
     Io(#[from] io::Error),
-}
-
-/// A place in a lane: a request's number, from 1, and the items and bytes of all requests up to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Number of the request.
-    pub number: u64,
-    /// Spans, log records or metrics of all requests up to it.
-    pub items: u64,
-    /// Their bytes before compression.
-    pub bytes: u64,
-}
-
-impl Place {
-    /// The later one.
-    #[must_use]
-    pub const fn max(self, other: Self) -> Self {
-        if self.number >= other.number { self } else { other }
-    }
-
-    /// What lies between `earlier` and this; nothing when that is not earlier.
-    pub const fn since(self, earlier: Self) -> Amount {
-        if self.number <= earlier.number {
-            return Amount { requests: 0, items: 0, bytes: 0 };
-        }
-        Amount {
-            requests: self.number - earlier.number,
-            items: self.items.saturating_sub(earlier.items),
-            bytes: self.bytes.saturating_sub(earlier.bytes),
-        }
-    }
-
-    fn put(self, out: &mut Vec<u8>) {
-        for number in [self.number, self.items, self.bytes] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-    }
-
-    /// Of 24 bytes.
-    fn read(bytes: &[u8]) -> Self {
-        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-        Self { number: number(0), items: number(8), bytes: number(16) }
-    }
-}
-
-/// Requests, and what they held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// Requests.
-    pub requests: u64,
-    /// Spans, log records or metrics.
-    pub items: u64,
-    /// Bytes before compression.
-    pub bytes: u64,
-}
-
-impl Amount {
-    fn add(&mut self, other: Self) {
-        self.requests += other.requests;
-        self.items += other.items;
-        self.bytes += other.bytes;
-    }
-}
-
-/// A request as it waits.
-#[derive(Clone, Debug)]
-pub struct Spooled {
-    /// What came before it in its lane; chosen by [`Queue::append`].
-    pub before: Place,
-    /// The run that spooled it, as the position protocol names it; chosen by [`Queue::append`].
-    pub stream: StreamId,
-    /// Its signal.
-    pub signal: Signal,
-    /// How it is written.
-    pub encoding: Encoding,
-    /// Spans, log records or metrics in it.
-    pub items: u32,
-    /// Its size before compression.
-    pub raw_bytes: u32,
-    /// When it came.
-    pub time: UnixNano,
-    /// For a batch of files: where its records stood.
-    pub ranges: Vec<Range>,
-    /// What its input wants to find again after a crash: where it stands behind this request. Empty for most.
-    pub note: String,
-    /// The request, compressed with zstd.
-    pub payload: Bytes,
-}
-
-impl Spooled {
-    /// A request that is not in a lane yet.
-    pub fn new(signal: Signal, encoding: Encoding, items: u64, raw_bytes: usize, payload: Bytes) -> Self {
-        Self {
-            before: Place::default(),
-            stream: StreamId([0; 16]),
-            signal,
-            encoding,
-            items: u32::try_from(items).unwrap_or(u32::MAX),
-            raw_bytes: u32::try_from(raw_bytes).unwrap_or(u32::MAX),
-            time: UnixNano(0),
-            ranges: Vec::new(),
-            note: String::new(),
-            payload,
-        }
-    }
-
-    /// Number in order of arrival, from 1.
-    pub const fn number(&self) -> u64 {
-        self.before.number + 1
-    }
-
-    /// What came up to it.
-    pub const fn after(&self) -> Place {
-        Place {
-            number: self.before.number + 1,
-            items: self.before.items.saturating_add(self.items as u64),
-            bytes: self.before.bytes.saturating_add(self.raw_bytes as u64),
-        }
-    }
 }
 
 /// What a spool is like.
@@ -315,52 +130,6 @@ struct Inner {
     /// When the disk was last found full.
     disk_full: Option<Duration>,
     read_error: Option<String>,
-}
-
-/// The preallocated segment.
-#[derive(Debug)]
-struct SpareFile {
-    fs: Arc<dyn Fs>,
-    path: PathBuf,
-    bytes: u64,
-    file: Option<Arc<dyn DiskFile>>,
-    tried: Duration,
-}
-
-impl Spare for SpareFile {
-    fn take(&mut self, path: &Path) -> Option<Arc<dyn DiskFile>> {
-        let file = self.file.take()?;
-        self.fs.rename(&self.path, path).ok()?;
-        Some(file)
-    }
-}
-
-/// For lanes that wait for room: the spare segment is for those that give up their oldest.
-struct NoSpare;
-
-impl Spare for NoSpare {
-    fn take(&mut self, _path: &Path) -> Option<Arc<dyn DiskFile>> {
-        None
-    }
-}
-
-impl SpareFile {
-    fn open(fs: Arc<dyn Fs>, path: PathBuf, bytes: u64) -> Self {
-        let mut spare = Self { fs, path, bytes, file: None, tried: Duration::ZERO };
-        // What an earlier run left may have been cut by a crash.
-        drop(spare.fs.remove_file(&spare.path));
-        spare.fill();
-        spare
-    }
-
-    /// Makes a new one when the disk has room.
-    fn fill(&mut self) {
-        let made = self.fs.create(&self.path).and_then(|file| file.preallocate(self.bytes).map(|()| file));
-        match made {
-            Ok(file) => self.file = Some(file.into()),
-            Err(_) => drop(self.fs.remove_file(&self.path)),
-        }
-    }
 }
 
 impl Queue {

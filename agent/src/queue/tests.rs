@@ -4,9 +4,12 @@ mod crash;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
+use bytes::Bytes;
 use disk::RealFs;
-use model::SystemClock;
+use model::positions::Range;
+use model::{SystemClock, UnixNano};
 
 use super::*;
 
