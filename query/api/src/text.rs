@@ -227,20 +227,9 @@ impl Attributes {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The values, by key.
-    pub fn values(&self) -> impl Iterator<Item = &Text> {
-        self.iter().map(|(_, value)| value)
-    }
-
     /// Sets one. Costs a copy of all.
     pub fn insert(&mut self, key: impl Into<Text>, value: impl Into<Text>) {
         self.extend([(key, value)]);
-    }
-
-    /// Each value made anew, with its key.
-    pub fn map_values(&mut self, change: impl FnMut(&Text, &Text) -> Text) {
-        let mut change = change;
-        *self = self.iter().map(|(key, value)| (key.clone(), change(key, value))).collect();
     }
 }
 

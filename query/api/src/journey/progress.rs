@@ -12,7 +12,7 @@ use super::{Journey, RowKind, TimeClass};
 
 /// A message that has waited this long is stuck.
 pub const STUCK_AFTER_NANO: i64 = 10 * SECOND;
-/// A journey that is not finished and of which nothing was heard for this long is silent.
+/// A journey of which a span is missing and of which nothing was heard for this long is silent.
 pub const SILENT_AFTER_NANO: i64 = 10 * SECOND;
 /// A journey of which nothing is missing is done when nothing was heard of it for this long: OpenTelemetry's SDKs
 /// send spans every 5 seconds.
@@ -28,7 +28,7 @@ pub enum ProgressState {
     Done,
     /// A message waits for its consumer longer than 10 seconds.
     Stuck,
-    /// A span that others name was not received, or a message is on its way, and nothing was heard for 10 seconds.
+    /// A span that others name was not received, and nothing was heard for 10 seconds.
     Silent,
 }
 
