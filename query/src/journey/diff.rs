@@ -111,6 +111,10 @@ impl Merged {
         // The place of the last row of each depth.
         let mut open: Vec<(u16, usize)> = Vec::new();
         for (at, row) in journey.rows.iter().enumerate() {
+            if row.kind == RowKind::Trace {
+                // What stands above a heading, or in the trace before, is no parent of what stands below it.
+                open.clear();
+            }
             let Some(kind) = kind(row.kind) else { continue };
             while open.last().is_some_and(|(depth, _)| *depth >= row.depth) {
                 open.pop();

@@ -35,13 +35,13 @@ fn what_is_slower_missing_and_extra_is_told_row_by_row() {
             "    Missing stock check item 7",
             "    Same checkout send orders",
             "Same orders orders/3@88121",
-            "  Same billing process orders",
-            "    Slower billing charge #1",
-            "    Extra billing charge",
-            "    Extra billing charge #2",
-            "  Missing billing span not received",
-            "  Same ledger book",
-            "  Extra mailer send mail",
+            "Same billing process orders",
+            "  Slower billing charge #1",
+            "  Extra billing charge",
+            "  Extra billing charge #2",
+            "Missing billing span not received",
+            "Same ledger book",
+            "Extra mailer send mail",
         ]
     );
     assert!(diff.rows[6].is_newly_failed);
@@ -67,4 +67,17 @@ fn a_journey_does_not_differ_from_itself() {
         journey.rows.iter().filter(|row| !matches!(row.kind, RowKind::Trace | RowKind::Log | RowKind::Event));
     assert_eq!(diff.rows.len(), rows.count());
     assert!(diff.log_templates.is_empty() && diff.attributes.is_empty());
+}
+
+#[test]
+fn a_trace_is_compared_with_its_like_whatever_stands_before_it() {
+    let book = || span(3, 3, 0, "ledger", "book", 30, 5).id("order_id=ORD-1");
+    let send = span(1, 10, 0, "shop", "send", 0, 1).produces("orders").id("order_id=ORD-1");
+    let take = span(2, 11, 0, "billing", "take", 20, 5).consumes("orders").link(1, 10);
+    let (with, without) = (vec![send.clone(), take, book()], vec![send, book()]);
+    let a = World::of(with, vec![]).journey("ORD-1");
+    let b = World::of(without, vec![]).journey("ORD-1");
+    let told = changes(&diff(&a, &b, None));
+    assert!(told.contains(&"Same ledger book".to_owned()), "{told:#?}");
+    assert!(told.contains(&"Missing billing take".to_owned()), "{told:#?}");
 }
