@@ -100,7 +100,7 @@ impl Findings {
                 hint: "synchronise its host with the others (chrony, NTP); `silmari trace ID --correct-clocks` shows \
                        corrected times"
                     .to_owned(),
-                follow: Some(format!("silmari logs 'service:{service}'")),
+                follow: Some(logs_of(&[("service", service)])),
                 ..blank(FindingKind::ClockOffset, service, 1, 1)
             });
         }
@@ -120,6 +120,20 @@ fn blank(kind: FindingKind, service: &str, affected: u64, of: u64) -> Finding {
         example: None,
         follow: None,
     }
+}
+
+/// The command that shows the records with these values. Names come from outside: one that is more than a word is
+/// quoted, for the search and for the shell.
+fn logs_of(fields: &[(&str, &str)]) -> String {
+    let is_word = |value: &str| {
+        !value.is_empty() && value.chars().all(|char| char.is_alphanumeric() || "-_./".contains(char))
+    };
+    let term = |(field, value): &(&str, &str)| match is_word(value) {
+        true => format!("{field}:{value}"),
+        false => format!("{field}:\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
+    };
+    let terms: Vec<String> = fields.iter().map(term).collect();
+    format!("silmari logs '{}'", terms.join(" ").replace('\'', r"'\''"))
 }
 
 /// The finding with an example trace.
@@ -235,7 +249,7 @@ fn topic_without_headers(topic: &query_api::DoctorTopic) -> Option<Finding> {
             "let the producers of {name} put `traceparent` into the headers (an instrumented Kafka client does), and a \
              business id into the key or a header"
         ),
-        follow: Some(format!("silmari logs 'service:kafka messaging.destination.name:{name}'")),
+        follow: Some(logs_of(&[("service", "kafka"), ("messaging.destination.name", name)])),
         ..blank(FindingKind::TopicWithoutHeaders, "", topic.without_context, topic.messages)
     })
 }
@@ -268,7 +282,7 @@ fn logs_without_id(service: &str, counts: &Counts, judged: &Judged) -> Option<Fi
     };
     match judged.example_log {
         Some(_) => Some(with_trace(finding, judged.example_log)),
-        None => Some(Finding { follow: Some(format!("silmari logs 'service:{service}'")), ..finding }),
+        None => Some(Finding { follow: Some(logs_of(&[("service", service)])), ..finding }),
     }
 }
 
@@ -307,7 +321,24 @@ fn logs_only(service: &str, counts: &Counts) -> Finding {
         what: format!("{service} writes logs and sends no spans"),
         hint: "nothing to do for a proxy or a host; a service of yours is seen better with an OpenTelemetry SDK or agent"
             .to_owned(),
-        follow: Some(format!("silmari logs 'service:{service}'")),
+        follow: Some(logs_of(&[("service", service)])),
         ..blank(FindingKind::LogsOnly, service, counts.logs, counts.logs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logs_of;
+
+    #[test]
+    fn a_name_from_outside_is_one_word_of_the_command_it_is_told_in() {
+        for (name, expected) in [
+            ("billing", "silmari logs 'service:billing'"),
+            ("my shop", "silmari logs 'service:\"my shop\"'"),
+            ("x'; rm -rf ~; '", r#"silmari logs 'service:"x'\''; rm -rf ~; '\''"'"#),
+            (r#"a"b\c"#, r#"silmari logs 'service:"a\"b\\c"'"#),
+        ] {
+            assert_eq!(logs_of(&[("service", name)]), expected);
+        }
     }
 }
