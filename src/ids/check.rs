@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ struct Report {
 struct Row {
     kind: String,
     source: String,
-    /// Records in which this source was the first to find a value.
+    /// Records in which this source finds a value, whether or not another source finds it too.
     records: usize,
     /// Nanoseconds a record that the source costs on its own.
     nanos_per_record: f64,
@@ -96,8 +96,7 @@ fn read(path: &Path, is_raw: bool) -> Result<(Vec<ParsedLine>, usize), Failure> 
     let failed = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let mut lines = BufReader::new(File::open(path).map_err(failed)?);
     let (mut records, mut left_out, mut bytes) = (Vec::new(), 0, Vec::new());
-    while lines.read_until(b'\n', &mut bytes).map_err(failed)? > 0 {
-        bytes.truncate(LINE_BYTES_MAX);
+    while read_line(&mut lines, &mut bytes).map_err(failed)? {
         let line = String::from_utf8_lossy(&bytes);
         let line = line.trim_end();
         if records.len() == RECORDS_MAX {
@@ -111,9 +110,21 @@ fn read(path: &Path, is_raw: bool) -> Result<(Vec<ParsedLine>, usize), Failure> 
             }
             records.push(record);
         }
-        bytes.clear();
     }
     Ok((records, left_out))
+}
+
+/// The beginning of the next line: what is longer than a line may be is passed over, not kept. `false` at the end.
+fn read_line(lines: &mut impl BufRead, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
+    bytes.clear();
+    let most = LINE_BYTES_MAX as u64;
+    if lines.by_ref().take(most).read_until(b'\n', bytes)? == 0 {
+        return Ok(false);
+    }
+    if bytes.last() != Some(&b'\n') {
+        lines.skip_until(b'\n')?;
+    }
+    Ok(true)
 }
 
 fn find(rules: &IdRules, record: &ParsedLine, terms: &mut IdTerms) {
@@ -131,18 +142,28 @@ fn try_on(rules: &IdRules, records: &[ParsedLine], report: &mut Report) {
     for record in records {
         find(rules, record, &mut terms);
         report.records_without += usize::from(terms.iter().next().is_none());
-        for (term, source) in terms.with_sources() {
-            let row = &mut report.rows[source];
-            row.records += 1;
-            let value = term.split_once('=').map_or(term, |(_, value)| value);
-            if row.examples.len() < EXAMPLES_MAX && !row.examples.iter().any(|known| known == value) {
-                row.examples.push(value.to_owned());
-            }
-        }
     }
     report.nanos_per_record = cost(rules, records);
     for (at, row) in report.rows.iter_mut().enumerate() {
-        row.nanos_per_record = rules.only(at).map_or(0.0, |rules| cost(&rules, records));
+        let Some(rules) = rules.only(at) else { continue };
+        for record in records {
+            find(&rules, record, &mut terms);
+            row.take(&terms);
+        }
+        row.nanos_per_record = cost(&rules, records);
+    }
+}
+
+impl Row {
+    /// Counts what the source found in one record.
+    fn take(&mut self, terms: &IdTerms) {
+        self.records += usize::from(terms.iter().next().is_some());
+        for term in terms.iter() {
+            let value = term.split_once('=').map_or(term, |(_, value)| value);
+            if self.examples.len() < EXAMPLES_MAX && !self.examples.iter().any(|known| known == value) {
+                self.examples.push(value.to_owned());
+            }
+        }
     }
 }
 
@@ -190,4 +211,42 @@ fn text(report: &Report, has_sample: bool) -> String {
         writeln!(out, "{} further lines were not read", report.lines_left_out).unwrap_or_default();
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_counts_the_records_in_which_it_finds_a_value_on_its_own() {
+        let rules = IdRules::parse("kinds: [{kind: k, sources: ['re:ORD-[0-9]+', kv:order, kv:none]}]")
+            .expect("valid");
+        let mut report = Report {
+            file: "ids.yaml".to_owned(),
+            kinds: 1,
+            sources: 3,
+            records: 0,
+            records_without: 0,
+            lines_left_out: 0,
+            nanos_per_record: 0.0,
+            rows: rules.sources().iter().map(row).collect(),
+        };
+        let bodies = ["order=ORD-1 and ORD-2 and ORD-3", "order=ORD-1", "nothing"];
+        let record = |body: &str| ParsedLine { body: body.to_owned(), ..ParsedLine::default() };
+        try_on(&rules, &bodies.map(record), &mut report);
+        let found: Vec<_> = report.rows.iter().map(|row| (row.records, row.examples.join(" "))).collect();
+        assert_eq!(found, [(2, "ORD-1 ORD-2 ORD-3".to_owned()), (2, "ORD-1".to_owned()), (0, String::new())]);
+        assert_eq!((report.records, report.records_without), (3, 1));
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_the_beginning_is_read() {
+        let text = format!("{}\nnext\nlast", "x".repeat(LINE_BYTES_MAX * 2));
+        let (mut lines, mut line) = (text.as_bytes(), Vec::new());
+        let mut lengths = Vec::new();
+        while read_line(&mut lines, &mut line).expect("memory") {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [LINE_BYTES_MAX, 5, 4]);
+    }
 }
