@@ -5,8 +5,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::exit::Failure;
 use crate::remote::{RangeArgs, ServerArgs};
 use crate::{
-    agents, demo, doctor, export, ids, import, inventory, open, reported, serve, sql_worker, store, ui,
-    whereabouts,
+    agents, demo, doctor, export, ids, import, inventory, open, reported, serve, sql_worker, store, trace,
+    ui, whereabouts,
 };
 
 /// Follow any ID through every service, log line and queue of a microservice shop.
@@ -130,6 +130,8 @@ pub(crate) struct TraceArgs {
     /// Print one row with all its attributes: the Nth of the timeline, counted from 1
     #[arg(long, value_name = "N", conflicts_with = "follow")]
     pub(crate) row: Option<usize>,
+    #[command(flatten)]
+    pub(crate) limits: trace::LimitArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

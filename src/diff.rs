@@ -28,11 +28,21 @@ pub(crate) async fn run(server: &ServerArgs, arguments: DiffArgs) -> Result<(), 
     output::text(&tui::text::diff(&diff, width, arguments.all, output::is_ascii()))
 }
 
+/// Whether a name is that of a case file.
+fn is_case(name: &str) -> bool {
+    name.ends_with(open::SUFFIX)
+}
+
 /// The difference of two case files, when both names are such.
 fn of_cases(arguments: &DiffArgs) -> Result<Option<query_api::diff::JourneyDiff>, Failure> {
     let (a, Some(b)) = (&arguments.a, &arguments.b) else { return Ok(None) };
-    if !(a.ends_with(open::SUFFIX) && b.ends_with(open::SUFFIX)) {
-        return Ok(None);
+    match (is_case(a), is_case(b)) {
+        (true, true) => {}
+        (false, false) => return Ok(None),
+        _ => {
+            let message = "a case is compared with a case: make one of the other id with `silmari export`";
+            return Err(Failure::usage(message));
+        }
     }
     let (a, b) = (open::read(Path::new(a))?, open::read(Path::new(b))?);
     Ok(Some(query::journey::diff(&a.case().journey, &b.case().journey, None)))

@@ -100,7 +100,7 @@ async fn a_follower_costs_nothing_while_nothing_of_its_journey_arrives() {
     let client = Client::new(server.api());
     let found = || async { client.journey("ORD-1", last_hour()).await.map_err(|error| error.to_string()) };
     eventually(Duration::from_secs(10), found).await;
-    let journeys = client.follow_journey("ORD-1", last_hour().from, false).await.expect("followed");
+    let journeys = client.follow_journey("ORD-1", last_hour().from, false, &[]).await.expect("followed");
     let mut journeys = std::pin::pin!(journeys);
     let first = journeys.next().await.expect("a journey").expect("readable");
     assert_eq!(first.counts.logs, 1);

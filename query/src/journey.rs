@@ -49,6 +49,7 @@ use query_api::Journey;
 use storage::Snapshot;
 use thiserror::Error;
 
+use crate::limits::Cancel;
 use crate::reads::{query_stats, read_cuts};
 pub use alerts::mark_alerts;
 pub use baseline::{Baseline, BaselineError};
@@ -79,6 +80,15 @@ pub struct Limits {
     pub inference: InferenceWords,
     /// Traces an id may hang on to be followed, in place of what `ids.yaml` says of its kind. Default: not set.
     pub degree: Option<usize>,
+}
+
+impl Limits {
+    /// Largest number of hops that may be asked for.
+    pub const HOPS_MAX: usize = 100;
+    /// Largest number of traces that may be asked for.
+    pub const TRACES_MAX: usize = 5_000;
+    /// Largest number of spans, and of log records, that may be asked for.
+    pub const ROWS_MAX: usize = 200_000;
 }
 
 impl Default for Limits {
@@ -139,11 +149,27 @@ pub fn find(
     request: &Request<'_>,
     limits: &Limits,
 ) -> Result<Journey, Error> {
-    let mut records = StoreRecords::new(snapshot, request.range);
+    find_until(snapshot, ids, request, limits, &Cancel::default())
+}
+
+/// As [`find`], and given up between two steps of the search when nobody waits for it any more: what was found up to
+/// then is the answer, and a cut says so.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_until(
+    snapshot: &Snapshot,
+    ids: &IdRules,
+    request: &Request<'_>,
+    limits: &Limits,
+    cancel: &Cancel,
+) -> Result<Journey, Error> {
+    let mut records = StoreRecords::new(snapshot, request.range).until(cancel);
     let mut journey = find_in(&mut records, ids, request, snapshot.taken_at(), limits)?;
     journey.stats = query_stats(records.stats());
     journey.cuts.extend(read_cuts(records.stats()));
     journey.cuts.extend(cuts::brief_cut(records.brief()));
+    journey.cuts.extend(cuts::points_cut(records.points_left_out()));
     Ok(journey)
 }
 

@@ -64,7 +64,7 @@ async fn around(client: &Client, case: &mut Case, range: TimeRange) -> Result<()
     let id = case.about.id.clone();
     let left_out = &mut case.about.left_out;
     if case.journey.clock_skew_nano > 0 {
-        let corrected = client.journey_with(&id, range, true).await;
+        let corrected = client.journey_with(&id, range, true, &[]).await;
         case.corrected = kept(corrected, "the journey with corrected clocks", left_out)?;
     }
     case.graph = kept(client.id_graph(&id, range, &[]).await, "the identity graph", left_out)?;

@@ -42,7 +42,7 @@ pub(super) async fn run(server: &ServerArgs, arguments: &TraceArgs) -> Result<()
     let mut watch = Watch { show, width, latest: None, said: None, is_until_done: arguments.until_done };
     let mut waits = Waits::default();
     loop {
-        let ended = follow(&client, arguments, from, &*clock, &mut watch).await;
+        let ended = follow(&client, arguments, from, &*clock, &mut watch, &mut waits).await;
         match ended {
             Ok(true) => return Ok(()),
             // The server closed it: it is asked again.
@@ -53,7 +53,7 @@ pub(super) async fn run(server: &ServerArgs, arguments: &TraceArgs) -> Result<()
     }
 }
 
-/// What is waited for, each said once.
+/// What is waited for, each said once each time.
 #[derive(Default)]
 struct Waits {
     has_said_unknown: bool,
@@ -88,8 +88,12 @@ async fn follow(
     from: UnixNano,
     clock: &dyn Clock,
     watch: &mut Watch,
+    waits: &mut Waits,
 ) -> Result<bool, ClientError> {
-    let journeys = client.follow_journey(&arguments.id, from, arguments.correct_clocks).await?;
+    let limits = arguments.limits.given();
+    let journeys = client.follow_journey(&arguments.id, from, arguments.correct_clocks, &limits).await?;
+    // It is there: when it goes again, that is said again.
+    waits.has_said_gone = false;
     let mut journeys = pin!(journeys);
     let mut ticks = tokio::time::interval(TICK);
     loop {

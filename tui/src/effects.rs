@@ -80,7 +80,7 @@ async fn answer(client: &Client, ask: Ask) -> Result<Answer, Failure> {
         Ask::Doctor(range) => Answer::Doctor(Box::new(client.doctor(None, range).await?)),
         Ask::Row(key) => Answer::Row(Box::new(client.journey_row(&key).await?)),
         Ask::Journey(id, range, is_corrected) => {
-            Answer::Journey(Box::new(client.journey_with(&id, range, is_corrected).await?))
+            Answer::Journey(Box::new(client.journey_with(&id, range, is_corrected, &[]).await?))
         }
         Ask::Logs { query, range, limit } => Answer::Logs(Box::new(client.logs(&query, range, limit).await?)),
         Ask::Board(name) => Answer::Board(Box::new(client.board(&name).await?)),
@@ -100,7 +100,7 @@ async fn follow(
     generation: u64,
     messages: &mpsc::Sender<Msg>,
 ) -> Option<Failure> {
-    let stream = match client.follow_journey(id, from, is_corrected).await {
+    let stream = match client.follow_journey(id, from, is_corrected, &[]).await {
         Err(error) => return Some(error.into()),
         Ok(stream) => stream,
     };

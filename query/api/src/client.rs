@@ -101,10 +101,11 @@ impl Client {
     /// # Errors
     /// `Refused` with code `not_found` when nothing carries the id.
     pub async fn journey(&self, id: &str, range: TimeRange) -> Result<Journey, ClientError> {
-        self.journey_with(id, range, false).await
+        self.journey_with(id, range, false, &[]).await
     }
 
-    /// As [`Client::journey`], with times corrected for clocks that are off when `is_corrected`.
+    /// As [`Client::journey`], with times corrected for clocks that are off when `is_corrected`. `limits` are the
+    /// parameters `hops`, `degree`, `traces`, `spans` and `logs`.
     ///
     /// # Errors
     /// `Refused` with code `not_found` when nothing carries the id.
@@ -113,8 +114,10 @@ impl Client {
         id: &str,
         range: TimeRange,
         is_corrected: bool,
+        limits: &[(&str, usize)],
     ) -> Result<Journey, ClientError> {
-        let parameters = [("id", id.to_owned()), ("correct_clocks", is_corrected.to_string())];
+        let mut parameters = vec![("id", id.to_owned()), ("correct_clocks", is_corrected.to_string())];
+        parameters.extend(limits.iter().map(|(name, value)| (*name, value.to_string())));
         self.get("/api/v1/journey", &parameters, Some(range)).await
     }
 
@@ -126,7 +129,8 @@ impl Client {
         self.get("/api/v1/journey/row", &key.parameters(), None).await
     }
 
-    /// The journey, and again whenever records arrive that change it. Dropping the stream ends it.
+    /// The journey, and again whenever records arrive that change it. Dropping the stream ends it. `limits` as for
+    /// [`Client::journey_with`].
     ///
     /// # Errors
     /// `Refused` with code `not_found` when nothing carries the id.
@@ -135,11 +139,13 @@ impl Client {
         id: &str,
         from: UnixNano,
         is_corrected: bool,
+        limits: &[(&str, usize)],
     ) -> Result<impl Stream<Item = Result<Journey, ClientError>> + Send + use<>, ClientError> {
         self.online("following")?;
         let url = format!("{}/api/v1/journey/follow", self.base);
         let parameters = [("id", id.to_owned()), ("from", from.to_string())];
-        let request = self.http.get(&url).query(&parameters).query(&[("correct_clocks", is_corrected)]);
+        let request =
+            self.http.get(&url).query(&parameters).query(&[("correct_clocks", is_corrected)]).query(limits);
         let response = self.send(request, &url).await?;
         let parse = |line: &[u8]| serde_json::from_slice(line).map_err(|error| error.to_string());
         Ok(lines(Box::pin(response.bytes_stream()), url, JOURNEY_LINE_BYTES_MAX, parse))

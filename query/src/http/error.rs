@@ -66,6 +66,12 @@ impl ApiError {
         Self::new(status, code, text)
     }
 
+    /// Says which of several ids it is about.
+    pub(super) fn about(mut self, id: &str) -> Self {
+        self.body.message = format!("{id}: {}", self.body.message);
+        self
+    }
+
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.body.hint = Some(hint.into());
         self

@@ -23,6 +23,7 @@ use super::params::{Params, RANGE_DEFAULT};
 use super::{App, json_response, routes};
 use crate::identity::{self, GraphLimits};
 use crate::journey::follow::Follower;
+use crate::limits::Cancel;
 use crate::{doctor, journey, logs, search, services, whereabouts};
 use model::text::nearest;
 
@@ -73,7 +74,12 @@ pub(super) async fn journey(State(app): State<App>, params: Params) -> Answer {
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     let id = params.required("id")?.to_owned();
     let is_corrected = params.flag("correct_clocks")?;
-    app.json(move |engine, _| find_journey(engine, &id, range, is_corrected, start)).await
+    let limits = journey_limits(&params, &app.engine.limits.journey)?;
+    app.json(move |engine, cancel| {
+        let request = journey::Request { id: &id, range, is_corrected };
+        find_journey(engine, &request, &limits, cancel, start)
+    })
+    .await
 }
 
 pub(super) async fn journey_row(State(app): State<App>, params: Params) -> Answer {
@@ -118,6 +124,7 @@ pub(super) async fn journey_follow(State(app): State<App>, params: Params) -> An
     let from = params.time("from", now)?.unwrap_or_else(|| now.minus(JOURNEY_RANGE_DEFAULT));
     let id = params.required("id")?.to_owned();
     let is_corrected = params.flag("correct_clocks")?;
+    let limits = journey_limits(&params, &app.engine.limits.journey)?;
     let Ok(place) = Arc::clone(&app.tails).try_acquire_owned() else {
         let tails_max = app.engine.limits.tails_max;
         return Err(ApiError::unavailable(format!("{tails_max} tails are open already")));
@@ -128,6 +135,7 @@ pub(super) async fn journey_follow(State(app): State<App>, params: Params) -> An
         id,
         from,
         is_corrected,
+        limits,
         first: None,
         place,
     };
@@ -150,6 +158,7 @@ struct Following {
     id: String,
     from: model::UnixNano,
     is_corrected: bool,
+    limits: journey::Limits,
     first: Option<Vec<u8>>,
     /// Free again when the stream is dropped.
     #[expect(dead_code, reason = "held, not read")]
@@ -181,11 +190,13 @@ impl Following {
     async fn compute(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         let engine = Arc::clone(&self.app.engine);
         let (id, from, is_corrected) = (self.id.clone(), self.from, self.is_corrected);
+        let limits = self.limits.clone();
         let start = engine.clock.monotonic();
         let clock = Arc::clone(&engine.clock);
-        let found = self.app.gate.run(move |_| {
+        let found = self.app.gate.run(move |cancel| {
             let range = model::TimeRange { from, to: engine.clock.now().plus(nanos(FOLLOW_AHEAD)) };
-            find_journey(&engine, &id, range, is_corrected, start)
+            let request = journey::Request { id: &id, range, is_corrected };
+            find_journey(&engine, &request, &limits, cancel, start)
         });
         let found = found.await??;
         let took = clock.monotonic().saturating_sub(start);
@@ -203,14 +214,13 @@ fn nanos(duration: Duration) -> i64 {
 
 fn find_journey(
     engine: &crate::Engine,
-    id: &str,
-    range: model::TimeRange,
-    is_corrected: bool,
+    request: &journey::Request<'_>,
+    limits: &journey::Limits,
+    cancel: &Cancel,
     start: Duration,
 ) -> Result<query_api::Journey, ApiError> {
     let snapshot = engine.store.snapshot();
-    let request = journey::Request { id, range, is_corrected };
-    let mut found = journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)?;
+    let mut found = journey::find_until(&snapshot, &engine.ids, request, limits, cancel)?;
     journey::mark_alerts(&mut found, &snapshot, &(engine.alerts)());
     journey::mark_config_changes(&mut found, &snapshot).map_err(journey::Error::Store)?;
     elapsed(&mut found.stats, &*engine.clock, start);
@@ -244,22 +254,38 @@ pub(super) async fn ids_graph(State(app): State<App>, params: Params) -> Answer 
     .await
 }
 
-fn graph_limits(params: &Params) -> Result<GraphLimits, ApiError> {
-    let default = GraphLimits::default();
-    let at_most = |name: &str, default: usize, most: usize| match params.number(name)?.unwrap_or(default) {
+/// A number that may be `most` at most, `default` when it is not given.
+fn at_most(params: &Params, name: &str, default: usize, most: usize) -> Result<usize, ApiError> {
+    match params.number(name)?.unwrap_or(default) {
         given if given > most => Err(ApiError::limit(format!("`{name}` is {given}, {most} at most"))),
         given => Ok(given.max(1)),
-    };
+    }
+}
+
+fn graph_limits(params: &Params) -> Result<GraphLimits, ApiError> {
+    let default = GraphLimits::default();
     Ok(GraphLimits {
-        hops: at_most("hops", default.hops, 100)?,
+        hops: at_most(params, "hops", default.hops, journey::Limits::HOPS_MAX)?,
         degree: params.number("degree")?,
-        nodes: at_most("nodes", default.nodes, GraphLimits::NODES_MAX)?,
-        rows: at_most("rows", default.rows, GraphLimits::ROWS_MAX)?,
+        nodes: at_most(params, "nodes", default.nodes, GraphLimits::NODES_MAX)?,
+        rows: at_most(params, "rows", default.rows, GraphLimits::ROWS_MAX)?,
+    })
+}
+
+fn journey_limits(params: &Params, default: &journey::Limits) -> Result<journey::Limits, ApiError> {
+    use journey::Limits;
+    Ok(Limits {
+        hops: at_most(params, "hops", default.hops, Limits::HOPS_MAX)?,
+        degree: params.number("degree")?.or(default.degree),
+        traces: at_most(params, "traces", default.traces, Limits::TRACES_MAX)?,
+        spans: at_most(params, "spans", default.spans, Limits::ROWS_MAX)?,
+        logs: at_most(params, "logs", default.logs, Limits::ROWS_MAX)?,
+        ..default.clone()
     })
 }
 
 pub(super) async fn whereabouts(State(app): State<App>, params: Params) -> Answer {
-    let params = params.only(routes::JOURNEY)?;
+    let params = params.only(routes::WHERE)?;
     let start = app.engine.clock.monotonic();
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     let id = params.required("id")?.to_owned();
@@ -282,16 +308,17 @@ pub(super) async fn journey_diff(State(app): State<App>, params: Params) -> Answ
     if a.is_some() == baseline.is_some() {
         return Err(ApiError::bad_query("either `a` or `baseline` says what to compare with"));
     }
-    app.json(move |engine, _| {
+    app.json(move |engine, cancel| {
         let snapshot = engine.store.snapshot();
         let find = |id: &str| {
             let request = journey::Request { id, range, is_corrected: false };
-            journey::find(&snapshot, &engine.ids, &request, &engine.limits.journey)
+            journey::find_until(&snapshot, &engine.ids, &request, &engine.limits.journey, cancel)
+                .map_err(|error| ApiError::from(error).about(id))
         };
         let (a, text) = match (a, baseline) {
             (Some(a), _) => (a, None),
             (None, Some(baseline)) => {
-                let chosen = baseline.choose(&snapshot, range)?;
+                let chosen = baseline.choose(&snapshot, range, cancel)?;
                 let chosen = chosen.map_err(|error| ApiError::not_found(error.to_string()))?;
                 (chosen.trace_id.to_string(), Some(chosen.text))
             }

@@ -41,8 +41,19 @@ const CORRECT_CLOCKS: Param = optional(
     "`true`: times of services whose clocks are off are corrected, and marked. As recorded unless told.",
 );
 
+const ID: Param = required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`.");
+const HOPS: Param = optional("hops", "Steps from the id to search. 8 unless told, 100 at most.");
+const DEGREE: Param = optional(
+    "degree",
+    "Traces an id may hang on to be searched through. What `ids.yaml` says of its kind unless told.",
+);
+const TRACES: Param = optional("traces", "Traces at most, the newest. 200 unless told, 5,000 at most.");
+const SPANS: Param = optional("spans", "Spans at most. 100,000 unless told, 200,000 at most.");
+const LOG_RECORDS: Param = optional("logs", "Log records at most. 20,000 unless told, 200,000 at most.");
+
 pub(super) const JOURNEY: &[Param] =
-    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, TO, CORRECT_CLOCKS];
+    &[ID, FROM, TO, CORRECT_CLOCKS, HOPS, DEGREE, TRACES, SPANS, LOG_RECORDS];
+pub(super) const WHERE: &[Param] = &[ID, FROM, TO];
 pub(super) const JOURNEY_ROW: &[Param] = &[
     required("kind", "`span`, `log` or `event`."),
     required("time", "When it began or happened, as it was recorded: RFC 3339 with nanoseconds."),
@@ -52,7 +63,7 @@ pub(super) const JOURNEY_ROW: &[Param] = &[
     optional("name", "The beginning of a log record's body, or of an event's name."),
 ];
 pub(super) const JOURNEY_FOLLOW: &[Param] =
-    &[required("id", "An id of any kind, bare (`ORD-4711`) or as `kind=value`."), FROM, CORRECT_CLOCKS];
+    &[ID, FROM, CORRECT_CLOCKS, HOPS, DEGREE, TRACES, SPANS, LOG_RECORDS];
 pub(super) const IDS_GRAPH: &[Param] = &[
     required(
         "id",
@@ -60,11 +71,8 @@ pub(super) const IDS_GRAPH: &[Param] = &[
     ),
     FROM,
     TO,
-    optional("hops", "Steps from the id to search. 8 unless told."),
-    optional(
-        "degree",
-        "Traces an id may hang on to be searched through. What `ids.yaml` says of its kind unless told.",
-    ),
+    HOPS,
+    DEGREE,
     optional("nodes", "Nodes to draw at most. 400 unless told, 20,000 at most."),
     optional("rows", "Spans, and log records, to read at most. 20,000 unless told, 200,000 at most."),
 ];
@@ -226,7 +234,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/api/v1/where",
         methods: GET,
         about: "The messages one id travelled in, and how far each consumer group is with them. 404 as for a journey.",
-        params: JOURNEY,
+        params: WHERE,
         body: None,
         answer: Answer::Json(of::<WhereAnswer>),
         handlers: || get(handlers::whereabouts),

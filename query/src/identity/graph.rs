@@ -279,7 +279,7 @@ impl Drawing {
             cuts.push(Cut {
                 what: format!("{left_out} ids are not drawn; the graph has {nodes_max} nodes at most"),
                 limit: "nodes".to_owned(),
-                hint: Some(format!("raise `nodes`, {} at most", GraphLimits::NODES_MAX)),
+                hint: Some(format!("raise `nodes` (--nodes, {} at most)", GraphLimits::NODES_MAX)),
             });
         }
         if self.more_evidence > 0 {
@@ -327,13 +327,14 @@ fn measure(nodes: &mut [IdNode], edges: &[IdEdge], asked: usize) {
 /// Limits under the names that a graph's parameters have.
 fn as_parameter(cut: Cut) -> Cut {
     let (limit, hint) = match cut.limit.as_str() {
-        "traces" => {
-            ("nodes", format!("raise `nodes`, {} at most: half of them are traces", GraphLimits::NODES_MAX))
-        }
-        "spans" | "logs" => ("rows", format!("raise `rows`, {} at most", GraphLimits::ROWS_MAX)),
-        "hops" => ("hops", "raise `hops`".to_owned()),
+        "traces" => (
+            "nodes",
+            format!("raise `nodes` (--nodes, {} at most): half of them are traces", GraphLimits::NODES_MAX),
+        ),
+        "spans" | "logs" => ("rows", format!("raise `rows` (--rows, {} at most)", GraphLimits::ROWS_MAX)),
+        "hops" => ("hops", format!("raise `hops` (--hops, {} at most)", crate::journey::Limits::HOPS_MAX)),
         limit if limit.ends_with(".max_fanout") => {
-            let hint = format!("raise `degree`, or {limit}, or ask for that id itself");
+            let hint = format!("raise `degree` (--degree), or {limit}, or ask for that id itself");
             return Cut { hint: Some(hint), ..cut };
         }
         _ => return cut,

@@ -266,7 +266,7 @@ fn ids(spans: &[SpanRecord], logs: &[LogRecord], limits: &Limits, cuts: &mut Vec
     let texts: BTreeSet<&str> = spans.chain(logs.iter().flat_map(|log| &log.ids)).map(Text::as_str).collect();
     if texts.len() > limits.ids {
         let what = format!("{} of {} ids are listed", limits.ids, texts.len());
-        let hint = Some("narrow the time range, or raise the limit `ids`".to_owned());
+        let hint = Some("ask for a shorter time range, or for one of the traces".to_owned());
         cuts.push(Cut { what, limit: "ids".to_owned(), hint });
     }
     let mut ids: Vec<IdTerm> =
@@ -317,6 +317,6 @@ fn events_cut(drawing: &Drawing, limits: &Limits) -> Option<Cut> {
     (drawing.events_left_out > 0).then(|| Cut {
         what: format!("cut at {} span events; {} are left out", limits.events, drawing.events_left_out),
         limit: "events".to_owned(),
-        hint: Some("narrow the time range, or raise the limit `events`".to_owned()),
+        hint: Some("ask for a shorter time range, or for one of the traces".to_owned()),
     })
 }

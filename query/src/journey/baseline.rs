@@ -16,6 +16,8 @@ use model::{Signal, TimeRange, TraceId};
 use storage::{ScanOrder, ScanStats, Snapshot};
 use thiserror::Error;
 
+use crate::limits::Cancel;
+
 /// Traces that are looked at, the newest.
 const TRACES_MAX: usize = 100_000;
 const COLUMNS: [&str; 4] = ["trace_id", "name", "duration_nano", "attributes"];
@@ -83,12 +85,13 @@ impl Baseline {
         &self,
         snapshot: &Snapshot,
         range: TimeRange,
+        cancel: &Cancel,
     ) -> Result<Result<Chosen, BaselineError>, storage::Error> {
         let mut longest: HashMap<TraceId, i64> = HashMap::new();
         let mut stats = ScanStats::default();
         let mut look = |batch: &RecordBatch| {
             self.look(batch, &mut longest);
-            if longest.len() < TRACES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if longest.len() < TRACES_MAX { cancel.flow() } else { ControlFlow::Break(()) }
         };
         snapshot.scan(Signal::Traces, &range, &COLUMNS, ScanOrder::Newest, &mut stats, &mut look)?;
         let mut traces: Vec<(i64, TraceId)> =
@@ -98,7 +101,8 @@ impl Baseline {
             return Ok(Err(BaselineError::NotFound { route: self.route.clone(), range }));
         }
         let at = (traces.len() - 1) * usize::from(self.percentile) / 100;
-        let text = format!("p{} of {} traces of route {}", self.percentile, traces.len(), self.route);
+        let newest = if traces.len() < TRACES_MAX { "" } else { "the newest " };
+        let text = format!("p{} of {newest}{} traces of route {}", self.percentile, traces.len(), self.route);
         Ok(Ok(Chosen { trace_id: traces[at].1, text }))
     }
 

@@ -71,12 +71,27 @@ pub(crate) fn brief_cut(records: usize) -> Option<Cut> {
     })
 }
 
+/// What is said of points whose exemplars were not looked for.
+pub(crate) fn points_cut(groups: u64) -> Option<Cut> {
+    (groups > 0).then(|| Cut {
+        what: format!(
+            "exemplars of the newest points are shown; about {groups} groups of older ones were not read"
+        ),
+        limit: "exemplars".to_owned(),
+        hint: Some("ask for a shorter time range, or for one of the traces".to_owned()),
+    })
+}
+
 /// The cuts of the limits that bit.
 pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
     let mut cuts = Vec::new();
-    let mut cut = |is_cut: bool, limit: &str, what: String| {
+    let mut cut = |is_cut: bool, limit: &str, most: usize, what: String| {
         if is_cut {
-            let hint = Some(format!("narrow the time range, or raise the limit `{limit}`"));
+            let lifted = match most {
+                0 => String::new(),
+                most => format!("raise `{limit}` (--{limit}, {most} at most), or "),
+            };
+            let hint = Some(format!("{lifted}ask for a shorter time range"));
             cuts.push(Cut { what, limit: limit.to_owned(), hint });
         }
     };
@@ -91,15 +106,16 @@ pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
             format!("cut at the newest {} traces; about {groups} older ones are not read", limits.traces)
         }
     };
-    cut(left_out.traces > 0 || left_out.groups > 0 || is_bound(Bound::Traces), "traces", what);
+    let is_cut = left_out.traces > 0 || left_out.groups > 0 || is_bound(Bound::Traces);
+    cut(is_cut, "traces", Limits::TRACES_MAX, what);
     let what = format!("cut after {} hops; {} ids and links are not followed", limits.hops, left_out.terms);
-    cut(is_bound(Bound::Hops), "hops", what);
+    cut(is_bound(Bound::Hops), "hops", Limits::HOPS_MAX, what);
     let what = format!("cut at {} spans; {}", limits.spans, rest(left_out.spans, "later ones"));
-    cut(left_out.spans > 0 || is_bound(Bound::Spans), "spans", what);
+    cut(left_out.spans > 0 || is_bound(Bound::Spans), "spans", Limits::ROWS_MAX, what);
     let what = format!("cut at {} log records; {} are left out", limits.logs, left_out.logs);
-    cut(left_out.logs > 0, "logs", what);
+    cut(left_out.logs > 0, "logs", Limits::ROWS_MAX, what);
     let what = format!("followed {} ids and links; {} are left out", limits.ids, left_out.ids);
-    cut(left_out.ids > 0, "ids", what);
+    cut(left_out.ids > 0, "ids", 0, what);
     if left_out.is_cancelled {
         let what = "the search was given up before its end".to_owned();
         cuts.push(Cut {
@@ -137,6 +153,7 @@ impl Refused {
                 format!("ids.yaml {kind}.max_age"),
             ),
         };
-        Cut { what, limit, hint: Some(format!("search for {example} to see all it reaches")) }
+        let lifted = if why == Refusal::TooManyTraces { "raise `degree` (--degree), or " } else { "" };
+        Cut { what, limit, hint: Some(format!("{lifted}search for {example} to see all it reaches")) }
     }
 }

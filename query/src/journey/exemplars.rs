@@ -53,13 +53,14 @@ impl ExemplarRecord {
     }
 }
 
-/// The measurements within `range` that name one of the traces, by time.
+/// The measurements within `range` that name one of the traces, by time; and how many groups of points were not read
+/// because there are too many.
 pub(crate) fn read(
     snapshot: &Snapshot,
     range: TimeRange,
     traces: &[TraceId],
     stats: &mut ScanStats,
-) -> Result<Vec<ExemplarRecord>, storage::Error> {
+) -> Result<(Vec<ExemplarRecord>, u64), storage::Error> {
     let terms: Vec<String> = traces.iter().map(|trace| trace_term(*trace)).collect();
     let wanted: HashSet<TraceId> = traces.iter().copied().collect();
     let exported = TimeRange { from: range.from, to: range.to.plus(EXPORT_DELAY_NANO) };
@@ -94,5 +95,5 @@ pub(crate) fn read(
     }
     stats.rows_scanned += own.rows_scanned;
     stats.segments_unreadable += own.segments_unreadable;
-    Ok(found.into_iter().collect())
+    Ok((found.into_iter().collect(), own.groups_left_out))
 }

@@ -158,6 +158,8 @@ pub(crate) struct StoreRecords<'a> {
     cancel: Cancel,
     /// Records whose attributes were left out.
     brief: usize,
+    /// Groups of points that name a trace of the journey and were not read.
+    points_left_out: u64,
 }
 
 /// Records of one kind from which on only telling attributes are kept: a journey of 100,000 spans is looked at as a
@@ -187,7 +189,8 @@ fn is_telling(key: &str) -> bool {
 
 impl<'a> StoreRecords<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
-        Self { snapshot, range, finder: Finder::new(snapshot, range), cancel: Cancel::default(), brief: 0 }
+        let (finder, cancel) = (Finder::new(snapshot, range), Cancel::default());
+        Self { snapshot, range, finder, cancel, brief: 0, points_left_out: 0 }
     }
 
     /// Ends a search when `cancel` says so.
@@ -204,6 +207,11 @@ impl<'a> StoreRecords<'a> {
     /// How many records were read without the attributes that no journey is made of.
     pub(crate) const fn brief(&self) -> usize {
         self.brief
+    }
+
+    /// How many groups of points that may hold exemplars of the journey were not read.
+    pub(crate) const fn points_left_out(&self) -> u64 {
+        self.points_left_out
     }
 
     /// Which attributes are kept of so many records.
@@ -268,7 +276,9 @@ impl Records for StoreRecords<'_> {
     }
 
     fn exemplars(&mut self, traces: &[TraceId]) -> Result<Vec<ExemplarRecord>, storage::Error> {
-        exemplars::read(self.snapshot, self.range, traces, &mut self.finder.stats)
+        let (found, left_out) = exemplars::read(self.snapshot, self.range, traces, &mut self.finder.stats)?;
+        self.points_left_out += left_out;
+        Ok(found)
     }
 
     fn fanout(&mut self, term: &str, enough: usize) -> Result<usize, storage::Error> {
@@ -309,6 +319,9 @@ struct Copier {
     keys: HashMap<String, Option<Text>>,
     /// The last one: neighbours mostly have the same.
     resource: Attributes,
+    /// By span name the attributes that the last one of that name had: of a large journey only telling ones are kept,
+    /// and those mostly repeat.
+    of_name: HashMap<Text, Attributes>,
 }
 
 /// Keys that are remembered.
@@ -321,6 +334,27 @@ impl Copier {
         keeps: fn(&str) -> bool,
     ) -> Attributes {
         pairs.filter_map(|(key, value)| Some((self.key(key, keeps)?, self.texts.share(value)))).collect()
+    }
+
+    /// Attributes of a span, shared with the last of the same name when they are equal.
+    fn shared_attributes<'a, P: Iterator<Item = (&'a str, &'a str)>>(
+        &mut self,
+        name: &Text,
+        pairs: impl Fn() -> P,
+        keeps: fn(&str) -> bool,
+    ) -> Attributes {
+        let kept = || pairs().filter(|(key, _)| keeps(key));
+        let is_equal = |last: &&Attributes| {
+            last.len() == kept().count() && kept().all(|(key, value)| last.text(key) == Some(value))
+        };
+        if let Some(last) = self.of_name.get(name).filter(is_equal) {
+            return last.clone();
+        }
+        let attributes = self.attributes(pairs(), keeps);
+        if self.of_name.len() < KEYS_MAX || self.of_name.contains_key(name) {
+            self.of_name.insert(name.clone(), attributes.clone());
+        }
+        attributes
     }
 
     fn key(&mut self, key: &str, keeps: fn(&str) -> bool) -> Option<Text> {
@@ -360,20 +394,22 @@ impl Copier {
             let attributes = self.attributes(event.attributes.into_iter(), keeps);
             events.push(EventRecord { time: event.time, name: self.texts.share(event.name), attributes });
         }
+        let name = self.texts.share(rows.name(row));
+        let attributes = self.shared_attributes(&name, || rows.attributes(row), keeps);
         SpanRecord {
             events,
+            name,
+            attributes,
             trace_id: rows.trace_id(row),
             span_id: rows.span_id(row),
             parent_span_id: rows.parent_span_id(row),
             service: self.texts.share(rows.service(row)),
-            name: self.texts.share(rows.name(row)),
             kind: self.texts.share(rows.kind(row)),
             start: rows.start_time(row),
             duration_nano: rows.duration_nano(row),
             is_error: rows.status(row) == "error",
             status_message: self.texts.share(rows.status_message(row)),
             ids: self.ids(rows.ids(row)),
-            attributes: self.attributes(rows.attributes(row), keeps),
             resource: self.resource(rows.resource_attributes(row), keeps),
             links: rows.links(row).collect(),
         }
