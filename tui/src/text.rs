@@ -87,7 +87,7 @@ pub fn journey(journey: &Journey, width: usize, ascii: bool) -> String {
         let lines = wrap(&others.join("  "), width.saturating_sub(3), 4);
         out.extend(lines.iter().map(|line| Line::of(Role::Text, &format!("   {line}"))));
     }
-    out.extend(timeline::cuts(journey, width));
+    out.extend(timeline::whole_cuts(journey, width));
     joined(out, ascii)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::UnixNano;
+use model::{TraceId, UnixNano};
 use query_api::journey::{RowDetail, RowKey};
 use query_api::{Journey, JourneyRow, JourneyTrace, RowKind};
 
@@ -62,8 +62,15 @@ impl JourneyScreen {
         let kept = self.row().map(|row| (row.kind, row.span_id, row.start_time));
         let is_first = self.pane.answer.is_none();
         let failure = journey.failure.as_ref().map(|failure| failure.row);
+        let folded: BTreeSet<TraceId> =
+            self.folded.iter().filter_map(|row| self.journey()?.rows.get(*row)?.trace_id).collect();
         let timeline = Arc::new(Timeline::new(journey));
-        self.folded.retain(|row| timeline.is_heading(*row));
+        // Rows that have come since move the headings.
+        let trace = |row: usize| timeline.journey.rows[row].trace_id;
+        let is_folded = |row: &usize| {
+            timeline.is_heading(*row) && trace(*row).is_some_and(|trace| folded.contains(&trace))
+        };
+        self.folded = (0..timeline.journey.rows.len()).filter(is_folded).collect();
         self.visible = timeline.visible(&self.folded);
         let rows = &timeline.journey.rows;
         let wanted = self.visible.iter().position(|row| {

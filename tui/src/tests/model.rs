@@ -431,6 +431,26 @@ fn a_follower_that_ends_is_begun_again_and_one_of_before_says_nothing() {
 }
 
 #[test]
+fn a_folded_trace_stays_folded_when_rows_come_before_it() {
+    let mut harness = Harness::at(100, 40, Server::Answers);
+    harness.keys("cORD-4711<cr>G-");
+    let folded = |harness: &Harness| {
+        let screen = &harness.state.journey;
+        let rows = &screen.journey().expect("a journey").rows;
+        screen.folded.iter().map(|row| rows[*row].trace_id).collect::<Vec<_>>()
+    };
+    let before = folded(&harness);
+    assert!(before.len() == 1 && before[0].is_some(), "{before:?}");
+    let (generation, _) = harness.asked(PaneId::Follow).expect("followed");
+    let mut journey = harness.state.journey.journey().expect("a journey").clone();
+    let log =
+        journey.rows.iter().find(|row| row.kind == ::query_api::RowKind::Log).cloned().expect("a log record");
+    journey.rows.insert(0, ::query_api::JourneyRow { depth: 0, trace_id: None, ..log });
+    harness.send(Msg::Followed { generation, journey: Box::new(journey) });
+    assert_eq!(folded(&harness), before);
+}
+
+#[test]
 fn time_that_passes_makes_a_waiting_message_wait_longer() {
     let mut harness = Harness::at(100, 30, Server::Answers);
     harness.keys("cORD-4711<cr>");

@@ -24,7 +24,7 @@ pub fn followed_journey(journey: &Journey, width: usize, ascii: bool) -> String 
     out.extend(timeline::happenings(journey, width));
     out.push(timeline.ruler(&geometry, None));
     out.extend((0..journey.rows.len()).map(|row| timeline.line(row, &geometry, false)));
-    out.extend(timeline::cuts(journey, width));
+    out.extend(timeline::whole_cuts(journey, width));
     joined(out, ascii)
 }
 

@@ -38,8 +38,8 @@ fn head(state: &State, found: &Timeline, width: usize) -> Vec<Line> {
         if state.size.height >= 24 {
             lines.push(found.time_spent(width));
         }
-        lines.extend(timeline::happenings(&found.journey, width).into_iter().take(2));
-        lines.extend(timeline::cuts(&found.journey, width).into_iter().take(2));
+        lines.extend(timeline::first_two(timeline::happenings(&found.journey, width), "▲", width));
+        lines.extend(timeline::first_two(timeline::cuts(&found.journey, width), "!", width));
     }
     let geometry = found.geometry(width);
     let mut ruler = found.ruler(&geometry, state.journey.zero);

@@ -21,7 +21,7 @@ use query_api::{Journey, JourneyRow, JourneyStatus, ProgressState, RowKind, RowM
 
 use crate::core::format::plural;
 use crate::core::glyph;
-use crate::core::line::{Line, Role, truncate, width_of};
+use crate::core::line::{Line, Role, truncate, width_of, wrap};
 use crate::widget::bar::{self, Axis};
 
 /// A journey and what is computed from all of its rows.
@@ -466,13 +466,39 @@ fn spent_label(class: TimeClass, label: &str) -> (String, Role) {
     }
 }
 
+/// What was left out, whole: the end of each says how to have it.
+pub(crate) fn whole_cuts(journey: &Journey, width: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for cut in &journey.cuts {
+        let hint = cut.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
+        let text = format!("{}  limit {}{hint}", cut.what, cut.limit);
+        for (index, part) in wrap(&text, width.saturating_sub(4), 6).into_iter().enumerate() {
+            let mut line = Line::of(Role::Warn, if index == 0 { " ! " } else { "   " });
+            line.push(Role::Warn, &part);
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// The first two of several lines; of more than two the first, and how many more there are.
+pub(crate) fn first_two(mut lines: Vec<Line>, sign: &str, width: usize) -> Vec<Line> {
+    if lines.len() > 2 {
+        let more = lines.len() - 1;
+        lines.truncate(1);
+        let text = format!(" {sign} and {more} more: yc copies the command that lists them");
+        lines.push(Line::of(Role::Dim, &text).fit(width));
+    }
+    lines
+}
+
 /// What was left out, one line each.
 pub(crate) fn cuts(journey: &Journey, width: usize) -> Vec<Line> {
     let cut = |cut: &query_api::Cut| {
         let mut line = Line::of(Role::Warn, &format!(" ! {}", cut.what));
         line.push(Role::Dim, &format!("  limit {}", cut.limit));
         if let Some(hint) = &cut.hint {
-            line.push(Role::Dim, &format!(", {hint}"));
+            line.push(Role::Dim, &format!(": {hint}"));
         }
         line.fit(width)
     };

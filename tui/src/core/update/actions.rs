@@ -1,5 +1,7 @@
 //! What each action does, screen by screen.
 
+use query_api::{JourneyRow, RowKind};
+
 use super::Turn;
 use crate::core::alerts;
 use crate::core::fleet;
@@ -225,7 +227,7 @@ impl Turn<'_> {
         let (journey, query) = match self.state.screen {
             Screen::Logs => (self.state.logs.record().and_then(logs::best_id), None),
             Screen::Journey => {
-                (None, self.state.journey.row().map(|row| logs::term("service", &row.service)))
+                (None, self.state.journey.row().map(|row| logs::term("service", service_of(row))))
             }
             Screen::Alerts => (self.state.alerts.row().and_then(|row| row.journey()), None),
             Screen::Doctor => {
@@ -301,6 +303,15 @@ impl Turn<'_> {
             }
             None => self.nothing(action),
         }
+    }
+}
+
+/// The service that a row of a journey is about; of a wait in a queue the one that took the message, else its sender.
+fn service_of(row: &JourneyRow) -> &str {
+    let known = |key| row.attributes.text(key);
+    match row.kind {
+        RowKind::QueueWait => known("consumer.service").or(known("producer.service")).unwrap_or(&row.service),
+        _ => &row.service,
     }
 }
 

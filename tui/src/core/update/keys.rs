@@ -126,6 +126,9 @@ impl Turn<'_> {
 
     pub(super) fn find(&mut self, is_forward: bool) {
         let find = self.state.journey.find.clone();
+        if find.is_empty() {
+            return self.notice(Role::Dim, "nothing is looked for: / finds text in the rows");
+        }
         let is_found = crate::core::journey::JourneyScreen::is_found;
         if !self.state.journey.move_to(is_forward, |row| is_found(row, &find)) {
             self.notice(Role::Warn, &format!("`{find}` is in no row"));
