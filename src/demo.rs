@@ -85,6 +85,7 @@ async fn show(client: query_api::Client, arguments: &DemoArgs, in_terminal: bool
         return story::tell(&client, arguments.wait).await;
     }
     let options = tui::Options {
+        server: Some(client.base().to_owned()),
         range: Some(Duration::from_secs(5 * 60)),
         start_note: Some("a purchase: c ORD-4711 Enter".to_owned()),
         ..tui::Options::default()

@@ -12,6 +12,9 @@ use query_api::Client;
 use crate::exit::Failure;
 use crate::open;
 
+/// The server that is asked unless another is named.
+const DEFAULT: &str = "http://127.0.0.1:3900";
+
 /// Which server is asked.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServerArgs {
@@ -20,13 +23,18 @@ pub(crate) struct ServerArgs {
         long,
         global = true,
         env = "SILMARI_SERVER",
-        default_value = "http://127.0.0.1:3900",
+        default_value = DEFAULT,
         value_name = "URL"
     )]
     pub(crate) server: String,
 }
 
 impl ServerArgs {
+    /// The server, when it is not the one that commands ask by themselves.
+    pub(crate) fn named(&self) -> Option<String> {
+        (self.server != DEFAULT).then(|| self.server.clone())
+    }
+
     /// A client of the server, or of the case file that is named in its place.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let is_url = self.server.contains("://");

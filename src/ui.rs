@@ -28,8 +28,12 @@ pub(crate) async fn run(server: &ServerArgs, arguments: UiArgs) -> Result<(), Fa
             "the terminal UI needs a terminal: use `silmari services`, `trace`, `logs`, `alerts` in scripts",
         ));
     }
-    let mut options =
-        tui::Options { journey: arguments.id, ascii: arguments.ascii, ..tui::Options::default() };
+    let mut options = tui::Options {
+        journey: arguments.id,
+        ascii: arguments.ascii,
+        server: server.named(),
+        ..tui::Options::default()
+    };
     if let Some(since) = &arguments.since {
         let range = model::time::parse_duration(since);
         options.range = Some(range.map_err(|error| Failure::usage(format!("--since: {error}")))?);

@@ -13,7 +13,7 @@ use query_api::{AlertsAnswer, ClientError, Journey, LogsAnswer, MetricsData, Ser
 use super::fleet::FleetAnswer;
 use super::glyph;
 use super::key::Key;
-use super::line::{Line, Role};
+use super::line::{Line, Role, wrap};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -208,19 +208,36 @@ impl fmt::Display for Failure {
 impl Failure {
     /// The whole story, for the middle of an empty pane.
     pub(crate) fn lines(&self) -> Vec<Line> {
-        let mut lines = vec![Line::of(Role::Bad, &format!("{} {}", glyph::ERROR, self.message))];
+        self.told().into_iter().map(|(role, text)| Line::of(role, &text)).collect()
+    }
+
+    /// The same, broken into lines of at most `width` columns.
+    pub(crate) fn wrapped(&self, width: usize) -> Vec<Line> {
+        const INDENT: &str = "    ";
+        let mut lines = Vec::new();
+        for (role, text) in self.told() {
+            for (index, part) in wrap(&text, width.saturating_sub(INDENT.len()), 6).into_iter().enumerate() {
+                let indent = if index == 0 { "" } else { INDENT };
+                lines.push(Line::of(role, &format!("{indent}{part}")));
+            }
+        }
+        lines
+    }
+
+    fn told(&self) -> Vec<(Role, String)> {
+        let mut lines = vec![(Role::Bad, format!("{} {}", glyph::ERROR, self.message))];
         if !self.searched.is_empty() {
             let kinds: Vec<&str> = self.searched.iter().map(|term| term.kind.as_str()).collect();
-            lines.push(Line::of(Role::Text, &format!("  searched as  {}", kinds.join(", "))));
+            lines.push((Role::Text, format!("  searched as  {}", kinds.join(", "))));
         }
         if let Some(range) = self.range {
             let length = Duration::from_nanos(u64::try_from(range.nanos()).unwrap_or(0));
             let length = super::range::short(length);
             let text = format!("  searched in  {} … {}  ({length})", seconds(range.from), seconds(range.to));
-            lines.push(Line::of(Role::Text, &text));
+            lines.push((Role::Text, text));
         }
         if let Some(hint) = &self.hint {
-            lines.push(Line::of(Role::Dim, &format!("  {hint}")));
+            lines.push((Role::Dim, format!("  {hint}")));
         }
         lines
     }

@@ -90,6 +90,8 @@ pub struct Options {
     pub start_note: Option<String>,
     /// The client answers from a file, not from a server.
     pub offline: Option<Offline>,
+    /// The server's address, for commands that are copied, unless it is the one that commands ask by themselves.
+    pub server: Option<String>,
 }
 
 /// The file that is looked at.
@@ -117,6 +119,7 @@ impl Default for Options {
             board: None,
             start_note: None,
             offline: None,
+            server: None,
         }
     }
 }
@@ -208,6 +211,8 @@ pub(crate) struct State {
     pub(crate) color: bool,
     /// The file that answers in a server's place.
     pub(crate) offline: Option<Offline>,
+    /// What a copied command has to say to ask the same server.
+    pub(crate) server: Option<String>,
     /// The number of the next question.
     pub(crate) next_generation: u64,
 }
@@ -260,6 +265,7 @@ impl State {
             ascii: options.ascii,
             color: options.color,
             offline: options.offline,
+            server: options.server,
             next_generation: 1,
         }
     }
@@ -288,6 +294,14 @@ impl State {
 
     /// The command that shows the same in a shell.
     pub(crate) fn cli_command(&self) -> Option<String> {
+        let command = self.command_of_screen()?;
+        Some(match &self.server {
+            Some(server) => format!("{command} --server {}", super::command::quoted(server)),
+            None => command,
+        })
+    }
+
+    fn command_of_screen(&self) -> Option<String> {
         use super::command::quoted;
         if let Some(offline) = &self.offline {
             let file = quoted(&offline.file);

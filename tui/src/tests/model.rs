@@ -336,6 +336,11 @@ fn the_command_of_every_view_is_copied() {
         assert!(harness.text().contains(command), "the command is shown as well");
     }
     let mut harness = shop();
+    harness.state.server = Some("http://10.0.0.7:3900".to_owned());
+    harness.keys("7yc");
+    let copied = Effect::Copy("silmari alerts --server http://10.0.0.7:3900".to_owned());
+    assert!(harness.effects.contains(&copied), "another server is named");
+    let mut harness = shop();
     harness.keys("8yc");
     let copied = harness
         .effects

@@ -16,7 +16,8 @@ pub fn diff(diff: &JourneyDiff, width: usize, is_all: bool, ascii: bool) -> Stri
     let hidden = diff.rows.len() - shown.len();
     out.extend(shown.into_iter().map(|row| line(row, width)));
     if hidden > 0 {
-        out.push(Line::of(Role::Dim, &format!("   {hidden} rows do not differ: --all shows them")));
+        let rows = if hidden == 1 { "1 row does" } else { &format!("{hidden} rows do") };
+        out.push(Line::of(Role::Dim, &format!("   {rows} not differ: --all shows them")));
     }
     out.extend(section("where the time went", times(diff, width)));
     out.extend(section("logged by one only", templates(diff, width)));
@@ -111,8 +112,9 @@ fn times(diff: &JourneyDiff, width: usize) -> Vec<Line> {
             TimeClass::Gap => "gap".to_owned(),
         };
         let mut right = Line::new();
-        right.cell_right(Role::Text, &duration_text(time.a_nano), 9);
-        right.cell_right(Role::Text, &duration_text(time.b_nano), 9);
+        let spent = |nanos: i64| if nanos == 0 { "–".to_owned() } else { duration_text(nanos) };
+        right.cell_right(Role::Text, &spent(time.a_nano), 9);
+        right.cell_right(Role::Text, &spent(time.b_nano), 9);
         right.cell_right(Role::Strong, &signed(time.b_nano - time.a_nano), 12);
         Line::of(Role::Text, &format!("   {what}")).with_right(right, width)
     };

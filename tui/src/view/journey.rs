@@ -114,7 +114,11 @@ fn absent(state: &State, area: Area, painter: &mut Painter<'_>) {
             }
             lines.push(title);
             lines.push(Line::new());
-            for line in state.journey.pane.absence() {
+            let told = match &state.journey.pane.failure {
+                Some(failure) => failure.wrapped(area.columns().saturating_sub(2)),
+                None => state.journey.pane.absence(),
+            };
+            for line in told {
                 let mut indented = Line::new();
                 indented.gap(1);
                 indented.append(line);

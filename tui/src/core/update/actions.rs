@@ -64,6 +64,13 @@ impl Turn<'_> {
             }
             Action::CorrectClocks => {
                 self.state.journey.is_corrected ^= true;
+                let agree = self.state.journey.journey().is_some_and(|journey| journey.clock_skew_nano == 0);
+                let text = match (self.state.journey.is_corrected, agree) {
+                    (true, true) => "clocks agree: nothing to correct",
+                    (true, false) => "times corrected for clocks that are off",
+                    (false, _) => "times as they were recorded",
+                };
+                self.notice(Role::Dim, text);
                 self.refresh();
             }
             Action::Back | Action::Forward => self.go(action),
