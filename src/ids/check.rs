@@ -56,7 +56,10 @@ struct Row {
 pub(super) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     let rules = load(&arguments.file)?;
     let mut report = Report {
-        file: arguments.file.display().to_string(),
+        file: match arguments.file.to_str() {
+            Some("-") => "built-in rules".to_owned(),
+            _ => arguments.file.display().to_string(),
+        },
         kinds: rules.kinds().len(),
         sources: rules.sources().len(),
         records: 0,

@@ -32,7 +32,7 @@ pub(super) fn draw(graph: &IdGraph, width: usize) -> String {
             Side::Middle => (format!("{indent}├─ "), format!("{indent}│  ")),
             Side::Last => (format!("{indent}└─ "), format!("{indent}   ")),
         };
-        push_line(&mut out, &format!("{own}{}", forest.describe(graph, at)), width);
+        push_line(&mut out, &format!("{own}{}", forest.describe(graph, at, width)), width);
         let children = &forest.children[at];
         for (number, child) in children.iter().enumerate().rev() {
             let side = if number + 1 == children.len() { Side::Last } else { Side::Middle };
@@ -105,7 +105,7 @@ impl Forest {
         forest
     }
 
-    fn describe(&self, graph: &IdGraph, at: usize) -> String {
+    fn describe(&self, graph: &IdGraph, at: usize, width: usize) -> String {
         let node = &graph.nodes[at];
         let mut parts = vec![counts(node)];
         if node.is_asked {
@@ -122,7 +122,7 @@ impl Forest {
             parts.push(format!("and {more} more {}", if more == 1 { "edge" } else { "edges" }));
         }
         parts.retain(|part| !part.is_empty());
-        format!("{}   {}", name(node), parts.join(" · "))
+        format!("{}   {}", name(node, width), parts.join(" · "))
     }
 }
 
@@ -136,8 +136,20 @@ fn rank(node: &IdNode) -> u8 {
     }
 }
 
-fn name(node: &IdNode) -> String {
+/// Narrower than this, ids of traces and spans are cut to what tells them apart, so that the evidence has room.
+const WHOLE_IDS_FROM: usize = 140;
+/// Digits that tell the traces of a graph apart.
+const SHORT_ID: usize = 8;
+
+fn name(node: &IdNode, width: usize) -> String {
     let value = clean(&node.term.value);
+    let short = |id: &str| id.chars().take(SHORT_ID).collect::<String>();
+    let value = match node.kind {
+        NodeKind::Trace | NodeKind::Span if width < WHOLE_IDS_FROM => {
+            value.split('/').map(short).collect::<Vec<_>>().join("/")
+        }
+        _ => value,
+    };
     let named = clean(&node.name);
     match node.kind {
         NodeKind::Trace => format!("trace {value} {named}").trim_end().to_owned(),
@@ -163,7 +175,8 @@ fn counts(node: &IdNode) -> String {
         [one] => format!(" of {}", clean(one)),
         [one, two] => format!(" of {}, {}", clean(one), clean(two)),
         [one, two, rest @ ..] => {
-            format!(" of {}, {} and {} more services", clean(one), clean(two), rest.len())
+            let more = if rest.len() == 1 { "service" } else { "services" };
+            format!(" of {}, {} and {} more {more}", clean(one), clean(two), rest.len())
         }
     };
     format!("{}{services}", parts.join(", "))
@@ -250,6 +263,7 @@ order_id=ORD-1   asked · 1 span of a
 cut: cut at 200 traces [nodes] — raise `nodes`
 ";
         assert_eq!(draw(&graph, 400), expected);
+        assert!(draw(&graph, 100).contains("├─ trace 0af76519 web"), "short where there is little room");
         assert!(draw(&graph, 40).lines().take(3).all(|line| line.chars().count() <= 40));
     }
 }

@@ -319,7 +319,10 @@ pub(super) async fn journey_diff(State(app): State<App>, params: Params) -> Answ
             (Some(a), _) => (a, None),
             (None, Some(baseline)) => {
                 let chosen = baseline.choose(&snapshot, range, cancel)?;
-                let chosen = chosen.map_err(|error| ApiError::not_found(error.to_string()))?;
+                let hint = "a route is a span's http.route, url.path, http.target or rpc.method, or the path in its \
+                            name; or ask for a longer time range";
+                let chosen =
+                    chosen.map_err(|error| ApiError::not_found(error.to_string()).with_hint(hint))?;
                 (chosen.trace_id.to_string(), Some(chosen.text))
             }
             (None, None) => return Err(ApiError::bad_query("parameter `a` is missing")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use model::TimeRange;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use query_api::client::TailItem;
+use query_api::client::{Compared, TailItem};
 use query_api::journey::RowKey;
 use query_api::{Client, ClientError, DeleteRequest, ErrorAnswer, ErrorBody, MetricsData, SqlRequest};
 use tokio::net::TcpListener;
@@ -129,6 +129,42 @@ async fn the_client_gets_journeys_logs_services_sql_boards_and_alerts() {
     assert!(boards.iter().any(|board| board.name == "shop"));
     assert_eq!(client.board("shop").await.expect("found").name, "shop");
     assert_eq!(server.get("/metrics").await, (200, "silmari_up 1\n".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_journeys_limit_leaves_out_is_had_by_raising_it() {
+    let server = filled().await;
+    let trace = |number| TestSpan {
+        trace: number,
+        span: number,
+        start: -SECOND,
+        duration: MS,
+        attributes: &[("user_id", "u-7")],
+        ..TestSpan::default()
+    };
+    server.store.spans(&[trace(10), trace(11), trace(12)]).await;
+    let ask = |limits: &'static [(&'static str, usize)]| {
+        server.client.journey_with("u-7", last_15m(), false, limits)
+    };
+    let journey = ask(&[("traces", 2)]).await.expect("found");
+    assert_eq!(journey.counts.traces, 2);
+    let cut = journey.cuts.iter().find(|cut| cut.limit == "traces").expect("a cut");
+    assert!(cut.hint.as_ref().is_some_and(|hint| hint.contains("--traces")), "{cut:?}");
+    let journey = ask(&[("traces", 4)]).await.expect("found");
+    assert_eq!((journey.counts.traces, journey.cuts.len()), (3, 0), "{:?}", journey.cuts);
+    let (status, error) = server.error("/api/v1/journey?id=u-7&spans=1000000").await;
+    assert_eq!((status, error.message.as_str()), (422, "`spans` is 1000000, 200000 at most"));
+    let (status, error) = server.error("/api/v1/where?id=u-7&traces=3").await;
+    assert_eq!((status, error.code.as_str()), (400, "bad_query"));
+}
+
+#[tokio::test]
+async fn a_difference_says_which_id_nothing_carries() {
+    let server = filled().await;
+    let compared = server.client.journey_diff(Compared::Id("ORD-4711"), "ORD-404", last_15m()).await;
+    let refusal = refused(compared.expect_err("unknown"));
+    assert_eq!(refusal.code, "not_found");
+    assert!(refusal.message.starts_with("ORD-404: "), "{}", refusal.message);
 }
 
 #[tokio::test]

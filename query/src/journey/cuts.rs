@@ -108,7 +108,11 @@ pub(crate) fn limit_cuts(left_out: &LeftOut, limits: &Limits) -> Vec<Cut> {
     };
     let is_cut = left_out.traces > 0 || left_out.groups > 0 || is_bound(Bound::Traces);
     cut(is_cut, "traces", Limits::TRACES_MAX, what);
-    let what = format!("cut after {} hops; {} ids and links are not followed", limits.hops, left_out.terms);
+    let hops = if limits.hops == 1 { "1 hop" } else { &format!("{} hops", limits.hops) };
+    let what = match left_out.terms {
+        1 => format!("cut after {hops}; 1 id or link is not followed"),
+        terms => format!("cut after {hops}; {terms} ids and links are not followed"),
+    };
     cut(is_bound(Bound::Hops), "hops", Limits::HOPS_MAX, what);
     let what = format!("cut at {} spans; {}", limits.spans, rest(left_out.spans, "later ones"));
     cut(left_out.spans > 0 || is_bound(Bound::Spans), "spans", Limits::ROWS_MAX, what);

@@ -226,7 +226,7 @@ fn hops_are_bounded_and_the_bound_is_reported() {
     assert_eq!((journey.counts.traces, journey.cuts.len()), (9, 1), "the ninth trace is the last hop");
     let journey = chain(20).journey("X");
     assert_eq!(journey.counts.traces, 9);
-    assert_eq!(cut(&journey, "hops").what, "cut after 8 hops; 1 ids and links are not followed");
+    assert_eq!(cut(&journey, "hops").what, "cut after 8 hops; 1 id or link is not followed");
     let limits = Limits { hops: 30, ..Limits::default() };
     let journey = chain(20).find("X", &limits).expect("found");
     assert_eq!((journey.counts.traces, journey.cuts), (20, vec![]));
