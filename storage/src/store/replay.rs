@@ -20,7 +20,8 @@ use std::thread::{self, Scope};
 use model::{IdRules, Signal};
 use tokio::runtime::Handle;
 
-use super::{Arrived, Gate, Shared};
+use super::Shared;
+use super::gate::{Arrived, Gate};
 use crate::decode::{self, Batch};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, decompress};

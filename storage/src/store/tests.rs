@@ -10,12 +10,14 @@ pub(crate) mod whole;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
-use model::{ManualClock, TimeRange, TraceId};
+use model::{ManualClock, Signal, TimeRange, TraceId, UnixNano};
 
 use super::*;
+use crate::frame::{Compression, Frame};
 use crate::rows::LogRows;
 use crate::snapshot::{ScanOrder, ScanStats};
 
