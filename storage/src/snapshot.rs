@@ -6,6 +6,7 @@
 mod census;
 mod finder;
 mod search;
+mod walk;
 
 use std::collections::HashSet;
 use std::io;
@@ -25,6 +26,7 @@ use crate::segment::SegmentMeta;
 use crate::segment::file::SegmentFile;
 use crate::segment::home::source::WantedFiles;
 use crate::segment::reader::Segment;
+use walk::{Reads, Walk};
 
 pub use census::IdKindCount;
 pub use finder::{Finder, Place, Rows};
@@ -257,33 +259,11 @@ impl Snapshot {
         if !columns.is_empty() && !columns.contains(&time_column(signal)) {
             columns.push(time_column(signal));
         }
-        self.count_unreadable(signal, range, stats);
-        for part in self.parts(signal, range, order, stats) {
-            let mut step = |batch: RecordBatch, stats: &mut ScanStats| -> Result<ControlFlow<()>, Error> {
-                stats.rows_scanned += batch.num_rows() as u64;
-                Ok(within(signal, batch, range)?.map_or(ControlFlow::Continue(()), |batch| visit(&batch)))
-            };
-            let flow = match part {
-                Part::Head(batch) => {
-                    stats.head_rows += batch.rows.num_rows() as u64;
-                    step(project(&batch.rows, &columns)?, stats)?
-                }
-                Part::Segment(segment) => {
-                    stats.segments_read += 1;
-                    match segment.scan(range, &columns, &mut |batch| step(batch, stats)) {
-                        Ok(flow) => flow,
-                        Err(error) => {
-                            missing(&error, stats);
-                            ControlFlow::Continue(())
-                        }
-                    }
-                }
-            };
-            if flow.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let reads = Reads {
+            head: &|batch| project(&batch.rows, &columns),
+            segment: &|segment, visit| segment.scan(range, &columns, &mut |batch| visit(batch, false)),
+        };
+        self.walk(Walk { signal, range, order }, &reads, stats, &mut |_, rows, _| visit(&rows))
     }
 
     pub(crate) fn parts(

@@ -90,7 +90,7 @@ impl Segment {
         })
     }
 
-    /// Rows by their numbers, which come with them.
+    /// Rows by their numbers, which come with them, with all columns when none is named.
     fn visit_rows(
         &self,
         ranges: Vec<Range<usize>>,
@@ -100,9 +100,6 @@ impl Segment {
         let mut rows = ranges.clone().into_iter().flatten().map(|row| row as u32);
         if ranges.is_empty() {
             return Ok(ControlFlow::Continue(()));
-        }
-        if columns.is_empty() {
-            return visit_numbers(rows, visit);
         }
         for batch in self.read_ranges(ranges, columns)? {
             let batch = batch?;

@@ -1,7 +1,7 @@
 //! Rows of a snapshot that contain some text, with no more read of them than is asked for.
 //!
-//! Owns: the order of the parts, the numbers of rows. Does not own: which rows of a segment are read (`segment::search`),
-//! whether a row matches (the caller).
+//! Owns: the numbers of rows. Does not own: the order of the parts (`walk`), which rows of a segment are read
+//! (`segment::search`), whether a row matches (the caller).
 //!
 //! Invariants: a row is given at most once; no row within the range that contains the text is left out; a place is that of
 //! a [`Finder`](super::Finder) of the same snapshot and range.
@@ -11,10 +11,11 @@ use std::ops::ControlFlow;
 use arrow::array::{RecordBatch, UInt32Array};
 use model::{Signal, TimeRange};
 
-use super::{Part, Place, ScanOrder, ScanStats, Snapshot, missing, project, within};
+use super::walk::{Reads, Walk};
+use super::{Place, ScanOrder, ScanStats, Snapshot, project};
 use crate::error::Error;
 use crate::schema::{text_column, time_column};
-use crate::segment::search::{self, numbers, with_numbers};
+use crate::segment::search::{numbers, with_numbers};
 use crate::text::TextHint;
 
 /// What is looked for.
@@ -61,46 +62,22 @@ impl Snapshot {
         visit: &mut dyn FnMut(&TextRows<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let TextSearch { signal, range, hint, columns } = *wanted;
-        self.count_unreadable(signal, range, stats);
-        let parts = self.parts(signal, range, ScanOrder::Newest, stats);
-        for (part, found) in (0..).zip(parts) {
-            let mut step = |rows: RecordBatch, is_sure, stats: &mut ScanStats| {
-                stats.rows_scanned += rows.num_rows() as u64;
-                // Where the time was not read, all rows lie within the range.
-                let rows = match rows.column_by_name(time_column(signal)) {
-                    Some(_) => within(signal, rows, range)?,
-                    None => Some(rows),
-                };
-                let visit = |rows: RecordBatch| visit(&TextRows { rows: &rows, is_sure, part });
-                Ok::<_, Error>(rows.map_or(ControlFlow::Continue(()), visit))
-            };
-            let flow = match found {
-                Part::Head(batch) => {
-                    stats.head_rows += batch.rows.num_rows() as u64;
-                    let mut columns = columns.to_vec();
-                    columns.push(time_column(signal));
-                    columns.extend(text_column(signal));
-                    columns.sort_unstable();
-                    columns.dedup();
-                    let numbers = UInt32Array::from_iter_values(0..batch.rows.num_rows() as u32);
-                    step(with_numbers(Some(&project(&batch.rows, &columns)?), numbers)?, false, stats)?
-                }
-                Part::Segment(segment) => {
-                    stats.segments_read += 1;
-                    let visit: &mut search::Visit<'_> = &mut |rows, is_sure| step(rows, is_sure, stats);
-                    match segment.search(range, columns, hint, visit) {
-                        Ok(flow) => flow,
-                        Err(error) => {
-                            missing(&error, stats);
-                            ControlFlow::Continue(())
-                        }
-                    }
-                }
-            };
-            if flow.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        // Of rows in the head nothing says whether they contain the text.
+        let mut of_head = columns.to_vec();
+        of_head.push(time_column(signal));
+        of_head.extend(text_column(signal));
+        of_head.sort_unstable();
+        of_head.dedup();
+        let reads = Reads {
+            head: &|batch| {
+                let numbers = UInt32Array::from_iter_values(0..batch.rows.num_rows() as u32);
+                with_numbers(Some(&project(&batch.rows, &of_head)?), numbers)
+            },
+            segment: &|segment, visit| segment.search(range, columns, hint, visit),
+        };
+        let walk = Walk { signal, range, order: ScanOrder::Newest };
+        self.walk(walk, &reads, stats, &mut |part, rows, is_sure| {
+            visit(&TextRows { rows: &rows, is_sure, part })
+        })
     }
 }
