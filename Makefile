@@ -10,7 +10,7 @@ FUZZ_FLAGS := --cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-arg
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares
 
-.PHONY: demo test hunt torture torture-agent crash-states crash-states-agent fuzz check lint deny tidy build reference bench bench-agent clean
+.PHONY: demo test hunt torture torture-agent crash-states crash-states-agent faults replay fuzz check lint deny tidy build reference bench bench-agent clean
 
 ## demo: build everything and follow a purchase through a running shop
 demo: build
@@ -47,7 +47,16 @@ crash-states-agent: SCENARIOS ?= 10000
 crash-states-agent:
 	SILMARI_CRASH_SCENARIOS=$(SCENARIOS) $(CARGO) test --locked --package agent --lib whatever_the_moment
 
-## fuzz: TARGET for SECONDS in FUZZ: fuzz (log segment traces logs metrics positions json) or agent/fuzz (cri docker syslog
+## faults: fail every call of the file system once, with every fault (make test fails every seventeenth)
+faults:
+	SILMARI_FAULTS=all $(CARGO) test --locked --package storage --lib every_call_of_the_file_system
+
+## replay: a server replays a log of BYTES within its memory (make test: 24 MiB)
+replay: BYTES ?= 1073741824
+replay:
+	SILMARI_REPLAY_BYTES=$(BYTES) $(CARGO) test --locked --package silmari --test main replays_a_long_log -- --nocapture
+
+## fuzz: TARGET for SECONDS in FUZZ: fuzz (log catalog segment traces logs metrics positions json) or agent/fuzz (cri docker syslog
 ##       logfmt nginx auto statsd spool); libFuzzer with the compiler of this repository, no other tool
 fuzz: FUZZ ?= fuzz
 fuzz: TARGET ?= log

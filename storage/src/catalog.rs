@@ -19,6 +19,8 @@ pub(crate) mod tests;
 use std::path::Path;
 
 use model::Clock;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
@@ -27,7 +29,7 @@ use connection::Database;
 pub use server::CatalogHome;
 
 /// Version of the tables below.
-const CATALOG_VERSION: i64 = 1;
+pub(crate) const CATALOG_VERSION: i64 = 1;
 
 const TABLES: [&str; 3] = [
     segments::TABLE,
@@ -170,6 +172,14 @@ impl Catalog {
             .context(ErrorKind::Retry, || "writing the catalog".to_owned())?;
         Ok(())
     }
+}
+
+/// A column of a row. A damaged file may have lost it, or hold something else there.
+fn value_of<'r, T>(row: &'r AnyRow, name: &str) -> Result<T, Error>
+where
+    T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
+{
+    row.try_get(name).context(ErrorKind::Damaged, || "reading the catalog".to_owned())
 }
 
 const SET_POSITION: &str = "INSERT INTO position (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";

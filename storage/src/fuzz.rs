@@ -14,11 +14,15 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 
+use crate::catalog::{Catalog, CatalogHome};
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::folder::Folder;
+use crate::plant::Planted;
 use crate::positions::Extension;
 use crate::segment::checksums::CheckedFile;
 use crate::wal::walk::WalFolder;
 use crate::{decode, wal};
-use disk::{DiskFile, Fs};
+use disk::{DiskFile, Fs, RealFs};
 
 const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
 /// Rows read of a file that claims to have many.
@@ -67,6 +71,33 @@ pub fn segment(bytes: &[u8]) -> Result<usize, Box<dyn std::error::Error>> {
         }
     }
     Ok(rows)
+}
+
+/// A data folder whose catalog is a file of these bytes: it is opened, or set aside and made anew, and everything in it is read.
+///
+/// # Errors
+/// What was refused: a newer version, and what the disk says.
+pub fn catalog(bytes: &[u8]) -> Result<usize, Error> {
+    let doing = || "making a folder".to_owned();
+    let dir = tempfile::tempdir().context(ErrorKind::Retry, doing)?;
+    std::fs::write(dir.path().join("catalog.sqlite"), bytes).context(ErrorKind::Retry, doing)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context(ErrorKind::Retry, doing)?.block_on(async {
+        let folder = Folder::new(dir.path(), Arc::new(RealFs), Planted::default());
+        let clock = ManualClock::at(NOW);
+        let catalog = Catalog::open(&folder, &CatalogHome::Embedded, &*clock).await?;
+        let segments = catalog.segments().await?;
+        let (deletes, positions) = (catalog.deletes().await?, catalog.positions().await?);
+        let found = segments.len() + deletes.len() + positions.len();
+        assert!(found <= bytes.len(), "{found} things in {} bytes", bytes.len());
+        // What was read is written, and what is written is believed.
+        catalog.commit(&[], &[], catalog.wal_sequence().await?).await?;
+        catalog.close().await;
+        let again = Catalog::open(&folder, &CatalogHome::Embedded, &*clock).await?;
+        assert_eq!(again.segments().await?.len(), segments.len(), "nothing is lost by being written again");
+        again.close().await;
+        Ok(found)
+    })
 }
 
 /// An OTLP request in protobuf becomes rows.
@@ -235,8 +266,31 @@ mod tests {
         }
     }
 
+    /// The catalog of a data folder with segments, a delete and positions.
+    fn sound_catalog() -> Vec<u8> {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/catalog/a-folder"))
+            .expect("there")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+        #[test]
+        fn damaged_catalogs_and_any_bytes_are_opened_or_made_anew(
+            (changes, cut) in changes(),
+            noise in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            for bytes in [damaged(&sound_catalog(), &changes, cut), noise] {
+                if let Err(error) = catalog(&bytes) {
+                    prop_assert!(error.to_string().contains("use a newer silmari"), "{error}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_seeds_of_the_corpus_are_sound() {
+        assert_eq!(catalog(&sound_catalog()).expect("sound"), 3 + 1 + 3, "segments, a delete, positions");
         let sound = include_bytes!("../../fuzz/corpus/log/three-records");
         let fs: Arc<dyn Fs> = Arc::new(OneFile(Arc::from(&sound[..])));
         let mut records = 0;

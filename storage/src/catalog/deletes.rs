@@ -1,10 +1,9 @@
 //! The `delete_request` table: what was deleted by id, and whether its bytes are gone.
 
 use model::UnixNano;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::Catalog;
+use super::{Catalog, value_of};
 use crate::deletes::{DeleteReceipt, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
 
@@ -22,7 +21,7 @@ impl Catalog {
             .fetch_all(&self.database.pool)
             .await;
         let rows = rows.context(ErrorKind::Damaged, || "reading the catalog".to_owned())?;
-        Ok(rows.iter().map(tombstone_of).collect())
+        rows.iter().map(tombstone_of).collect()
     }
 
     /// Writes a delete down: from now on it holds, also after a restart.
@@ -57,17 +56,17 @@ impl Catalog {
     }
 }
 
-fn tombstone_of(row: &AnyRow) -> Tombstone {
-    let count = |name: &str| u64::try_from(row.get::<i64, _>(name)).unwrap_or(0);
-    Tombstone {
-        sequence: count("wal_sequence"),
+fn tombstone_of(row: &AnyRow) -> Result<Tombstone, Error> {
+    let count = |name: &str| Ok::<_, Error>(u64::try_from(value_of::<i64>(row, name)?).unwrap_or(0));
+    Ok(Tombstone {
+        sequence: count("wal_sequence")?,
         receipt: DeleteReceipt {
-            id: count("delete_id"),
-            term: row.get("term"),
-            requested_at: UnixNano(row.get("requested_at")),
-            spans: count("span_count"),
-            log_records: count("log_count"),
-            gone_at: row.get::<Option<i64>, _>("gone_at").map(UnixNano),
+            id: count("delete_id")?,
+            term: value_of(row, "term")?,
+            requested_at: UnixNano(value_of(row, "requested_at")?),
+            spans: count("span_count")?,
+            log_records: count("log_count")?,
+            gone_at: value_of::<Option<i64>>(row, "gone_at")?.map(UnixNano),
         },
-    }
+    })
 }

@@ -24,6 +24,7 @@ impl Catalog {
         let catalog = Self::connect_file(&path, false).await.context(ErrorKind::Damaged, doing)?;
         // Before anything is written.
         catalog.check_file_version(&path).await?;
+        check_header(&path)?;
         catalog.create_tables().await?;
         if catalog.position(VERSION).await?.is_none() {
             catalog.set_position(VERSION, CATALOG_VERSION).await?;
@@ -74,6 +75,21 @@ impl Catalog {
     }
 }
 
+/// SQLite opens a file whose header names a way of writing that it does not know, to be read only: for ever, if it is a flipped bit.
+fn check_header(path: &Path) -> Result<(), Error> {
+    const WAYS: std::ops::Range<usize> = 18..20;
+    const KNOWN: [u8; 2] = [1, 2];
+    let mut header = [0; WAYS.end];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read(&mut file, &mut header));
+    match read {
+        // A file that is still to be written has no header.
+        Ok(bytes) if bytes == header.len() && !header[WAYS].iter().all(|way| KNOWN.contains(way)) => {
+            Err(Error::damaged("the catalog is damaged: its header says that it cannot be written"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether an error of SQLite says that the file is damaged, and not that the disk does not work.
 pub(super) fn is_damage(error: &Error) -> bool {
     const CORRUPT: i64 = 11;
@@ -90,6 +106,11 @@ pub(super) fn is_damage(error: &Error) -> bool {
         Some(
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::TypeNotFound { .. }
+            // A name in the file that is no text ends the thread of the driver.
+            | sqlx::Error::WorkerCrashed
             | sqlx::Error::AnyDriverError(_)
             | sqlx::Error::Protocol(_),
         )

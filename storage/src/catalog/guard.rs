@@ -63,6 +63,9 @@ impl Catalog {
         {
             return Err(Error::damaged(format!("the catalog is damaged: {found}")));
         }
+        // What is not guarded has to be readable all the same.
+        self.deletes().await?;
+        self.positions().await?;
         let written = self.position(DIGEST).await?;
         let mut connection = self.database.pool.acquire().await.context(ErrorKind::Retry, doing)?;
         let is_new = sqlx::query("SELECT 1 FROM position WHERE name <> $1")

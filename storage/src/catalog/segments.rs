@@ -1,10 +1,10 @@
 //! The `segment` table: which segments live.
 
 use model::{Signal, TimeRange, UnixNano};
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
 
-use super::{Catalog, SET_POSITION, WAL_SEQUENCE, guard, positions};
+use super::{Catalog, SET_POSITION, WAL_SEQUENCE, guard, positions, value_of};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::positions::{Entry, Key};
 use crate::segment::{Kept, SegmentMeta};
@@ -114,24 +114,24 @@ async fn insert(connection: &mut AnyConnection, segment: &SegmentMeta) -> Result
 }
 
 fn segment_of(row: &AnyRow) -> Result<SegmentMeta, Error> {
-    let signal: String = row.get("signal");
+    let signal: String = value_of(row, "signal")?;
     let signal: Signal = signal.parse().map_err(|error| Error::damaged(format!("the catalog: {error}")))?;
-    let kept: String = row.get("kept");
+    let kept: String = value_of(row, "kept")?;
     let kept = Kept::from_name(&kept).ok_or_else(|| {
         Error::damaged(format!("the catalog: `{kept}` is none of `all`, `errors`, `past <seconds>`"))
     })?;
-    let number = |name: &str| row.get::<i64, _>(name);
-    let count = |name: &str| u64::try_from(number(name)).unwrap_or(0);
+    let number = |name: &str| value_of::<i64>(row, name);
+    let count = |name: &str| Ok::<_, Error>(u64::try_from(number(name)?).unwrap_or(0));
     Ok(SegmentMeta {
         signal,
-        name: row.get("name"),
-        level: u32::try_from(number("level")).unwrap_or(0),
-        sequences: (count("first_sequence"), count("last_sequence")),
-        time: TimeRange { from: UnixNano(number("min_time")), to: UnixNano(number("max_time")) },
-        rows: count("row_count"),
-        bytes: count("byte_count"),
+        name: value_of(row, "name")?,
+        level: u32::try_from(number("level")?).unwrap_or(0),
+        sequences: (count("first_sequence")?, count("last_sequence")?),
+        time: TimeRange { from: UnixNano(number("min_time")?), to: UnixNano(number("max_time")?) },
+        rows: count("row_count")?,
+        bytes: count("byte_count")?,
         kept,
-        delete_id: count("delete_id"),
-        format_version: u32::try_from(number("format_version")).unwrap_or(u32::MAX),
+        delete_id: count("delete_id")?,
+        format_version: u32::try_from(number("format_version")?).unwrap_or(u32::MAX),
     })
 }
