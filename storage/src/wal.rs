@@ -39,6 +39,8 @@ use bytes::Bytes;
 use model::{Clock, UnixNano};
 use tokio::sync::oneshot;
 
+#[cfg(test)]
+pub(crate) use format::VERSION;
 pub(crate) use replay::{ReplayRecord, ReplayReport};
 pub use writer::Durable;
 

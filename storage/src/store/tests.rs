@@ -3,6 +3,7 @@
 mod damage;
 mod exemplars;
 mod faults;
+mod golden;
 mod limits;
 mod naive;
 mod replaying;

@@ -30,7 +30,7 @@ const FLAG_REUSED: u8 = 1;
 
 const MAGIC: [u8; 8] = *b"SILMWAL1";
 const MAGIC_OF_ALL_VERSIONS: usize = 7;
-const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {

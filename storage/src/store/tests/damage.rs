@@ -31,7 +31,7 @@ fn files(dir: &std::path::Path) -> Vec<PathBuf> {
     all
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     for path in files(from) {
         let target = to.join(path.strip_prefix(from).expect("below"));
         std::fs::create_dir_all(target.parent().expect("a folder")).expect("made");
