@@ -106,6 +106,13 @@ impl Disk {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether so many bytes can be written without bringing the disk near its mark.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        let Ok(found) = space(&self.data_dir) else { return true };
+        let mark = self.mark.unwrap_or_else(|| share(found.total, MARK_PERCENT, MARK_BYTES_MAX));
+        has_room_for(found.free, mark, bytes)
+    }
+
     /// Looks how much is free, and gives up the reserve or takes it again.
     pub(crate) fn look(&self) -> DiskState {
         // A disk that does not say how full it is refuses by itself.
@@ -157,6 +164,11 @@ fn is_low(was_low: bool, free: u64, mark: u64) -> bool {
     if was_low { free < mark.saturating_add(mark / 4) } else { free < mark }
 }
 
+/// Whether more than the mark and a quarter stays free; who sets no mark does not want the disk guarded.
+fn has_room_for(free: u64, mark: u64, bytes: u64) -> bool {
+    mark == 0 || free >= mark.saturating_add(mark / 4).saturating_add(bytes)
+}
+
 fn take_reserve(path: &Path, bytes: u64) -> io::Result<()> {
     let file = std::fs::File::create(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).or_else(|error| {
@@ -204,5 +216,13 @@ mod tests {
         assert!(is_low(true, 124, 100));
         assert!(!is_low(true, 125, 100));
         assert!(is_low(false, 5, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_written_in_the_background_leaves_more_than_the_mark() {
+        assert!(has_room_for(225, 100, 100));
+        assert!(!has_room_for(224, 100, 100));
+        assert!(has_room_for(0, 0, 100));
+        assert!(!has_room_for(5, u64::MAX, 1));
     }
 }

@@ -11,15 +11,17 @@
 //! A crash before 3 leaves a folder that the catalog does not name, a crash after 3 leaves the inputs' folders: both
 //! are swept when the store opens, and at every instant each row is in one live segment.
 //!
-//! One merge runs at a time, on a thread of its own at low priority. It gives way to a delete and to the store's end.
+//! One merge runs at a time, on a thread of its own at low priority. It gives way to a delete and to the store's end, and none begins
+//! whose output would bring the disk near its mark.
 
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::UnixNano;
+use model::{TimeRange, UnixNano};
 use plan::{Candidate, Merge};
 use rewrite::Rewrite;
 
@@ -34,26 +36,73 @@ use crate::store::{Shared, State, Store};
 /// ended long ago, one after the other: merged as they come, the first would be rewritten with each.
 const JOINED_NANO: i64 = 60 * 1_000_000_000;
 
+/// How long segments that could not be read are left alone. An object store may be back by then; a damaged file stays so.
+const LEFT_ALONE: Duration = Duration::from_secs(600);
+
 /// Merges until there is nothing to merge, or nothing but what may be joined by more. Returns the number of merges.
+///
+/// # Errors
+/// The first, when an input cannot be read; the others are merged all the same.
 pub(crate) async fn run(store: &Arc<Store>, awaits_more: bool) -> Result<usize, Error> {
-    let mut merges = 0;
+    let (mut merges, mut problem) = (0, Ok(()));
     while let Some(merge) = next(store.shared(), awaits_more) {
+        if !has_room(store.shared(), &merge) {
+            break;
+        }
         let Some(rewrite) = rewrite_of(store.shared(), &merge) else { continue };
-        maintenance::rewrite(store, rewrite).await?;
-        store.shared().state().stats.merges += 1;
-        merges += 1;
+        let inputs = rewrite.inputs.clone();
+        let done = maintenance::unless_damaged(maintenance::rewrite(store, rewrite).await)?;
+        if done.is_ok() {
+            store.shared().state().stats.merges += 1;
+            merges += 1;
+        } else {
+            leave_alone(store.shared(), inputs).await;
+        }
+        problem = problem.and(done);
     }
-    Ok(merges)
+    problem.map(|()| merges)
+}
+
+/// Finds out which inputs cannot be read, and lets the planner go around them for a while: others are merged without them.
+async fn leave_alone(shared: &Shared, inputs: Vec<Arc<Segment>>) {
+    let of = |input: &Arc<Segment>| (input.signal(), input.meta().name.clone());
+    let all: Vec<_> = inputs.iter().map(of).collect();
+    let look = move || -> Vec<_> { inputs.iter().filter(|input| !is_readable(input)).map(of).collect() };
+    let found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+    let found = if found.is_empty() { all } else { found };
+    let until = shared.clock.monotonic().saturating_add(LEFT_ALONE);
+    shared.state().left_alone.extend(found.into_iter().map(|place| (place, until)));
+}
+
+fn is_readable(segment: &Segment) -> bool {
+    let reader = segment.stored_reader(&TimeRange::ALL, &[], merge::READ_ROWS);
+    reader.is_ok_and(|mut rows| rows.all(|batch| batch.is_ok()))
+}
+
+/// Whether the disk has room for the output while the inputs are still there. A merge for what is small makes a full disk no
+/// emptier; one of a single segment takes deleted rows away, and is done whatever the disk says.
+fn has_room(shared: &Shared, merge: &Merge) -> bool {
+    let bytes = merge.inputs.iter().map(|input| input.bytes).sum();
+    let has_room = merge.inputs.len() == 1 || shared.disk.has_room_for(bytes);
+    if !has_room {
+        tracing::debug!(bytes, "segments are not merged while the disk has so little room");
+    }
+    has_room
 }
 
 fn next(shared: &Shared, awaits_more: bool) -> Option<Merge> {
-    let now = shared.clock.now();
+    let (now, monotonic) = (shared.clock.now(), shared.clock.monotonic());
     let candidates: Vec<Candidate> = {
         let state = shared.state();
-        let is_recent = |joined: &UnixNano| now.since(*joined) < JOINED_NANO;
+        // A clock that went back is no reason to wait.
+        let is_recent = |joined: &UnixNano| (0..JOINED_NANO).contains(&now.since(*joined));
         let candidate = |segment: &Arc<Segment>| Candidate {
             meta: segment.meta().clone(),
             has_hidden: !segment.hidden().is_empty(),
+            is_left_alone: {
+                let place = (segment.signal(), segment.meta().name.clone());
+                state.left_alone.get(&place).is_some_and(|until| monotonic < *until)
+            },
             is_joined: awaits_more
                 && state.joined.get(&(segment.signal(), segment.meta().window())).is_some_and(is_recent),
         };
@@ -64,7 +113,7 @@ fn next(shared: &Shared, awaits_more: bool) -> Option<Merge> {
 
 /// Notes that rows came for the windows of these segments, and forgets windows that none came for.
 pub(crate) fn note_joined(state: &mut State, segments: &[Arc<Segment>], now: UnixNano) {
-    state.joined.retain(|_, joined| now.since(*joined) < JOINED_NANO);
+    state.joined.retain(|_, joined| (0..JOINED_NANO).contains(&now.since(*joined)));
     state.joined.extend(segments.iter().map(|segment| ((segment.signal(), segment.meta().window()), now)));
 }
 

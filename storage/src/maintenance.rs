@@ -43,9 +43,19 @@ pub(crate) async fn run(store: Weak<Store>) {
 pub(crate) async fn once(store: &Arc<Store>, awaits_more: bool) -> Result<(), Error> {
     let shared = store.shared();
     let _one_at_a_time = shared.maintenance_lock.lock().await;
-    retention::run(store).await?;
-    compaction::run(store, awaits_more).await?;
-    deletes::note_gone(shared).await
+    // What cannot be read holds up nothing else.
+    let retained = unless_damaged(retention::run(store).await)?;
+    let merged = unless_damaged(compaction::run(store, awaits_more).await.map(drop))?;
+    deletes::note_gone(shared).await?;
+    retained.and(merged)
+}
+
+/// An error that is no reason to leave other segments as they are.
+pub(crate) fn unless_damaged(done: Result<(), Error>) -> Result<Result<(), Error>, Error> {
+    match done {
+        Err(error) if error.kind() != ErrorKind::Damaged => Err(error),
+        done => Ok(done),
+    }
 }
 
 /// Writes a segment and puts it in the place of its inputs.
@@ -111,7 +121,9 @@ fn swap(shared: &Shared, inputs: &[Arc<Segment>], output: Option<Arc<Segment>>) 
     };
     state.segments.retain(|segment| !is_input(segment));
     for input in inputs {
-        state.unaffected.remove(&(input.signal(), input.meta().name.clone()));
+        let place = (input.signal(), input.meta().name.clone());
+        state.unaffected.remove(&place);
+        state.left_alone.remove(&place);
     }
     state.segments.extend(output);
     state.count_segments();

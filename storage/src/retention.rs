@@ -1,14 +1,17 @@
 //! Retention: how long rows stay, by signal, age, bytes, who sent them and whether they tell of an error.
 //!
-//! Invariant: nothing is removed unless a setting says so. A file goes when the catalog does not name it any
+//! Invariants: nothing is removed unless a setting says so, nor by a clock that has just jumped ahead; a segment that cannot be read
+//! holds up no other. A file goes when the catalog does not name it any
 //! more and the last snapshot that reads it is gone.
 
+mod clock;
 mod filter;
 mod plan;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use clock::BelievedClock;
 use model::{Signal, TimeRange};
 use plan::Action;
 
@@ -90,13 +93,16 @@ pub(crate) async fn run(store: &Arc<Store>) -> Result<(), Error> {
     if shared.folder.planted.has(Plant::RetentionByFirstRow) {
         segments.iter_mut().for_each(|meta| meta.time.to = meta.time.from);
     }
-    for action in plan::plan(&segments, &shared.settings.retention, shared.clock.now()) {
-        match action {
-            Action::Remove(meta) => remove(store, meta).await?,
-            Action::KeepPast(meta, past) => keep_past(store, meta, past).await?,
-        }
+    let now = shared.state().believed.now(shared.clock.now(), shared.clock.monotonic());
+    let mut problem = Ok(());
+    for action in plan::plan(&segments, &shared.settings.retention, now) {
+        let done = match action {
+            Action::Remove(meta) => remove(store, meta).await,
+            Action::KeepPast(meta, past) => keep_past(store, meta, past).await,
+        };
+        problem = problem.and(maintenance::unless_damaged(done)?);
     }
-    Ok(())
+    problem
 }
 
 async fn remove(store: &Arc<Store>, meta: SegmentMeta) -> Result<(), Error> {

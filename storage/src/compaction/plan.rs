@@ -10,6 +10,8 @@
 //!    first. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
 //!
+//! A segment that could not be read is in no merge for a while.
+//!
 //! Of data points only segments are merged that follow each other in the order in which their rows were received: of
 //! two points at one time the later one stays, and of a merge of the first with the third nobody could say whether
 //! it is older than the second.
@@ -62,6 +64,8 @@ pub(crate) struct Candidate {
     pub(crate) meta: SegmentMeta,
     /// Whether deletes hide rows of it.
     pub(crate) has_hidden: bool,
+    /// Whether it could not be read a while ago.
+    pub(crate) is_left_alone: bool,
     /// Whether rows of its window came a moment ago, so that more will.
     pub(crate) is_joined: bool,
 }
@@ -79,7 +83,7 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
     let mut merges = Vec::new();
     let mut places: BTreeMap<(usize, Kept, Window), Vec<&Candidate>> = BTreeMap::new();
     for candidate in candidates {
-        if candidate.has_hidden {
+        if candidate.has_hidden && !candidate.is_left_alone {
             merges.push(Merge { inputs: vec![candidate.meta.clone()] });
         }
         let (signal, kept, window) = place_of(&candidate.meta);
@@ -106,9 +110,9 @@ fn chains<'a>(
     is_closed: bool,
 ) -> Vec<Vec<&'a SegmentMeta>> {
     let is_free = |candidate: &&Candidate| {
-        let Candidate { meta, has_hidden, .. } = candidate;
+        let Candidate { meta, has_hidden, is_left_alone, .. } = candidate;
         let rows_max = if is_closed { settings.rows_max } else { LARGE_ROWS.min(settings.rows_max) };
-        !has_hidden && meta.rows < rows_max && meta.bytes < settings.bytes_max
+        !has_hidden && !is_left_alone && meta.rows < rows_max && meta.bytes < settings.bytes_max
     };
     let metas = |candidates: &[&'a Candidate]| candidates.iter().map(|candidate| &candidate.meta).collect();
     if candidates.first().is_some_and(|first| first.meta.signal == Signal::Metrics) {

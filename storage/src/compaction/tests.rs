@@ -176,6 +176,32 @@ async fn an_input_that_went_bad_stops_its_merge_and_stays() {
 }
 
 #[tokio::test]
+async fn segments_beside_one_that_went_bad_are_merged_and_points_not_past_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    for at in 0..5 {
+        append_logs(&store, vec![log(&format!("line {at}"), 1, "ORD-1", at)]).await;
+        append_points(&store, &[("up", at, 1.0)]).await;
+        store.seal().await.expect("sealed");
+    }
+    for signal in [Signal::Logs, Signal::Metrics] {
+        // The third of five.
+        let name = &folders(dir.path(), signal)[2];
+        let file = dir.path().join("segments").join(signal.table()).join(name).join("data.parquet");
+        let mut bytes = std::fs::read(&file).expect("readable");
+        bytes[4..600].fill(0xff);
+        std::fs::write(&file, bytes).expect("written");
+    }
+    let error = store.compact().await.expect_err("an input cannot be read");
+    assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error}");
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 2, "the bad one, and one of the four others");
+    assert_eq!(folders(dir.path(), Signal::Metrics).len(), 3, "two before it, two behind it");
+    store.compact().await.expect("the bad ones are left alone");
+    append_logs(&store, vec![log("another", 1, "ORD-1", 9)]).await;
+    assert!(store.stats().merges >= 3);
+}
+
+#[tokio::test]
 async fn what_stands_before_all_others_goes_through_a_merge_as_it_is_and_repeated_rows_are_found_all_the_same()
  {
     let dir = tempfile::tempdir().expect("a folder");

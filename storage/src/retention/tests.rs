@@ -114,6 +114,31 @@ async fn tenants_have_ages_of_their_own_and_a_segment_without_them_is_not_rewrit
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_ahead_removes_nothing_if_it_is_set_right_within_an_hour() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::at(NOW);
+    let retention = Retention { logs: keep(), ..Retention::default() };
+    let store = open_with(Settings { retention, ..settings(dir.path()) }, Arc::clone(&clock)).await;
+    append_logs(&store, vec![log("fine", 0, "", 0)]).await;
+    store.seal().await.expect("sealed");
+    store.compact().await.expect("nothing to do");
+    let ten_years = 10 * 365 * 24 * HOUR;
+    clock.jump(ten_years);
+    store.compact().await.expect("nothing is believed yet");
+    append_logs(&store, vec![log("meanwhile", 0, "", 1)]).await;
+    clock.advance(Duration::from_secs(1_800));
+    clock.jump(-ten_years);
+    store.compact().await.expect("nothing to do");
+    assert_eq!(lines(&store.snapshot(), Signal::Logs), ["fine", "meanwhile"]);
+
+    clock.jump(ten_years);
+    store.compact().await.expect("nothing is believed yet");
+    clock.advance(Duration::from_secs(3_600));
+    store.compact().await.expect("retained");
+    assert_eq!(lines(&store.snapshot(), Signal::Logs), ["meanwhile"], "what is in the head is not looked at");
+}
+
+#[tokio::test]
 async fn the_oldest_segments_make_room_when_there_are_too_many_bytes() {
     let dir = tempfile::tempdir().expect("a folder");
     let retention =

@@ -24,6 +24,7 @@ use crate::head::indexer::Indexes;
 use crate::head::{HeadBatch, HeadView};
 use crate::plant::Plant;
 use crate::positions::Positions;
+use crate::retention::BelievedClock;
 use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
 use crate::window::Window;
@@ -44,6 +45,10 @@ pub(crate) struct State {
     pub(crate) joined: HashMap<(Signal, Window), UnixNano>,
     /// Segments that retention found to lose no row at an age.
     pub(crate) unaffected: HashMap<(Signal, String), Duration>,
+    /// Segments that could not be read when they were to be merged, and until when on the monotonic clock they are left alone.
+    pub(crate) left_alone: HashMap<(Signal, String), Duration>,
+    /// The time by which rows are removed.
+    pub(crate) believed: BelievedClock,
     /// The WAL sequence up to which everything is in segments.
     pub(crate) sealed_sequence: u64,
     /// Deletes whose bytes are not gone, oldest first.

@@ -15,7 +15,7 @@ fn candidate(number: u64, hour: i64, rows: u64, level: u32) -> Candidate {
     let from = UnixNano(NOW.0 + hour * WINDOW_NANO);
     meta.time = TimeRange { from, to: from.plus(60) };
     (meta.rows, meta.bytes) = (rows, rows * 40);
-    Candidate { meta, has_hidden: false, is_joined: false }
+    Candidate { meta, has_hidden: false, is_left_alone: false, is_joined: false }
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
@@ -45,7 +45,7 @@ fn output(merge: &Merge, number: u64) -> Candidate {
     meta.level = merge.inputs.iter().map(|input| input.level).max().unwrap_or(0) + 1;
     meta.rows = merge.inputs.iter().map(|input| input.rows).sum();
     meta.bytes = merge.inputs.iter().map(|input| input.bytes).sum();
-    Candidate { meta, has_hidden: false, is_joined: false }
+    Candidate { meta, has_hidden: false, is_left_alone: false, is_joined: false }
 }
 
 fn hours_ago() -> i64 {
@@ -115,7 +115,12 @@ fn check_neighbours(sizes: &[u64], ends: &[bool], fan_in: usize) -> Result<(), T
         let first = &merge.inputs[0];
         (merged.time, merged.rows) = (first.time, merge.inputs.iter().map(|input| input.rows).sum());
         live.retain(|candidate| !inside(&candidate.meta));
-        live.push(Candidate { meta: merged, has_hidden: at % 13 == 5, is_joined: at % 5 == 3 });
+        live.push(Candidate {
+            meta: merged,
+            has_hidden: at % 13 == 5,
+            is_left_alone: false,
+            is_joined: at % 5 == 3,
+        });
     }
     Ok(())
 }
