@@ -79,6 +79,11 @@ fn write_store(store: &Store, families: &mut Families) {
             "Indexes of segments that searches do without, because they are damaged.",
             stats.indexes_damaged,
         ),
+        (
+            "silmari_object_store_away",
+            "1 while the object store that keeps the segments does not answer.",
+            u64::from(stats.is_object_store_away),
+        ),
         ("silmari_wal_sequence", "Last durable WAL record.", stats.wal_sequence),
         ("silmari_wal_replaying", "1 while the WAL is replayed.", u64::from(stats.is_replaying)),
         ("silmari_wal_records_replayed", "WAL records replayed since the start.", stats.wal_records_replayed),

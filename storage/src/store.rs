@@ -304,6 +304,7 @@ impl Store {
             is_wal_refusing: self.wal.get().is_some_and(|wal| wal.is_refusing()),
             is_replaying: self.wal.get().is_none(),
             wal_records_replayed: self.shared.progress().records,
+            is_object_store_away: self.shared.folder.remote.as_ref().is_some_and(Remote::is_away),
             indexes_damaged: state.segments.iter().map(|segment| segment.damaged_indexes()).sum(),
             ..state.stats.clone()
         }

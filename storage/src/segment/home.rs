@@ -75,6 +75,11 @@ impl Remote {
         Ok(Some(Self { objects, cache }))
     }
 
+    /// Whether the object store did not answer when it was last asked.
+    pub(crate) fn is_away(&self) -> bool {
+        self.objects.is_silent()
+    }
+
     fn source(&self) -> SegmentSource {
         SegmentSource::Cached(Copies {
             root: self.cache.root().into(),

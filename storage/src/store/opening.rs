@@ -89,24 +89,27 @@ fn open_one(folder: &Folder, meta: &SegmentMeta, tombstones: &[Tombstone]) -> Re
     deletes::hidden_in(segment, tombstones)
 }
 
-/// Makes up for what was missed, when it is time to try. Segments of the data folder that cannot be opened stay so: only a
+/// Makes up for what was missed, when it is time to try, and asks an object store that was away whether it is back. Segments of the data folder that cannot be opened stay so: only a
 /// person can bring them back.
 pub(super) async fn make_up(shared: &Arc<Shared>) {
-    if shared.folder.remote.is_none() {
-        return;
-    }
-    let is_due = {
+    let Some(remote) = &shared.folder.remote else { return };
+    let (is_missing, is_due) = {
         let missed = shared.missed();
         let is_missing = missed.sweep_below.is_some() || !shared.state().unreadable.is_empty();
-        is_missing && missed.next <= Instant::now()
+        (is_missing, missed.next <= Instant::now())
     };
-    if !is_due {
+    if !is_due || !(is_missing || remote.is_away()) {
         return;
     }
-    // Nobody replaces or deletes meanwhile.
-    let _one_at_a_time = shared.maintenance_lock.lock().await;
     let trying = Arc::clone(shared);
-    let tried = tokio::task::spawn_blocking(move || try_to_make_up(&trying)).await;
+    let tried = if is_missing {
+        // Nobody replaces or deletes meanwhile.
+        let _one_at_a_time = shared.maintenance_lock.lock().await;
+        tokio::task::spawn_blocking(move || try_to_make_up(&trying)).await
+    } else {
+        // Nobody else may ask it for long, and it would seem to be away still.
+        tokio::task::spawn_blocking(move || is_there(&trying)).await
+    };
     let mut missed = shared.missed();
     missed.pause = match tried {
         Ok(Ok(())) => PAUSES.0,
@@ -119,10 +122,15 @@ pub(super) async fn make_up(shared: &Arc<Shared>) {
     missed.next = Instant::now() + missed.pause;
 }
 
+/// Whether the object store answers. Blocking.
+fn is_there(shared: &Shared) -> Result<(), Error> {
+    let ready = shared.folder.remote.as_ref().map_or(Ok(()), |remote| remote.objects.ready());
+    ready.context(ErrorKind::Retry, || "asking the object store again".to_owned())
+}
+
 fn try_to_make_up(shared: &Shared) -> Result<(), Error> {
     let doing = || "looking for segments again".to_owned();
-    let Some(remote) = &shared.folder.remote else { return Ok(()) };
-    remote.objects.ready().context(ErrorKind::Retry, doing)?;
+    is_there(shared)?;
     let sweep_below = shared.missed().sweep_below;
     if let Some(below) = sweep_below {
         let live: Vec<SegmentMeta> = {

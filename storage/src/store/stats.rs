@@ -21,6 +21,9 @@ pub struct StoreStats {
     pub wal_records_lost: u64,
     /// Segments the catalog names and that cannot be opened.
     pub segments_unreadable: u64,
+    /// Whether the object store that keeps the segments did not answer when it was last asked: sealing waits, and what there are no
+    /// copies of is missing from answers. Always `false` with segments in the data folder.
+    pub is_object_store_away: bool,
     /// Indexes of segments that are damaged: searches read all rows of those segments.
     pub indexes_damaged: u64,
     /// Last WAL sequence that is durable.

@@ -221,6 +221,11 @@ impl Objects {
         *locked(&self.claim) = Some(Claim { identity: identity.to_owned(), sample: sample.cloned() });
     }
 
+    /// Whether it did not answer when it was last asked.
+    pub(crate) fn is_silent(&self) -> bool {
+        locked(&self.away).failures > 0
+    }
+
     /// Whether segments can be put just now. Asks the store only when it was away or never asked before. Blocking.
     ///
     /// # Errors
@@ -231,7 +236,7 @@ impl Objects {
         if let Some(wanted) = &*claim {
             self.take(wanted)?;
             *claim = None;
-        } else if locked(&self.away).failures > 0 {
+        } else if self.is_silent() {
             let (store, owner) = (Arc::clone(&self.store), self.at(OWNER));
             self.block(async move { Ok(store.head(&owner).await.map(drop)?) })?;
         }

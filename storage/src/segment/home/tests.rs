@@ -211,7 +211,9 @@ async fn while_the_object_store_is_away_rows_are_taken_and_answers_say_what_is_m
     // What there are copies of is read from them.
     assert_eq!(unreadable(&store, Signal::Traces), (2, 0));
     shop.empty_cache();
+    assert!(!store.stats().is_object_store_away);
     assert_eq!(unreadable(&store, Signal::Traces), (0, 1));
+    assert!(store.stats().is_object_store_away);
     fill(&store, 2).await;
     let refused = store.seal().await.expect_err("nowhere to put it");
     assert_eq!(refused.kind(), ErrorKind::Retry, "{refused}");
@@ -228,6 +230,21 @@ async fn while_the_object_store_is_away_rows_are_taken_and_answers_say_what_is_m
     store.seal().await.expect("sealed");
     assert_eq!(unreadable(&store, Signal::Traces), (6, 0));
     assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-1"), ["order placed"]);
+    store.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_that_is_back_is_not_called_away_even_when_nobody_wants_anything_of_it() {
+    let mut shop = Shop::new();
+    let store = shop.open().await;
+    fill(&store, 1).await;
+    store.seal().await.expect("sealed");
+    shop.server.stop();
+    shop.empty_cache();
+    assert_eq!(unreadable(&store, Signal::Traces), (0, 1));
+    assert!(store.stats().is_object_store_away);
+    shop.server.restart().expect("the same port");
+    until("it answers again", || !store.stats().is_object_store_away).await;
     store.close().await.expect("closed");
 }
 
