@@ -42,6 +42,7 @@ pub(crate) struct Admission {
 pub(crate) struct Ticket {
     permit: OwnedSemaphorePermit,
     bytes: Arc<Semaphore>,
+    bytes_max: usize,
 }
 
 impl Admission {
@@ -68,7 +69,7 @@ impl Admission {
         }
         let bytes = Arc::clone(&self.bytes);
         let permit = Arc::clone(&bytes).try_acquire_many_owned(FLOOR_BYTES as u32).map_err(|_| overload())?;
-        Ok(Ticket { permit, bytes })
+        Ok(Ticket { permit, bytes, bytes_max: self.bytes_max })
     }
 
     /// Waits until `bytes` fit: for sources that are asked for more instead of sending it.
@@ -76,7 +77,7 @@ impl Admission {
         let wanted = bytes.clamp(FLOOR_BYTES, self.bytes_max) as u32;
         let permit = Arc::clone(&self.bytes).acquire_many_owned(wanted).await;
         let permit = permit.expect("the budget is never closed");
-        Ticket { permit, bytes: Arc::clone(&self.bytes) }
+        Ticket { permit, bytes: Arc::clone(&self.bytes), bytes_max: self.bytes_max }
     }
 
     /// A slot to decode in. First come, first served.
@@ -90,12 +91,20 @@ impl Ticket {
         self.permit.num_permits()
     }
 
-    /// Charges up to `total` bytes, in steps.
+    /// Charges up to `total` bytes, in steps. What would not fit if nothing else were in flight is refused for good: the same
+    /// request would be refused for ever.
     pub(crate) fn grow_to(&mut self, total: usize) -> Result<(), Refusal> {
         if total <= self.charged() {
             return Ok(());
         }
-        let more = (total - self.charged()).next_multiple_of(STEP_BYTES);
+        if total > self.bytes_max {
+            let message = format!(
+                "the request takes {total} bytes while it is decoded, {} are there for all requests together: send smaller batches",
+                self.bytes_max
+            );
+            return Err(Refusal::new(Reason::TooLarge, message));
+        }
+        let more = (total - self.charged()).next_multiple_of(STEP_BYTES).min(self.bytes_max - self.charged());
         let more = u32::try_from(more).map_err(|_| overload())?;
         let permit = Arc::clone(&self.bytes).try_acquire_many_owned(more).map_err(|_| overload())?;
         self.permit.merge(permit);
@@ -129,6 +138,15 @@ mod tests {
         second.grow_to(900_000).expect("fits now");
         drop((first, second));
         assert_eq!(admission.bytes.available_permits(), 1 << 20);
+    }
+
+    #[test]
+    fn what_can_never_fit_is_refused_for_good() {
+        let admission = Admission::new(1 << 20);
+        let mut ticket = admission.enter(None, usize::MAX).expect("fits");
+        ticket.grow_to(1 << 20).expect("all there is");
+        let refusal = ticket.grow_to((1 << 20) + 1).expect_err("more than there is");
+        assert_eq!(refusal.reason, Reason::TooLarge);
     }
 
     #[test]

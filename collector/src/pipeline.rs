@@ -12,6 +12,7 @@
 //! client sent as protobuf goes into the frame as it was sent, compression included, unless something in it has to be
 //! hidden.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -237,7 +238,9 @@ impl Pipeline {
         let request = transcoded.as_ref().map_or(&*plain, |made| &made.request);
         let redacted = self.redaction.as_ref().and_then(|redaction| redaction.request(signal, request));
         let request = redacted.as_ref().map_or(request, |redacted| &redacted.request);
-        let held = bytes.len() + plain.len() + redacted.as_ref().map_or(0, |redacted| redacted.request.len());
+        let made = transcoded.as_ref().map_or(0, |made| made.request.len())
+            + redacted.as_ref().map_or(0, |redacted| redacted.request.len());
+        let held = bytes.len() + if matches!(plain, Cow::Owned(_)) { plain.len() } else { 0 } + made;
         let mut weight = Weight::default();
         let decoded =
             self.decode(signal, request, received_at, &mut weight, |rows| ticket.grow_to(held + rows));

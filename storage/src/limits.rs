@@ -4,5 +4,9 @@
 pub const ATTRIBUTES_MAX: usize = 128;
 /// Bytes kept of one attribute value or body.
 pub const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Events and links kept of a span; the first ones win.
+pub const CHILDREN_MAX: usize = 128;
+/// Exemplars kept of a data point: as many as SDKs keep of a histogram with default buckets, and more.
+pub const EXEMPLARS_MAX: usize = 32;
 /// Bytes of a row's fixed columns, offsets and index terms, beside what its record brings.
 pub const ROW_BYTES: usize = 192;

@@ -37,7 +37,7 @@ impl<'a> ExemplarView<'a> {
                 _ => {}
             }
         }
-        let (time, attributes) = (UnixNano(time as i64), Repeated::new(bytes, 7));
+        let (time, attributes) = (UnixNano::from_u64(time), Repeated::new(bytes, 7));
         Ok(number.map(|value| Self { time, value, trace_id, span_id, attributes }))
     }
 }

@@ -243,13 +243,13 @@ fn parse_summary(bytes: &[u8]) -> Result<Option<DataPointView<'_>>, WireError> {
     Ok(Some(point(Repeated::new(bytes, 7), Repeated::new(&[], 1), (time, start), value)))
 }
 
-const fn point<'a>(
+fn point<'a>(
     attributes: Repeated<'a>,
     exemplars: Repeated<'a>,
     (time, start): (u64, u64),
     value: PointValue<'a>,
 ) -> DataPointView<'a> {
-    let (time, start_time) = (UnixNano(time as i64), UnixNano(start as i64));
+    let (time, start_time) = (UnixNano::from_u64(time), UnixNano::from_u64(start));
     DataPointView { attributes, time, start_time, value, exemplars }
 }
 

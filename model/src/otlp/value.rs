@@ -145,7 +145,7 @@ impl<'a> AnyValue<'a> {
             Self::Str(text) => push_json_string(text, out),
             Self::Bool(value) => out.push_str(if value { "true" } else { "false" }),
             Self::Int(value) => write!(out, "{value}").unwrap_or_default(),
-            Self::Double(value) => write!(out, "{value}").unwrap_or_default(),
+            Self::Double(value) => push_double(value, out),
             Self::Bytes(bytes) => {
                 out.push('"');
                 crate::id::push_hex(bytes, out);
@@ -171,6 +171,14 @@ impl<'a> AnyValue<'a> {
             }
         }
     }
+}
+
+/// Appends a number; with an exponent where it would have more than some twenty digits.
+pub fn push_double(value: f64, out: &mut String) {
+    let is_short = value == 0.0 || (1e-5..1e17).contains(&value.abs());
+    let written =
+        if is_short || !value.is_finite() { write!(out, "{value}") } else { write!(out, "{value:e}") };
+    written.unwrap_or_default();
 }
 
 /// Appends `text` as a JSON string.
@@ -253,6 +261,21 @@ mod tests {
         let mut out = String::new();
         AnyValue::parse(&deep(2)).expect("well formed").push_text(&mut out);
         assert_eq!(out, "[[7]]");
+    }
+
+    #[test]
+    fn no_number_takes_more_than_some_twenty_digits() {
+        let written = |value: f64| {
+            let mut out = String::new();
+            AnyValue::Double(value).push_text(&mut out);
+            out
+        };
+        assert_eq!([0.25, -3.0, 1e16, 0.0].map(written), ["0.25", "-3", "10000000000000000", "0"]);
+        assert_eq!([1e300, -5e-324, f64::INFINITY].map(written), ["1e300", "-5e-324", "inf"]);
+        for value in [f64::MAX, f64::MIN_POSITIVE, 1.234_567_890_123_456_7e-5, 99_999_999_999_999_990.0] {
+            assert!(written(value).len() <= 24, "{}", written(value));
+            assert_eq!(written(value).parse(), Ok(value));
+        }
     }
 
     #[test]

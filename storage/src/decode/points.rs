@@ -16,9 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::{self, Block, Pairs, Texts};
 use super::{ATTRIBUTES_MAX, Context, FUTURE_NANO_MAX, Outcome, RowBuilder};
-
-/// Exemplars kept of one data point: as many as SDKs keep of a histogram with default buckets, and more.
-const EXEMPLARS_MAX: usize = 32;
+use crate::limits::EXEMPLARS_MAX;
 
 pub(super) struct PointBuilder {
     time: Vec<i64>,
@@ -175,23 +173,23 @@ impl PointBuilder {
         self.own.sort();
         self.block.clear();
         self.own.iter().for_each(|(key, value)| self.block.push_text(key, value));
-        let exemplars = kept_exemplars(series, point);
+        let mut exemplars = kept_exemplars(series, point);
         match point.value {
             PointValue::Number(number) => {
-                self.push_exemplars(&exemplars, f64::NEG_INFINITY, f64::INFINITY);
+                self.push_exemplars(&mut exemplars, f64::NEG_INFINITY, f64::INFINITY);
                 self.append(series, "", None, number);
             }
             PointValue::Histogram { count, sum, counts, bounds } => {
-                self.append_buckets(series, (counts, bounds), count, &exemplars);
+                self.append_buckets(series, (counts, bounds), count, exemplars);
                 self.append_totals(series, count, sum);
             }
             PointValue::ExponentialHistogram { count, sum } => {
-                self.push_exemplars(&exemplars, f64::NEG_INFINITY, f64::INFINITY);
+                self.push_exemplars(&mut exemplars, f64::NEG_INFINITY, f64::INFINITY);
                 self.append_totals(series, count, sum);
             }
             PointValue::Summary { count, sum, quantiles } => {
                 for (at, number) in quantiles.iter().map(quantile) {
-                    self.append(series, "", Some(("quantile", &at.to_string())), number);
+                    self.append(series, "", Some(("quantile", &written(at))), number);
                 }
                 self.append_totals(series, count, Some(sum));
             }
@@ -203,29 +201,32 @@ impl PointBuilder {
         series: &Series<'_>,
         (counts, bounds): (&[u8], &[u8]),
         count: u64,
-        exemplars: &[ExemplarView<'_>],
+        mut exemplars: Vec<ExemplarView<'_>>,
     ) {
         let (mut below, mut lower) = (0u64, f64::NEG_INFINITY);
         for (bound, inside) in packed(bounds).zip(packed(counts)) {
             below = below.saturating_add(inside);
             let upper = f64::from_bits(bound);
-            self.push_exemplars(exemplars, lower, upper);
-            self.append(series, "_bucket", Some(("le", &upper.to_string())), below as f64);
+            self.push_exemplars(&mut exemplars, lower, upper);
+            self.append(series, "_bucket", Some(("le", &written(upper))), below as f64);
             lower = upper;
         }
-        self.push_exemplars(exemplars, lower, f64::INFINITY);
+        self.push_exemplars(&mut exemplars, lower, f64::INFINITY);
         self.append(series, "_bucket", Some(("le", "+Inf")), count as f64);
     }
 
-    /// Adds the exemplars above `lower` and up to `upper` to the sample that follows.
-    fn push_exemplars(&mut self, exemplars: &[ExemplarView<'_>], lower: f64, upper: f64) {
-        let is_here = |exemplar: &&ExemplarView<'_>| {
+    /// Moves the exemplars above `lower` and up to `upper` to the sample that follows. Each stands with one sample only, even
+    /// where bounds that do not rise make it fall into several buckets.
+    fn push_exemplars(&mut self, exemplars: &mut Vec<ExemplarView<'_>>, lower: f64, upper: f64) {
+        let Self { exemplars: column, scratch, .. } = self;
+        exemplars.retain(|exemplar| {
             let value = exemplar.value;
-            (value > lower || lower == f64::NEG_INFINITY) && value <= upper
-        };
-        for exemplar in exemplars.iter().filter(is_here) {
-            columns::append_exemplar(&mut self.exemplars, exemplar, &mut self.scratch);
-        }
+            let is_here = (value > lower || lower == f64::NEG_INFINITY) && value <= upper;
+            if is_here {
+                columns::append_exemplar(column, exemplar, scratch);
+            }
+            !is_here
+        });
     }
 
     fn append_totals(&mut self, series: &Series<'_>, count: u64, sum: Option<f64>) {
@@ -270,6 +271,13 @@ impl PointBuilder {
         }
         xxh3_64(hashed)
     }
+}
+
+/// A number as a label has it.
+fn written(number: f64) -> String {
+    let mut text = String::new();
+    value::push_double(number, &mut text);
+    text
 }
 
 /// The first exemplars of a data point. One without a time, or whose time is past belief, has that of the point.

@@ -9,9 +9,7 @@ use model::otlp::{ResourceGroup, SpanView, attributes};
 
 use super::columns::{self, Block, Ids, Pairs, TextLists, Texts};
 use super::{ATTRIBUTES_MAX, Context, Outcome, RowBuilder, believable};
-
-/// Events and links kept per span.
-const CHILDREN_MAX: usize = 128;
+use crate::limits::CHILDREN_MAX;
 
 pub(super) struct SpanBuilder {
     trace_id: Ids<16>,

@@ -222,6 +222,34 @@ fn exemplars_of_one_point_are_bounded_and_those_without_a_believable_time_have_t
 }
 
 #[test]
+fn an_exemplar_stands_once_whatever_the_bounds_are() {
+    let mut data = histogram(metrics::AggregationTemporality::Cumulative);
+    if let metrics::metric::Data::Histogram(histogram) = &mut data {
+        let point = &mut histogram.data_points[0];
+        point.explicit_bounds = [1.0, 0.0].repeat(1_000);
+        point.bucket_counts = vec![0; 2_001];
+        point.exemplars = vec![exemplar(0.5, 1, NOW.0 as u64)];
+    }
+    let batch = decoded(Signal::Metrics, &metrics_request(data));
+    let rows = PointRows::new(&batch.rows);
+    let all: usize = (0..rows.len()).map(|row| rows.exemplars(row).count()).sum();
+    assert_eq!((rows.len(), all), (2_003, 1));
+}
+
+#[test]
+fn a_point_beyond_the_year_2262_lies_in_the_future_and_not_in_the_past() {
+    let point = metrics::NumberDataPoint {
+        time_unix_nano: u64::MAX,
+        value: Some(metrics::number_data_point::Value::AsInt(7)),
+        ..metrics::NumberDataPoint::default()
+    };
+    let sum = metrics::Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true };
+    let batch = decoded(Signal::Metrics, &metrics_request(metrics::metric::Data::Sum(sum)));
+    assert_eq!((batch.accepted, batch.rejected), (0, 1));
+    assert!(batch.rejection.expect("a reason").contains("in the future"));
+}
+
+#[test]
 fn delta_temporality_is_refused_with_the_setting_that_helps() {
     let request = metrics_request(histogram(metrics::AggregationTemporality::Delta));
     let batch = decoded(Signal::Metrics, &request);
