@@ -63,7 +63,7 @@ fuzz: TARGET ?= log
 fuzz: SECONDS ?= 60
 fuzz:
 	mkdir -p $(FUZZ)/corpus/$(TARGET) $(FUZZ)/artifacts $(FUZZ)/target/corpus/$(TARGET)
-	cd $(FUZZ) && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(HOST) --bin $(TARGET)
+	cd $(FUZZ) && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --release --target $(HOST) --bin $(TARGET)
 	cd $(FUZZ) && target/$(HOST)/release/$(TARGET) target/corpus/$(TARGET) corpus/$(TARGET) -artifact_prefix=artifacts/$(TARGET)- \
 		-max_total_time=$(SECONDS) -timeout=5 -max_len=65536
 
