@@ -2,34 +2,44 @@
 //!
 //! `SILMARI_PYTHON` names an interpreter other than `python3`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
+use model::wire::{put_bytes, put_fixed64, put_message, put_u64};
 use model::{IdRules, ManualClock, Signal, TraceId, UnixNano};
 use storage::{Compression, Frame, Settings, Store};
 
 const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
 
-/// Prints number of rows, their bodies, which attributes are ids, and one attribute of each.
+/// Reads every column of the files of logs, spans and points, and prints of each what a person would ask for.
 const PYARROW: &str = r#"
 import sys, pyarrow.parquet as parquet
-table = parquet.read_table(sys.argv[1])
-rows = table.to_pylist()
-print(len(rows), sorted(row["body"] for row in rows), sorted(row["id_attributes"] for row in rows),
-      sorted(dict(row["attributes"])["order_id"] for row in rows))
+logs, spans, points = (parquet.read_table(file).to_pylist() for file in sys.argv[1:])
+print(len(logs), sorted(row["body"] for row in logs), sorted(row["id_attributes"] for row in logs),
+      sorted(dict(row["attributes"])["order_id"] for row in logs))
+print([(row["trace_id"].hex(), row["name"], row["duration_nano"]) for row in spans])
+print([(row["name"], row["value"], row["service"]) for row in points])
 "#;
 
 const DUCKDB: &str = r#"
 import sys, duckdb
-rows = duckdb.sql(f"select body, id_attributes, attributes['order_id'] from read_parquet('{sys.argv[1]}')").fetchall()
-print(len(rows), sorted(row[0] for row in rows), sorted(row[1] for row in rows),
-      sorted(row[2] if isinstance(row[2], str) else row[2][0] for row in rows))
+def rows(file, columns):
+    duckdb.sql(f"select * from read_parquet('{file}')").fetchall()
+    return duckdb.sql(f"select {columns} from read_parquet('{file}')").fetchall()
+logs = rows(sys.argv[1], "body, id_attributes, attributes['order_id']")
+print(len(logs), sorted(row[0] for row in logs), sorted(row[1] for row in logs),
+      sorted(row[2] if isinstance(row[2], str) else row[2][0] for row in logs))
+print(rows(sys.argv[2], "lower(hex(trace_id)), name, duration_nano"))
+print(rows(sys.argv[3], "name, value, service"))
 "#;
 
-const EXPECTED: &str = "2 ['one', 'two'] ['order_id=order_id', 'order_id=order_id'] ['ORD-1', 'ORD-2']";
+const EXPECTED: &str = "\
+2 ['one', 'two'] ['order_id=order_id', 'order_id=order_id'] ['ORD-1', 'ORD-2']
+[('07070707070707070707070707070707', 'POST /pay', 5)]
+[('queue_depth', 2.5, 'billing')]";
 
 #[tokio::test]
 async fn another_reader_reads_our_parquet_without_us() {
@@ -47,16 +57,59 @@ async fn another_reader_reads_our_parquet_without_us() {
         return;
     }
     let dir = tempfile::tempdir().expect("a folder");
-    let file = written(dir.path()).await;
+    let files = written(dir.path()).await;
     for (module, script) in there {
-        let output = Command::new(&python).args(["-c", script]).arg(&file).output().expect("runs");
+        let output = Command::new(&python).args(["-c", script]).args(&files).output().expect("runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(text.trim(), EXPECTED, "{module}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
-/// A segment of two log records; the path of its Parquet file.
-async fn written(dir: &Path) -> std::path::PathBuf {
+async fn append(store: &Store, signal: Signal, request: Vec<u8>) {
+    let payload = Bytes::from(request);
+    let batch = store.decode(signal, &payload, NOW).expect("decodable");
+    assert_eq!((batch.accepted, batch.rejected), (1, 0), "{:?}", batch.rejection);
+    let frame = Frame { signal, compression: Compression::Identity, received_at: NOW, payload };
+    store.append(frame, batch).await.expect("durable");
+}
+
+/// A request of the service `billing` with one span or metric.
+fn request(leaf: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_message(&mut out, 1, |group| {
+        put_message(group, 1, |resource| {
+            put_message(resource, 1, |attribute| {
+                put_bytes(attribute, 1, b"service.name");
+                put_message(attribute, 2, |value| put_bytes(value, 1, b"billing"));
+            });
+        });
+        put_message(group, 2, |scope| put_message(scope, 2, leaf));
+    });
+    out
+}
+
+fn span(span: &mut Vec<u8>) {
+    put_bytes(span, 1, &[7; 16]);
+    put_bytes(span, 2, &[1; 8]);
+    put_bytes(span, 5, b"POST /pay");
+    put_u64(span, 6, 2);
+    put_fixed64(span, 7, NOW.0 as u64);
+    put_fixed64(span, 8, NOW.0 as u64 + 5);
+    put_message(span, 11, |event| put_bytes(event, 2, b"paid"));
+}
+
+fn gauge(metric: &mut Vec<u8>) {
+    put_bytes(metric, 1, b"queue.depth");
+    put_message(metric, 5, |gauge| {
+        put_message(gauge, 1, |point| {
+            put_fixed64(point, 3, NOW.0 as u64);
+            put_fixed64(point, 4, 2.5_f64.to_bits());
+        });
+    });
+}
+
+/// Segments of two log records, a span and a point; the paths of their Parquet files, in this order.
+async fn written(dir: &Path) -> Vec<PathBuf> {
     let store = Store::open(Settings::new(dir), Arc::new(IdRules::default()), ManualClock::at(NOW));
     let store = store.await.expect("opens");
     for (body, order) in [("one", "ORD-1"), ("two", "ORD-2")] {
@@ -64,13 +117,15 @@ async fn written(dir: &Path) -> std::path::PathBuf {
         let trace_id = TraceId::from_bytes(&[7; 16]);
         let parts = LogRecordParts { time: NOW, body, trace_id, ..LogRecordParts::default() };
         writer.push(&parts, [("order_id", order)]);
-        let payload = Bytes::from(writer.finish());
-        let (signal, received_at) = (Signal::Logs, NOW);
-        let batch = store.decode(signal, &payload, NOW).expect("decodable");
-        let frame = Frame { signal, compression: Compression::Identity, received_at, payload };
-        store.append(frame, batch).await.expect("durable");
+        append(&store, Signal::Logs, writer.finish()).await;
     }
+    append(&store, Signal::Traces, request(span)).await;
+    append(&store, Signal::Metrics, request(gauge)).await;
     store.close().await.expect("closed");
-    let segment = std::fs::read_dir(dir.join("segments/logs")).expect("there").next().expect("one");
-    segment.expect("readable").path().join("data.parquet")
+    let file = |table: &str| {
+        let segment =
+            std::fs::read_dir(dir.join("segments").join(table)).expect("there").next().expect("one");
+        segment.expect("readable").path().join("data.parquet")
+    };
+    ["logs", "spans", "points"].map(file).to_vec()
 }

@@ -285,7 +285,7 @@ mod tests {
     /// Requests that become as much larger as their kind can.
     fn hostile() -> Vec<(&'static str, Signal, Vec<u8>)> {
         let (short, long) = (text("k", "v"), "x".repeat(100_000));
-        let spans = |leaf: Vec<u8>| of_leaves(&short, &leaf, 200);
+        let spans = |leaf: Vec<u8>| of_leaves(&short, &leaf, 40);
         let logs = spans;
         let points = spans;
         let double = {
