@@ -110,10 +110,15 @@ mod tests {
     #[test]
     fn a_bomb_is_charged_before_it_is_held() {
         let bomb = gzip(&vec![0; 32 << 20]);
-        let admission = Admission::new(4 << 20);
-        let mut ticket = admission.enter(None, usize::MAX).expect("empty");
-        let error = decompress(Compression::Gzip, &bomb, 64 << 20, &mut ticket).expect_err("over budget");
-        assert_eq!(error.reason, Reason::Overload);
+        // What others hold comes back; what is not there at all does not.
+        for (held, reason) in [(0, Reason::TooLarge), (124 << 20, Reason::Overload)] {
+            let admission = Admission::new(held + (4 << 20));
+            let mut others = admission.enter(None, usize::MAX).expect("empty");
+            others.grow_to(held).expect("there is room");
+            let mut ticket = admission.enter(None, usize::MAX).expect("the floor fits");
+            let error = decompress(Compression::Gzip, &bomb, 64 << 20, &mut ticket).expect_err("over budget");
+            assert_eq!(error.reason, reason);
+        }
     }
 
     #[test]
