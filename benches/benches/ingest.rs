@@ -1,5 +1,5 @@
 //! `cargo bench --package benches --bench ingest`: spans and log records a second over OTLP gRPC, each request
-//! acknowledged when it is durable. What the numbers mean: `docs/benchmarks.md`.
+//! acknowledged when it is durable; beside it, when their programs are given, what servers of others take. What the numbers mean: `docs/benchmarks.md`.
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
 use std::path::{Path, PathBuf};
@@ -21,6 +21,11 @@ async fn main() -> anyhow::Result<()> {
     for signal in [Signal::Traces, Signal::Logs] {
         let report = ingest::run(signal, &options, &dir, SystemClock::shared()).await?;
         println!("{}", report.table());
+        let peer = if signal == Signal::Traces { &options.victoria_traces } else { &options.victoria_logs };
+        if let Some(program) = peer {
+            let report = ingest::run_peer(signal, program, &options, &dir, SystemClock::shared()).await?;
+            println!("{}", report.table());
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A gRPC client that sends frames made beforehand over a tonic channel, so that neither encoding nor
-//! compressing is measured.
+//! Clients that send frames made beforehand, so that neither encoding nor compressing is measured: gRPC over a tonic
+//! channel to the collector, HTTP to servers of others.
 
 use std::net::SocketAddr;
 
@@ -17,10 +17,67 @@ use crate::request::Request;
 /// What the server said to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Every record is durable.
+    /// Every record was taken: by our collector, durably.
     Durable,
     /// Nothing was taken: send it again later.
     Refused,
+}
+
+/// Sends requests, one after another.
+#[derive(Clone, Debug)]
+pub enum Client {
+    /// To the collector.
+    Grpc(GrpcClient),
+    /// To a server of others.
+    Http(HttpClient),
+}
+
+impl Client {
+    /// Sends a request and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// When the connection breaks, a record is rejected, or the refusal is not one to retry.
+    pub async fn export(&mut self, request: &Request) -> anyhow::Result<Answer> {
+        match self {
+            Self::Grpc(client) => client.export(request).await,
+            Self::Http(client) => client.export(request).await,
+        }
+    }
+}
+
+/// OTLP over HTTP to one endpoint.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    http: reqwest::Client,
+    endpoint: String,
+}
+
+impl HttpClient {
+    /// A client with connections of its own.
+    pub fn new(endpoint: String) -> Self {
+        Self { http: reqwest::Client::new(), endpoint }
+    }
+
+    async fn export(&self, request: &Request) -> anyhow::Result<Answer> {
+        let mut post = self.http.post(&self.endpoint).header("content-type", "application/x-protobuf");
+        match request.compression {
+            Compression::Identity => {}
+            Compression::Gzip => post = post.header("content-encoding", "gzip"),
+            Compression::Zstd => post = post.header("content-encoding", "zstd"),
+        }
+        let answer = post.body(request.message()).send().await.context("send a request")?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("read an answer")?;
+        match status.as_u16() {
+            200..=299 => Ok(Answer::Durable),
+            429 | 502..=504 => Ok(Answer::Refused),
+            _ => bail!(
+                "`{}` answered with HTTP {status}: {:?}",
+                self.endpoint,
+                body.escape_ascii().to_string()
+            ),
+        }
+    }
 }
 
 /// One connection.
@@ -45,11 +102,7 @@ impl GrpcClient {
         Ok(Self { channel, origin })
     }
 
-    /// Sends a request and waits for its acknowledgement.
-    ///
-    /// # Errors
-    /// When the connection breaks, a record is rejected, or the refusal is not one to retry.
-    pub async fn export(&mut self, request: &Request) -> anyhow::Result<Answer> {
+    async fn export(&mut self, request: &Request) -> anyhow::Result<Answer> {
         std::future::poll_fn(|cx| self.channel.poll_ready(cx)).await.context("wait for the connection")?;
         let response = self.channel.call(self.http(request)?).await.context("send a request")?;
         let (parts, body) = response.into_parts();

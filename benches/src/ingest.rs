@@ -17,14 +17,15 @@ use anyhow::{Context as _, ensure};
 use model::{Clock, Signal};
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, GrpcClient};
+use crate::client::{Answer, Client, GrpcClient, HttpClient};
 use crate::disk;
 use crate::latency::{Latencies, millis};
 use crate::options::Options;
+use crate::peer::{Cost, Peer};
 use crate::request::Request;
 use crate::server::{self, BenchStore};
 use crate::workload::{Start, Workload};
-use bench_table::{Table, whole};
+use bench_table::{Table, mib, whole};
 
 /// Threads that make requests before anything is measured.
 const SHARDS: u32 = 2;
@@ -74,6 +75,64 @@ struct Load {
     clock: Arc<dyn Clock>,
 }
 
+/// What was measured of a server of others.
+#[derive(Clone, Debug)]
+pub struct PeerReport {
+    name: String,
+    signal: Signal,
+    acks: Latencies,
+    elapsed: Duration,
+    records: usize,
+    refusals: usize,
+    cost: Cost,
+    bytes: u64,
+}
+
+/// Sends the same requests to `program` with its data below `dir`. Nobody looks whether it kept them.
+///
+/// # Errors
+/// When it cannot be started, or refuses a request for good.
+pub async fn run_peer(
+    signal: Signal,
+    program: &Path,
+    options: &Options,
+    dir: &Path,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<PeerReport> {
+    let requests = made(signal, options, &clock).await?;
+    std::fs::create_dir_all(dir).with_context(|| format!("create `{}`", dir.display()))?;
+    let peer = Peer::start(program, dir, &*clock).await?;
+    let client = || Client::Http(HttpClient::new(peer.endpoint(signal)));
+    let clients = (0..options.clients.max(1)).map(|_| client()).collect();
+    let (Sent { acks, records, refusals, .. }, elapsed) = send(requests, options, clients, &clock).await?;
+    let (bytes, cost) = (peer.bytes_on_disk().await?, peer.cost()?);
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let acks = acks.into();
+    Ok(PeerReport { name, signal, acks, elapsed, records, refusals, cost, bytes })
+}
+
+impl PeerReport {
+    /// Everything as text.
+    pub fn table(&self) -> Table {
+        let (name, records) = (self.signal.table(), self.records.max(1) as f64);
+        let mut table =
+            Table::new(format!("ingest: {name} into {} over OTLP HTTP, as it acknowledges", self.name));
+        let sent = format!("in {:.2} s, {} refusals", self.elapsed.as_secs_f64(), self.refusals);
+        table.row("sent", whole(self.records as f64), sent);
+        table.row(format!("{name}/s"), whole(records / self.elapsed.as_secs_f64()), "");
+        table.row("acknowledgements", whole(self.acks.count() as f64), self.acks.text());
+        let each = self.cost.processor.as_secs_f64() * 1e6 / records;
+        table.row("processor time, each", format!("{each:.1} us"), "of the server alone, flushing included");
+        table.row("resident at most", mib(self.cost.resident), "");
+        table.row(
+            "on disk, each",
+            format!("{:.1} B", self.bytes as f64 / records),
+            "after a flush, before its merges end",
+        );
+        table
+    }
+}
+
 /// Makes the requests of `signal` and measures their way into a new store below `dir`.
 ///
 /// # Errors
@@ -84,18 +143,17 @@ pub async fn run(
     dir: &Path,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Report> {
-    let making = (options.clone(), Arc::clone(&clock));
-    let requests = tokio::task::spawn_blocking(move || make(signal, &making.0, &*making.1)).await??;
+    let requests = made(signal, options, &clock).await?;
     let server = BenchStore::open(dir, &clock, |_| {}).await?;
     let (calibrated, calibrating) = (server.dir.path().to_owned(), Arc::clone(&clock));
     let disk = tokio::task::spawn_blocking(move || disk::calibrate(&calibrated, &*calibrating)).await??;
     let collector = server::collector(&server, &clock).await?;
 
-    let start = clock.monotonic();
-    let deadline = start + Duration::from_secs(options.seconds);
-    let load = Arc::new(Load { requests, next: AtomicUsize::new(0), deadline, clock: Arc::clone(&clock) });
-    let sent = send(&load, options.clients, &collector).await?;
-    let elapsed = clock.monotonic().saturating_sub(start);
+    let mut clients = Vec::new();
+    for _ in 0..options.clients.max(1) {
+        clients.push(Client::Grpc(GrpcClient::connect(collector.otlp_grpc_addr()).await?));
+    }
+    let (sent, elapsed) = send(requests, options, clients, &clock).await?;
     let seals = server.store.stats().seals;
 
     ensure_visible(&server, signal, sent.records)?;
@@ -113,6 +171,11 @@ pub async fn run(
         signal, disk, acks, elapsed, sealing, records, protobuf_bytes, wire_bytes, refusals, segment_bytes, seals,
     };
     Ok(report)
+}
+
+async fn made(signal: Signal, options: &Options, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Request>> {
+    let (options, clock) = (options.clone(), Arc::clone(clock));
+    tokio::task::spawn_blocking(move || make(signal, &options, &*clock)).await?
 }
 
 fn make(signal: Signal, options: &Options, clock: &dyn Clock) -> anyhow::Result<Vec<Request>> {
@@ -141,11 +204,19 @@ fn make(signal: Signal, options: &Options, clock: &dyn Clock) -> anyhow::Result<
     Ok(requests)
 }
 
-async fn send(load: &Arc<Load>, clients: usize, collector: &collector::Collector) -> anyhow::Result<Sent> {
+/// Sends the requests until the time is over; also how long that took.
+async fn send(
+    requests: Vec<Request>,
+    options: &Options,
+    clients: Vec<Client>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Sent, Duration)> {
+    let start = clock.monotonic();
+    let deadline = start + Duration::from_secs(options.seconds);
+    let load = Arc::new(Load { requests, next: AtomicUsize::new(0), deadline, clock: Arc::clone(clock) });
     let mut running = JoinSet::new();
-    for _ in 0..clients.max(1) {
-        let client = GrpcClient::connect(collector.otlp_grpc_addr()).await?;
-        running.spawn(client_loop(client, Arc::clone(load)));
+    for client in clients {
+        running.spawn(client_loop(client, Arc::clone(&load)));
     }
     let mut all = Sent::default();
     while let Some(sent) = running.join_next().await {
@@ -156,10 +227,10 @@ async fn send(load: &Arc<Load>, clients: usize, collector: &collector::Collector
         all.wire_bytes += sent.wire_bytes;
         all.refusals += sent.refusals;
     }
-    Ok(all)
+    Ok((all, clock.monotonic().saturating_sub(start)))
 }
 
-async fn client_loop(mut client: GrpcClient, load: Arc<Load>) -> anyhow::Result<Sent> {
+async fn client_loop(mut client: Client, load: Arc<Load>) -> anyhow::Result<Sent> {
     let mut sent = Sent::default();
     while let Some(request) = load.requests.get(load.next.fetch_add(1, Ordering::Relaxed)) {
         loop {

@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod journeys;
 pub mod latency;
 pub mod options;
+pub mod peer;
 pub mod request;
 pub mod server;
 pub mod workload;

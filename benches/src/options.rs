@@ -54,6 +54,16 @@ pub struct Options {
     #[arg(long, env = "SILMARI_BENCH_STORE")]
     pub store: Option<PathBuf>,
 
+    /// A `victoria-traces` program that is sent the same spans, in the same run (`go install
+    /// github.com/VictoriaMetrics/VictoriaTraces/app/victoria-traces@latest`)
+    #[arg(long, env = "SILMARI_BENCH_VICTORIA_TRACES")]
+    pub victoria_traces: Option<PathBuf>,
+
+    /// A `victoria-logs` program that is sent the same log records (`go install
+    /// github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@latest`)
+    #[arg(long, env = "SILMARI_BENCH_VICTORIA_LOGS")]
+    pub victoria_logs: Option<PathBuf>,
+
     /// Seed of everything that is random
     #[arg(long, env = "SILMARI_BENCH_SEED", default_value_t = 1)]
     pub seed: u64,

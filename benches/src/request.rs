@@ -37,6 +37,8 @@ pub struct Request {
     pub frame: Bytes,
 }
 
+/// Bytes before the message.
+const FRAME_HEAD: usize = 5;
 /// The level of gzip that SDKs use when nobody says otherwise.
 const GZIP_LEVEL: u32 = 6;
 /// The same for zstd.
@@ -50,7 +52,7 @@ impl Request {
     pub fn new(message: &Message, compression: Compression) -> anyhow::Result<Self> {
         let payload = compress(&message.protobuf, compression)?;
         let length = u32::try_from(payload.len()).context("a gRPC message has less than 4 GiB")?;
-        let mut frame = Vec::with_capacity(5 + payload.len());
+        let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
         frame.push(u8::from(compression != Compression::Identity));
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&payload);
@@ -61,6 +63,11 @@ impl Request {
             compression,
             frame: frame.into(),
         })
+    }
+
+    /// What is in the frame: the body of the same request over HTTP.
+    pub fn message(&self) -> Bytes {
+        self.frame.slice(FRAME_HEAD..)
     }
 }
 
