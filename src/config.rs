@@ -58,7 +58,8 @@ pub(crate) struct StoreConfig {
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) head_bytes_max: usize,
-    /// Memory for rows that are not yet in segments and requests in flight together; the rows take at most
+    /// Memory for rows that are not yet in segments, requests in flight and pages of segments that were read
+    /// lately (64 MiB, or 1/32 if that is less) together; the rows take at most
     /// half of it. Default: 60 % of the cgroup's limit, or of the machine's memory.
     #[serde(with = "units::size")]
     #[schemars(with = "String")]

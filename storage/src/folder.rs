@@ -13,6 +13,7 @@ use disk::{DiskFile, Fs};
 
 use crate::plant::Planted;
 use crate::segment::home::Remote;
+use crate::segment::pages::PageCache;
 
 /// A data folder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) planted: Planted,
+    /// Pages of segments that were read lately.
+    pub(crate) pages: PageCache,
     /// Where segments are kept, if not here.
     pub(crate) remote: Option<Remote>,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// A folder of the machine's own file system.
     pub(crate) fn new(path: &Path, fs: Arc<dyn Fs>, planted: Planted) -> Self {
-        Self { path: path.to_owned(), fs, planted, remote: None }
+        Self { path: path.to_owned(), fs, planted, pages: PageCache::new(0), remote: None }
     }
 
     /// Makes every file and folder below `dir` durable.

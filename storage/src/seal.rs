@@ -27,10 +27,10 @@ use crate::folder::Folder;
 use crate::head::HeadBatch;
 use crate::plant::Plant;
 use crate::positions::{Entry, Key};
+use crate::segment::SegmentMeta;
 use crate::segment::layout::{KeyCounts, Layout, Place, Sources};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
-use crate::segment::{SegmentMeta, home};
 use crate::store::{Arrived, Shared, Store};
 use crate::wal::Wal;
 use parts::{Placed, parts};
@@ -200,7 +200,7 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
                 meta.delete_id = taken.delete_id;
                 let promoted = shared.settings.promote.of(signal);
                 let meta = write_one(&shared.folder, meta, (&rows, &sources), &part, promoted)?;
-                match Segment::open(home::source(&shared.folder), meta.clone()) {
+                match Segment::open_in(&shared.folder, meta.clone()) {
                     Ok(segment) => segments.push(segment),
                     Err(error) => {
                         writer::discard(&shared.folder, &meta);

@@ -19,6 +19,7 @@ mod golden;
 pub(crate) mod home;
 pub(crate) mod layout;
 mod lookup;
+pub(crate) mod pages;
 mod parquet;
 mod ranges;
 pub(crate) mod reader;

@@ -39,6 +39,7 @@ use crate::head::HeadBatch;
 use crate::head::indexer;
 use crate::maintenance;
 use crate::segment::home::Remote;
+use crate::segment::pages::PageCache;
 use crate::snapshot::Snapshot;
 use crate::wal::Wal;
 use crate::wal::walk::WalFolder;
@@ -125,7 +126,11 @@ impl Store {
         // On a full disk this gives up the reserve, so that the catalog opens.
         drop(Disk::new(&data_dir, settings.disk_free_bytes_min));
         let remote = Remote::open(&data_dir, &settings.places.segments)?;
-        let folder = Folder { remote, ..Folder::new(&data_dir, fs, settings.planted()) };
+        let folder = Folder {
+            pages: PageCache::new(settings.page_bytes()),
+            remote,
+            ..Folder::new(&data_dir, fs, settings.planted())
+        };
         let catalog = Catalog::open(&folder, &settings.places.catalog, &*clock).await?;
         let shared = shared::build(folder, settings, clock, catalog).await?;
         let (replay, state) = watch::channel(replay::State::Running);

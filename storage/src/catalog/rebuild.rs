@@ -108,7 +108,7 @@ fn found(folder: &Folder) -> io::Result<Vec<SegmentMeta>> {
             let Some(mut meta) = listed.meta() else { continue };
             meta.bytes = home::bytes_of_rows(folder, &meta);
             // One that cannot be opened is named all the same: answers say that its rows are missing.
-            match Segment::open(home::source(folder), meta.clone()) {
+            match Segment::open_in(folder, meta.clone()) {
                 Ok(segment) => segments.push(segment.described()),
                 Err(_) => segments.push(SegmentMeta { time: TimeRange::ALL, ..meta }),
             }

@@ -12,7 +12,7 @@ use crate::folder::Folder;
 use crate::segment::layout::{KeyCounts, Layout};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
-use crate::segment::{Kept, SegmentMeta, home};
+use crate::segment::{Kept, SegmentMeta};
 
 /// What to write.
 pub(crate) struct Rewrite {
@@ -65,9 +65,7 @@ pub(crate) fn write(
         return Ok(None);
     }
     let meta = writer.finish()?;
-    match Segment::open(home::source(folder), meta.clone())
-        .and_then(|segment| segment.verify().map(|()| segment))
-    {
+    match Segment::open_in(folder, meta.clone()).and_then(|segment| segment.verify().map(|()| segment)) {
         Ok(segment) => Ok(Some(segment)),
         Err(error) => {
             writer::discard(folder, &meta);

@@ -11,11 +11,11 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use model::{Signal, TimeRange, UnixNano};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
@@ -23,6 +23,7 @@ use super::beside::Beside;
 use super::checksums::{CheckedFile, Checksums};
 use super::home::source::{Index, SegmentSource, WantedFiles};
 use super::layout::Layout;
+use super::pages::{CachedGroups, FilePages, PageCache};
 use super::{RowRanges, SegmentMeta, form, home, writer};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
@@ -54,6 +55,7 @@ struct Files {
     ids: Beside<IdIndex>,
     text: Beside<TextIndex>,
     batch_rows: usize,
+    pages: FilePages,
     /// Set when the files are to go with their last reader.
     dead: OnceLock<Folder>,
 }
@@ -67,9 +69,22 @@ impl Drop for Files {
 }
 
 impl Segment {
-    /// Opens the segment that the catalog describes.
+    /// Opens a segment of the data folder that the catalog describes.
+    pub(crate) fn open_in(folder: &Folder, meta: SegmentMeta) -> Result<Arc<Self>, Error> {
+        Self::open_with(home::source(folder), meta, &folder.pages)
+    }
+
+    /// Opens a segment to read it once: none of its pages are kept.
     pub(crate) fn open(source: impl Into<SegmentSource>, meta: SegmentMeta) -> Result<Arc<Self>, Error> {
-        let source = source.into();
+        Self::open_with(source.into(), meta, &PageCache::new(0))
+    }
+
+    /// Opens a segment whose pages are kept in a cache.
+    pub(super) fn open_with(
+        source: SegmentSource,
+        meta: SegmentMeta,
+        pages: &PageCache,
+    ) -> Result<Arc<Self>, Error> {
         let data = source.dir(&meta).join("data.parquet");
         let doing = || format!("opening `{}`", data.display());
         let checksums = source.checksums(&meta).context(ErrorKind::Damaged, doing)?;
@@ -81,9 +96,11 @@ impl Segment {
         let data_bytes = file.bytes();
         let batch_rows = batch_rows(&parquet);
         let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
-        let dead = OnceLock::new();
-        let files =
-            Files { meta, source, data, data_bytes, checksums, parquet, layout, ids, text, batch_rows, dead };
+        let (pages, dead) = (pages.of_file(), OnceLock::new());
+        #[rustfmt::skip]
+        let files = Files {
+            meta, source, data, data_bytes, checksums, parquet, layout, ids, text, batch_rows, pages, dead,
+        };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
 
@@ -249,9 +266,27 @@ impl Segment {
             }
         }
         let selection = RowSelection::from_consecutive_ranges(within.into_iter(), rows);
-        let builder = self.builder(columns)?.with_row_groups(groups).with_row_selection(selection);
-        let stored = builder.build().context(ErrorKind::Damaged, || self.doing())?;
-        Ok(self.restoring(stored, columns))
+        let doing = || self.doing();
+        let Files { meta, source, checksums, parquet, pages, batch_rows, .. } = &*self.files;
+        let open = {
+            let (source, meta, checksums) = (source.clone(), meta.clone(), checksums.clone());
+            move || source.open_data(&meta, checksums.clone())
+        };
+        let stored = match CachedGroups::new(parquet.metadata(), groups.clone(), pages, open) {
+            Some(groups) => {
+                let (stored, hint) = (parquet.parquet_schema(), Some(parquet.schema().fields()));
+                let levels = parquet_to_arrow_field_levels(stored, self.projection(columns), hint);
+                let levels = levels.context(ErrorKind::Damaged, doing)?;
+                ParquetRecordBatchReader::try_new_with_row_groups(
+                    &levels,
+                    &groups,
+                    *batch_rows,
+                    Some(selection),
+                )
+            }
+            None => self.builder(columns)?.with_row_groups(groups).with_row_selection(selection).build(),
+        };
+        Ok(self.restoring(stored.context(ErrorKind::Damaged, doing)?, columns))
     }
 
     /// Rows of the file as rows of the table.
@@ -326,15 +361,19 @@ impl Segment {
         let file = self.open_data().context(ErrorKind::Damaged, || self.doing())?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.files.parquet.clone())
             .with_batch_size(self.files.batch_rows);
+        Ok(builder.with_projection(self.projection(columns)))
+    }
+
+    /// The columns of the file that these of the table are made of; all when there are none.
+    fn projection(&self, columns: &[&str]) -> ProjectionMask {
         if columns.is_empty() {
-            return Ok(builder);
+            return ProjectionMask::all();
         }
-        let stored: Vec<String> =
-            columns.iter().flat_map(|name| self.files.layout.columns_of(name)).collect();
-        let fields = self.files.parquet.schema().fields().iter().enumerate();
+        let Files { parquet, layout, .. } = &*self.files;
+        let stored: Vec<String> = columns.iter().flat_map(|name| layout.columns_of(name)).collect();
+        let fields = parquet.schema().fields().iter().enumerate();
         let roots = fields.filter(|(_, field)| stored.contains(field.name())).map(|(root, _)| root);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        Ok(builder.with_projection(mask))
+        ProjectionMask::roots(parquet.parquet_schema(), roots)
     }
 
     /// The rows of row groups, counted from the start of the file.

@@ -145,10 +145,11 @@ impl Store {
         Ok(())
     }
 
-    /// What is left of the memory budget beside the head. Bytes.
+    /// What is left of the memory budget beside the head and the pages that are kept. Bytes.
     pub fn memory_free(&self) -> usize {
         let head = usize::try_from(self.shared.state().stats.head_bytes).unwrap_or(usize::MAX);
-        self.shared.settings.memory_bytes_max.saturating_sub(head)
+        let settings = &self.shared.settings;
+        settings.memory_bytes_max.saturating_sub(head).saturating_sub(settings.page_bytes())
     }
 
     /// Looks whether disk and log work again: nobody else would, once requests are refused.

@@ -21,8 +21,8 @@ use crate::deletes::{self, Tombstone};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::plant::Plant;
+use crate::segment::SegmentMeta;
 use crate::segment::reader::Segment;
-use crate::segment::{SegmentMeta, home};
 
 /// How far numbers of names are from those of an earlier run whose leftovers could not be listed.
 const NUMBERS_APART: u64 = 1_000_000;
@@ -85,7 +85,7 @@ fn open_one(folder: &Folder, meta: &SegmentMeta, tombstones: &[Tombstone]) -> Re
         true => &[],
         false => tombstones,
     };
-    let segment = Segment::open(home::source(folder), meta.clone())?;
+    let segment = Segment::open_in(folder, meta.clone())?;
     deletes::hidden_in(segment, tombstones)
 }
 

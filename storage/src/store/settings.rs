@@ -48,6 +48,10 @@ pub struct Settings {
     pub(crate) planted: Planted,
 }
 
+/// Decompressed pages take so many bytes, or this part of a smaller budget. 64 MiB.
+const PAGE_BYTES_MAX: usize = 64 << 20;
+const PAGE_SHARE: usize = 32;
+
 impl Settings {
     /// The defaults, with everything below `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
@@ -84,6 +88,11 @@ impl Settings {
     /// Bytes the head may take.
     pub(super) fn head_bytes(&self) -> usize {
         self.head_bytes_max.min(self.memory_bytes_max / 2)
+    }
+
+    /// Bytes of decompressed pages that are kept.
+    pub(super) fn page_bytes(&self) -> usize {
+        PAGE_BYTES_MAX.min(self.memory_bytes_max / PAGE_SHARE)
     }
 
     pub(crate) fn compaction(&self) -> compaction::plan::Settings {

@@ -1,0 +1,297 @@
+//! Pages of Parquet files as they are once decompressed, those used last.
+//!
+//! ```text
+//! rows wanted ─► pages they stand on ─► in the cache: taken        not: read, checked, decompressed ─► cache
+//! ```
+//!
+//! What a look-up costs is decompressing a page of every column for a few rows, and what one step of a journey reads the next reads
+//! again. Whole files are read past the cache ([`Segment::reader`](super::reader::Segment::reader)): they would empty it.
+//!
+//! Owns: the cache, and reading columns through it. Does not own: which rows (`reader`), checksums (`checksums`).
+//!
+//! Invariants: no more than its bytes are held, pages that somebody reads just now left out; pages of a file go with it; a page was held
+//! against its checksum when it was read.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+use parquet::arrow::arrow_reader::RowGroups;
+use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::checksums::CheckedFile;
+
+/// What a page takes beside its bytes, roughly.
+const PAGE_OVERHEAD: usize = 256;
+/// Pages beyond this part of the cache are not kept: one would push out too many others.
+const PAGE_SHARE: usize = 8;
+
+/// A file of which pages are kept, by a number that no other file of this process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FileNumber(u64);
+
+/// Where a page is.
+type Key = (FileNumber, i64);
+
+/// Decompressed pages of all segments. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct PageCache {
+    bytes_max: usize,
+    pages: Arc<Mutex<Pages>>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    by_place: LruCache<Key, Page>,
+    bytes: usize,
+}
+
+fn bytes_of(page: &Page) -> usize {
+    page.buffer().len() + PAGE_OVERHEAD
+}
+
+impl PageCache {
+    /// A cache of so many bytes; of none it keeps nothing.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let pages = Pages { by_place: LruCache::unbounded(), bytes: 0 };
+        Self { bytes_max, pages: Arc::new(Mutex::new(pages)) }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: &Key) -> Option<Page> {
+        self.pages().by_place.get(key).cloned()
+    }
+
+    fn put(&self, key: Key, page: &Page) {
+        let bytes = bytes_of(page);
+        if bytes > self.bytes_max / PAGE_SHARE {
+            return;
+        }
+        let mut pages = self.pages();
+        // Two readers may have read it at once.
+        if let Some(before) = pages.by_place.put(key, page.clone()) {
+            pages.bytes -= bytes_of(&before);
+        }
+        pages.bytes += bytes;
+        while pages.bytes > self.bytes_max {
+            let Some((_, oldest)) = pages.by_place.pop_lru() else { return };
+            pages.bytes -= bytes_of(&oldest);
+        }
+    }
+
+    /// The part of the cache for one file.
+    pub(super) fn of_file(&self) -> FilePages {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        FilePages { cache: self.clone(), file: FileNumber(NEXT.fetch_add(1, Ordering::Relaxed)) }
+    }
+}
+
+/// Pages of one file. They go with it.
+#[derive(Debug)]
+pub(super) struct FilePages {
+    cache: PageCache,
+    file: FileNumber,
+}
+
+impl Drop for FilePages {
+    fn drop(&mut self) {
+        let mut pages = self.cache.pages();
+        let of_file: Vec<Key> =
+            pages.by_place.iter().map(|(key, _)| *key).filter(|(file, _)| *file == self.file).collect();
+        for key in of_file {
+            if let Some(page) = pages.by_place.pop(&key) {
+                pages.bytes -= bytes_of(&page);
+            }
+        }
+    }
+}
+
+/// Opens the file when a page has to be read.
+type Open = Arc<dyn Fn() -> std::io::Result<CheckedFile> + Send + Sync>;
+
+/// Row groups of a file whose pages are read through the cache.
+pub(super) struct CachedGroups<'a> {
+    metadata: &'a ParquetMetaData,
+    groups: Vec<usize>,
+    pages: &'a FilePages,
+    open: Open,
+}
+
+impl<'a> CachedGroups<'a> {
+    /// Some row groups of a file. `None` when the file does not say where its pages are.
+    pub(super) fn new(
+        metadata: &'a ParquetMetaData,
+        groups: Vec<usize>,
+        pages: &'a FilePages,
+        open: impl Fn() -> std::io::Result<CheckedFile> + Send + Sync + 'static,
+    ) -> Option<Self> {
+        metadata.offset_index()?;
+        Some(Self { metadata, groups, pages, open: Arc::new(open) })
+    }
+}
+
+impl RowGroups for CachedGroups<'_> {
+    fn num_rows(&self) -> usize {
+        self.row_groups().map(|group| group.num_rows() as usize).sum()
+    }
+
+    fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>> {
+        let index = self.metadata.offset_index();
+        let chunk = |group: &usize| -> Option<CachedPages> {
+            let locations = index?.get(*group)?.get(column)?.page_locations();
+            let metadata = self.metadata.row_group(*group);
+            let start = metadata.column(column).byte_range().0 as i64;
+            Some(CachedPages {
+                cache: self.pages.cache.clone(),
+                file: self.pages.file,
+                open: Arc::clone(&self.open),
+                // What stands before the first page is the dictionary.
+                dictionary: locations
+                    .first()
+                    .map(|first| first.offset)
+                    .filter(|first| *first != start)
+                    .map(|_| start),
+                locations: locations.clone(),
+                group: metadata.clone(),
+                column,
+                next: 0,
+                reader: None,
+            })
+        };
+        let chunks: Option<VecDeque<CachedPages>> = self.groups.iter().map(chunk).collect();
+        let chunks =
+            chunks.ok_or_else(|| ParquetError::General("a column without an offset index".to_owned()))?;
+        Ok(Box::new(Chunks(chunks)))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.groups.iter().map(|group| self.metadata.row_group(*group)))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.metadata
+    }
+}
+
+/// The chunks of one column.
+struct Chunks(VecDeque<CachedPages>);
+
+impl Iterator for Chunks {
+    type Item = Result<Box<dyn PageReader>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.pop_front().map(|pages| Ok(Box::new(pages) as Box<dyn PageReader>))
+    }
+}
+
+impl PageIterator for Chunks {}
+
+/// The pages of one column chunk.
+struct CachedPages {
+    cache: PageCache,
+    file: FileNumber,
+    open: Open,
+    /// Where the dictionary is, if there is one: it is the first page.
+    dictionary: Option<i64>,
+    locations: Vec<PageLocation>,
+    group: RowGroupMetaData,
+    column: usize,
+    /// Number of the page that comes next.
+    next: usize,
+    /// Reads what is not in the cache, and stands at the page with this number.
+    reader: Option<(SerializedPageReader<CheckedFile>, usize)>,
+}
+
+impl CachedPages {
+    /// The data page that comes next; `None` for the dictionary and after the last.
+    fn data_page(&self) -> Option<usize> {
+        let page = self.next.checked_sub(usize::from(self.dictionary.is_some()))?;
+        (page < self.locations.len()).then_some(page)
+    }
+
+    /// Where the next page begins.
+    fn offset(&self) -> Option<i64> {
+        match (self.next, self.dictionary) {
+            (0, Some(dictionary)) => Some(dictionary),
+            _ => self.data_page().map(|page| self.locations[page].offset),
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Page>> {
+        let (reader, at) = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let file = (self.open)().map_err(|error| ParquetError::External(Box::new(error)))?;
+                let (column, rows) = (self.group.column(self.column), self.group.num_rows() as usize);
+                let locations = Some(self.locations.clone());
+                let reader = SerializedPageReader::new(Arc::new(file), column, rows, locations)?;
+                self.reader.insert((reader, 0))
+            }
+        };
+        while *at < self.next {
+            reader.skip_next_page()?;
+            *at += 1;
+        }
+        *at += 1;
+        reader.get_next_page()
+    }
+}
+
+impl PageReader for CachedPages {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let Some(offset) = self.offset() else { return Ok(None) };
+        let key = (self.file, offset);
+        let page = match self.cache.get(&key) {
+            Some(page) => Some(page),
+            None => {
+                let page = self.read()?;
+                page.iter().for_each(|page| self.cache.put(key, page));
+                page
+            }
+        };
+        self.next += 1;
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        if self.next == 0 && self.dictionary.is_some() {
+            return Ok(Some(PageMetadata { num_rows: None, num_levels: None, is_dict: true }));
+        }
+        let page = self.data_page().map(|page| {
+            let rows = self.group.num_rows();
+            let end = self.locations.get(page + 1).map_or(rows, |next| next.first_row_index);
+            let num_rows = Some((end - self.locations[page].first_row_index).max(0) as usize);
+            PageMetadata { num_rows, num_levels: None, is_dict: false }
+        });
+        Ok(page)
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        self.next += 1;
+        Ok(())
+    }
+
+    fn at_record_boundary(&mut self) -> Result<bool> {
+        // Where pages begin is told by rows.
+        Ok(true)
+    }
+}
+
+impl Iterator for CachedPages {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests;

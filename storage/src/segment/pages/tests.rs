@@ -1,0 +1,133 @@
+//! The cache holds what it may, and rows read through it are the file's.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+use model::Signal;
+use parquet::basic::Encoding;
+use proptest::prelude::*;
+
+use super::*;
+use crate::segment::reader::Segment;
+use crate::testing::*;
+
+fn page(bytes: usize) -> Page {
+    let buf = Bytes::from(vec![7; bytes]);
+    Page::DictionaryPage { buf, num_values: 1, encoding: Encoding::PLAIN, is_sorted: false }
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_first_and_no_more_is_held_than_allowed() {
+    let cache = PageCache::new(10 * (1_000 + PAGE_OVERHEAD));
+    let file = cache.of_file();
+    let held = |at: i64| cache.get(&(file.file, at)).is_some();
+    for at in 0..10 {
+        cache.put((file.file, at), &page(1_000));
+    }
+    assert!(held(0), "now it was used last");
+    cache.put((file.file, 10), &page(1_000));
+    assert!(held(0) && !held(1) && held(10));
+    cache.put((file.file, 10), &page(900));
+    assert_eq!(cache.pages().bytes, 10 * (1_000 + PAGE_OVERHEAD) - 100, "counted once");
+    cache.put((file.file, 11), &page(10_000));
+    assert!(!held(11), "too large a part of all");
+}
+
+#[test]
+fn pages_go_with_their_file_and_stay_for_others() {
+    let cache = PageCache::new(1 << 20);
+    let (gone, stays) = (cache.of_file(), cache.of_file());
+    for file in [&gone, &stays] {
+        cache.put((file.file, 4), &page(100));
+    }
+    let place = (gone.file, 4);
+    drop(gone);
+    assert!(cache.get(&place).is_none() && cache.get(&(stays.file, 4)).is_some());
+    drop(stays);
+    assert_eq!(cache.pages().bytes, 0);
+}
+
+#[test]
+fn a_cache_of_no_bytes_keeps_nothing() {
+    let cache = PageCache::new(0);
+    let file = cache.of_file();
+    cache.put((file.file, 4), &page(1));
+    assert!(cache.get(&(file.file, 4)).is_none());
+}
+
+/// Rows of several pages.
+const ROWS: usize = 20_000;
+
+async fn written(dir: &Path) -> Arc<Segment> {
+    let store = open(dir).await;
+    for lot in 0..ROWS / 2_000 {
+        let body = |at: usize| format!("line {} of {lot}", at * 7919 % 1_009);
+        let logs = |at: usize| log(&body(at), (at % 250) as u8, &format!("ORD-{}", at % 37), at as i64);
+        append_logs(&store, (0..2_000).map(logs).collect()).await;
+    }
+    store.seal().await.expect("sealed");
+    let segments = store.shared().state().segments.clone();
+    assert_eq!((segments.len(), segments[0].signal()), (1, Signal::Logs));
+    Arc::clone(&segments[0])
+}
+
+fn ranges_of(cuts: &[prop::sample::Index]) -> Vec<Range<usize>> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(ROWS)).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts.chunks_exact(2).map(|pair| pair[0]..pair[1].min(pair[0] + 300)).collect()
+}
+
+#[tokio::test]
+async fn rows_read_through_the_cache_are_those_of_the_file_whatever_it_holds() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meta = written(dir.path()).await.meta().clone();
+    let plain = Segment::open(dir.path(), meta.clone()).expect("opens");
+    let caches = [0, 40_000, 64 << 20].map(PageCache::new);
+    let cached = caches
+        .each_ref()
+        .map(|cache| Segment::open_with(dir.path().into(), meta.clone(), cache).expect("opens"));
+    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 2..12);
+    let columns =
+        prop::sample::select(vec![&[][..], &["body"], &["trace_id", "ids"], &["attributes", "time"]]);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
+    runner
+        .run(&(cuts, columns), |(cuts, columns)| {
+            let ranges = ranges_of(&cuts);
+            prop_assume!(!ranges.is_empty());
+            let all = plain.read(vec![0..ROWS], columns).expect("readable");
+            let all = arrow::compute::concat_batches(&all[0].schema(), &all).expect("of one schema");
+            for segment in &cached {
+                let mut read = segment.read(ranges.clone(), columns).expect("readable").into_iter();
+                let mut batch = read.next();
+                let mut at = 0;
+                for row in ranges.iter().cloned().flatten() {
+                    while batch.as_ref().is_some_and(|batch| at == batch.num_rows()) {
+                        (batch, at) = (read.next(), 0);
+                    }
+                    let Some(batch) = &batch else {
+                        return Err(TestCaseError::fail(format!("no row {row}")));
+                    };
+                    prop_assert_eq!(batch.slice(at, 1), all.slice(row, 1));
+                    at += 1;
+                }
+                prop_assert!(batch.is_none_or(|batch| at == batch.num_rows()) && read.next().is_none());
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(caches[1].pages().bytes <= 40_000 && caches[2].pages().bytes > 40_000);
+}
+
+#[tokio::test]
+async fn what_was_read_once_needs_the_file_no_more() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meta = written(dir.path()).await.meta().clone();
+    let cache = PageCache::new(64 << 20);
+    let segment = Segment::open_with(dir.path().into(), meta, &cache).expect("opens");
+    let first = segment.read(vec![5..9], &["body"]).expect("readable");
+    std::fs::remove_file(segment.data_path()).expect("removable");
+    assert_eq!(segment.read(vec![5..9], &["body"]).expect("in the cache"), first);
+    assert!(segment.read(vec![ROWS - 3..ROWS], &["body"]).is_err(), "another page");
+}
