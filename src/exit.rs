@@ -37,6 +37,12 @@ impl Failure {
         Self { code: UNREACHABLE, message: message.into() }
     }
 
+    /// The same with more to say.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.message += more;
+        self
+    }
+
     /// The input is wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: USAGE, message: message.into() }

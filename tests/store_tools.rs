@@ -3,10 +3,11 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{SILMARI, server, silmari, stderr, stdout};
+use crate::support::{SILMARI, eventually, server, silmari, stderr, stdout};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(SILMARI).args(arguments).output().expect("silmari runs")
@@ -66,6 +67,50 @@ fn files_are_imported_into_a_folder_that_the_tools_then_list_check_and_measure()
     let verified = store("verify", &data, &[]);
     assert!(verified.status.success(), "{}{}", stdout(&verified), stderr(&verified));
     assert!(stdout(&verified).contains("read 2 segments (3 rows"), "{}", stdout(&verified));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_breaks_off_says_where_to_go_on_and_stores_nothing_twice_then() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = server(folder.path()).await;
+    let fifo = folder.path().join("day.jsonl");
+    let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
+    assert!(made.success());
+    let name = fifo.to_str().expect("UTF-8").to_owned();
+    let import = Command::new(SILMARI)
+        .args(["import", "--to", server.otlp_http(), &name])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("silmari runs");
+    let mut feed = std::fs::OpenOptions::new().write(true).open(&fifo).expect("it reads");
+    let lines: Vec<String> = (0..5).map(|at| log_line(&format!("ORD-{at}"))).collect();
+    feed.write_all(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()).expect("written");
+    let count = || async {
+        silmari(server.api(), &["sql", "select count(*) as n from logs", "--format", "csv"]).await
+    };
+    eventually(Duration::from_secs(20), || async {
+        let found = stdout(&count().await);
+        (found == "n\r\n2\r\n").then_some(()).ok_or(found)
+    })
+    .await;
+    let interrupted =
+        Command::new("kill").args(["-INT", &import.id().to_string()]).status().expect("kill runs");
+    assert!(interrupted.success());
+    drop(feed);
+    let output = import.wait_with_output().expect("ends");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("day.jsonl:3 is stored") && said.contains("--from-line 3"), "{said}");
+
+    std::fs::remove_file(&fifo).expect("removed");
+    std::fs::write(&fifo, lines.join("\n")).expect("written");
+    let output =
+        silmari(server.api(), &["import", "--to", server.otlp_http(), "--from-line", "3", &name]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("3 log records"), "{}", stdout(&output));
+    assert_eq!(stdout(&count().await), "n\r\n5\r\n");
+    server.stop().await.expect("stops");
 }
 
 #[test]

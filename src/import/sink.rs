@@ -121,8 +121,7 @@ impl Sink {
                 }
                 Attempt::Refused(reason) => return Ok(Outcome::bad(format!("{at}:1: {reason}"))),
                 Attempt::Again(reason) if waited >= PATIENCE => {
-                    let message =
-                        format!("{at}: refused for {PATIENCE:?}: {reason}; import from this line on later");
+                    let message = format!("{at}: refused for {PATIENCE:?}: {reason}");
                     return Err(Failure::runtime(message));
                 }
                 Attempt::Again(_) => {

@@ -39,6 +39,8 @@ pub(super) enum Found {
 pub(super) struct Request {
     pub(super) file: String,
     pub(super) line: u64,
+    /// The line behind it.
+    pub(super) next_line: u64,
     pub(super) read: JsonRequest,
 }
 
@@ -53,19 +55,20 @@ fn placed(file: &str, line: u64, problem: &JsonProblem) -> String {
     format!("{file}:{}:{}: {}", line + problem.line as u64 - 1, problem.column, problem.problem)
 }
 
-/// Reads all files into `sender`; ends early when nobody listens.
+/// Reads all files into `sender`, the first one from a line on; ends early when nobody listens.
 pub(super) fn read_all(
     files: &[PathBuf],
+    from_line: u64,
     progress: &Progress,
     sender: &mpsc::Sender<Found>,
 ) -> Result<(), Failure> {
-    for path in files {
+    for (path, from_line) in files.iter().zip(std::iter::once(from_line).chain(std::iter::repeat(1))) {
         let named = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
         let raw: Box<dyn Read> = match named.as_str() {
             "stdin" => Box::new(io::stdin().lock()),
             _ => Box::new(File::open(path).map_err(|error| Failure::usage(format!("{named}: {error}")))?),
         };
-        let mut values = Values { file: named.clone(), line: 0, progress, sender };
+        let mut values = Values { file: named.clone(), line: 0, from_line, progress, sender };
         let read = values.read(BufReader::with_capacity(BUFFER_BYTES, progress.counted(raw)));
         match read {
             Ok(true) => {}
@@ -85,6 +88,8 @@ pub(super) fn read_all(
 struct Values<'a> {
     file: String,
     line: u64,
+    /// Lines before it are passed over.
+    from_line: u64,
     progress: &'a Progress,
     sender: &'a mpsc::Sender<Found>,
 }
@@ -140,6 +145,9 @@ impl Values<'_> {
             }
             self.line += 1;
             self.progress.line();
+            if self.line < self.from_line {
+                continue;
+            }
             if !is_whole {
                 let bad = format!("{}:{}:1: longer than {REQUEST_BYTES_MAX} bytes", self.file, self.line);
                 if !self.give_pending(&mut pending) || !self.give(Found::Bad(bad)) {
@@ -162,12 +170,15 @@ impl Values<'_> {
     }
 
     fn give_pending(&self, pending: &mut Pending) -> bool {
-        let Pending { text, first_line, .. } = std::mem::take(pending);
+        let Pending { text, first_line, last_line, .. } = std::mem::take(pending);
         if text.iter().all(u8::is_ascii_whitespace) {
             return true;
         }
         self.give(match read_json_request(&text, REQUEST_BYTES_MAX) {
-            Ok(read) => Found::Request(Request { file: self.file.clone(), line: first_line, read }),
+            Ok(read) => {
+                let (file, next_line) = (self.file.clone(), last_line + 1);
+                Found::Request(Request { file, line: first_line, next_line, read })
+            }
             Err(problem) => Found::Bad(placed(&self.file, first_line, &problem)),
         })
     }
@@ -194,6 +205,7 @@ fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 struct Pending {
     text: Vec<u8>,
     first_line: u64,
+    last_line: u64,
     depth: i64,
     is_in_string: bool,
     is_escaped: bool,
@@ -204,6 +216,7 @@ impl Pending {
         if self.text.is_empty() {
             self.first_line = number;
         }
+        self.last_line = number;
         self.text.extend_from_slice(line);
         for byte in line {
             match (self.is_in_string, *byte) {
@@ -231,9 +244,14 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> (usize, Vec<String>) {
+        read_from(1, bytes)
+    }
+
+    fn read_from(from_line: u64, bytes: &[u8]) -> (usize, Vec<String>) {
         let (sender, mut receiver) = mpsc::channel(1_000);
         let progress = Progress::new(&[]);
-        let mut values = Values { file: "f".to_owned(), line: 0, progress: &progress, sender: &sender };
+        let mut values =
+            Values { file: "f".to_owned(), line: 0, from_line, progress: &progress, sender: &sender };
         assert!(values.read(BufReader::new(bytes)).expect("readable"));
         drop(sender);
         let (mut requests, mut bad) = (0, Vec::new());
@@ -255,6 +273,13 @@ mod tests {
     #[test]
     fn each_line_is_a_request_and_empty_lines_are_none() {
         assert_eq!(read(format!("{GOOD}\n\n{GOOD}\r\n{GOOD}").as_bytes()), (3, vec![]));
+    }
+
+    #[test]
+    fn what_stands_before_the_first_line_that_is_wanted_is_passed_over() {
+        let text = format!("{GOOD}\nnonsense\n{GOOD}\n{GOOD}\n");
+        assert_eq!(read_from(3, text.as_bytes()), (2, vec![]));
+        assert_eq!(read_from(9, text.as_bytes()), (0, vec![]));
     }
 
     #[test]
