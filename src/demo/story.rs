@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{SystemClock, TimeRange};
-use query_api::{AlertState, AlertsAnswer, Client, ClientError, Journey};
+use query_api::{AlertState, AlertsAnswer, Client, ClientError, Journey, ProgressState};
 use tokio::time::Instant;
 
 use crate::exit::Failure;
@@ -67,7 +67,9 @@ async fn whole_journey(client: &Client) -> Result<Option<Journey>, ClientError> 
             Err(ClientError::Refused(_)) => continue,
             Err(error) => return Err(error),
         };
-        if journey.services.iter().any(|service| service == "notify") && journey.counts.messages >= 3 {
+        let is_done = journey.progress.as_ref().is_some_and(|progress| progress.state == ProgressState::Done);
+        let reached = |name: &str| journey.services.iter().any(|service| service == name);
+        if is_done && reached("notify") && journey.counts.messages >= 3 {
             return Ok(Some(journey));
         }
     }
