@@ -343,12 +343,15 @@ impl Copier {
         pairs: impl Fn() -> P,
         keeps: fn(&str) -> bool,
     ) -> Attributes {
-        let kept = || pairs().filter(|(key, _)| keeps(key));
-        let is_equal = |last: &&Attributes| {
-            last.len() == kept().count() && kept().all(|(key, value)| last.text(key) == Some(value))
-        };
-        if let Some(last) = self.of_name.get(name).filter(is_equal) {
-            return last.clone();
+        if let Some(last) = self.of_name.get(name) {
+            let is_held = |(key, value): (&str, &str)| match last.text(key) {
+                Some(held) => held == value,
+                None => !keeps(key),
+            };
+            let is_there = |key: &str| pairs().any(|(here, _)| here == key);
+            if pairs().all(is_held) && last.iter().all(|(key, _)| is_there(key)) {
+                return last.clone();
+            }
         }
         let attributes = self.attributes(pairs(), keeps);
         if self.of_name.len() < KEYS_MAX || self.of_name.contains_key(name) {
@@ -432,3 +435,6 @@ impl Copier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
