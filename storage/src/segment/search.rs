@@ -13,6 +13,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use model::TimeRange;
@@ -72,7 +73,7 @@ impl Segment {
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
         if columns.is_empty() {
-            let rows = visible.iter().flatten().filter(|row| chosen.contains(*row));
+            let rows = visible.iter().flat_map(|range| chosen.within(range));
             return visit_numbers(rows.map(|row| row as u32), visit);
         }
         let count = chosen.count();
@@ -82,9 +83,9 @@ impl Segment {
             false => visible.iter().collect(),
         };
         self.visit_rows(ranges, columns, &mut |batch| {
-            let is_chosen: BooleanArray =
-                numbers(&batch).values().iter().map(|row| Some(chosen.contains(*row as usize))).collect();
-            let rows = filter_record_batch(&batch, &is_chosen)
+            let rows = numbers(&batch).values();
+            let is_chosen = BooleanBuffer::collect_bool(rows.len(), |at| chosen.contains(rows[at] as usize));
+            let rows = filter_record_batch(&batch, &BooleanArray::new(is_chosen, None))
                 .context(ErrorKind::Internal, || "picking chosen rows".to_owned())?;
             if rows.num_rows() == 0 { Ok(ControlFlow::Continue(())) } else { visit(rows) }
         })
@@ -103,7 +104,7 @@ impl Segment {
         }
         for batch in self.read_ranges(ranges, columns)? {
             let batch = batch?;
-            let rows: UInt32Array = rows.by_ref().take(batch.num_rows()).collect();
+            let rows = UInt32Array::from_iter_values(rows.by_ref().take(batch.num_rows()));
             if visit(with_numbers(Some(&batch), rows)?)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -118,7 +119,7 @@ fn visit_numbers(
     visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
 ) -> Result<ControlFlow<()>, Error> {
     loop {
-        let some: UInt32Array = rows.by_ref().take(NUMBERS).map(Some).collect();
+        let some = UInt32Array::from_iter_values(rows.by_ref().take(NUMBERS));
         if some.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }

@@ -30,8 +30,11 @@ pub(super) struct Reads<'a> {
     /// The rows of a batch of the head, with the time among the columns.
     pub(super) head: &'a dyn Fn(&HeadBatch) -> Result<RecordBatch, Error>,
     /// The rows of a segment, batch by batch; without a column of times only where all of it lies within the range.
-    pub(super) segment: &'a dyn Fn(&Segment, &mut search::Visit<'_>) -> Result<ControlFlow<()>, Error>,
+    pub(super) segment: &'a ReadSegment<'a>,
 }
+
+/// Gives the rows of a segment to a visit, which can end it.
+type ReadSegment<'a> = dyn Fn(&Segment, &mut search::Visit<'_>) -> Result<ControlFlow<()>, Error> + 'a;
 
 /// Gets the rows of one part within the range, its number, and whether the rows are sure to be wanted.
 pub(super) type Visit<'a> = dyn FnMut(u32, RecordBatch, bool) -> ControlFlow<()> + 'a;

@@ -1,5 +1,7 @@
 //! Rows of a segment as bits, and what the index says of them.
 
+use std::ops::Range;
+
 /// A set of rows, counted from the start of the segment: one bit each.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows(Vec<u64>);
@@ -43,8 +45,21 @@ impl Rows {
 
     /// In order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
+        self.within(0..self.0.len() * 64)
+    }
+
+    /// Those within a range, in order.
+    pub(crate) fn within(&self, range: Range<usize>) -> impl Iterator<Item = usize> {
+        let Range { start, end } = range;
+        let words = start / 64..end.div_ceil(64).min(self.0.len());
+        words.flat_map(move |at| {
+            let mut left = self.0[at];
+            if start > at * 64 {
+                left &= u64::MAX << (start - at * 64);
+            }
+            if end < (at + 1) * 64 {
+                left &= !(u64::MAX << (end - at * 64));
+            }
             std::iter::from_fn(move || {
                 let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
                 left &= left - 1;
@@ -70,5 +85,17 @@ mod tests {
         rows.keep(&set(&[1, 63, 64, 129]));
         rows.remove(&set(&[64]));
         assert_eq!((rows.iter().collect::<Vec<_>>(), rows.count()), (vec![63, 129], 2));
+    }
+
+    #[test]
+    fn rows_within_a_range_are_those_that_it_holds() {
+        let mut rows = Rows::new(200);
+        (0..200).filter(|row| row % 3 == 0 || row % 64 == 63).for_each(|row| rows.add(row));
+        for start in 0..200 {
+            for end in start..=210 {
+                let expected: Vec<usize> = (start..end).filter(|row| rows.contains(*row)).collect();
+                assert_eq!(rows.within(start..end).collect::<Vec<_>>(), expected, "{start}..{end}");
+            }
+        }
     }
 }

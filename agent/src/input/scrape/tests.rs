@@ -80,8 +80,11 @@ fn families_become_metrics_and_series_that_go_away_end() {
 /// Value, time and trace of an exemplar.
 type Measured = (f64, UnixNano, Option<String>);
 
-/// The points of a page's metrics, as a collector reads them: name, counts and bounds of a histogram, exemplars.
-fn points(page: &str) -> Vec<(String, Vec<u64>, Vec<f64>, Vec<Measured>)> {
+/// Name of a point, counts and bounds of a histogram, exemplars.
+type Point = (String, Vec<u64>, Vec<f64>, Vec<Measured>);
+
+/// The points of a page's metrics, as a collector reads them.
+fn points(page: &str) -> Vec<Point> {
     let page = parse(page);
     let mut metrics = Metrics::new([], UnixNano(1), UnixNano(2));
     Families::new(Some(&page), 100, UnixNano(7)).write(&mut metrics, &Known::new());

@@ -30,8 +30,11 @@ use crate::rows::range_of;
 /// Texts that are numbered, at most: more are no repetition.
 const FEW_MAX: usize = 4_096;
 
+/// Takes the values at places.
+type Gather<'a> = dyn Fn(&[Place]) -> Result<ArrayRef, ArrowError> + Send + Sync + 'a;
+
 /// A column that values can be taken from.
-pub(super) struct Column<'a>(Box<dyn Fn(&[Place]) -> Result<ArrayRef, ArrowError> + Send + Sync + 'a>);
+pub(super) struct Column<'a>(Box<Gather<'a>>);
 
 impl<'a> Column<'a> {
     /// The same column of all batches, of which there is one at least.

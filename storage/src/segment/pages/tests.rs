@@ -72,6 +72,10 @@ async fn written(dir: &Path) -> Arc<Segment> {
     Arc::clone(&segments[0])
 }
 
+fn only(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
+}
+
 fn ranges_of(cuts: &[prop::sample::Index]) -> Vec<Range<usize>> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(ROWS)).collect();
     cuts.sort_unstable();
@@ -96,7 +100,7 @@ async fn rows_read_through_the_cache_are_those_of_the_file_whatever_it_holds() {
         .run(&(cuts, columns), |(cuts, columns)| {
             let ranges = ranges_of(&cuts);
             prop_assume!(!ranges.is_empty());
-            let all = plain.read(vec![0..ROWS], columns).expect("readable");
+            let all = plain.read(only(0..ROWS), columns).expect("readable");
             let all = arrow::compute::concat_batches(&all[0].schema(), &all).expect("of one schema");
             for segment in &cached {
                 let mut read = segment.read(ranges.clone(), columns).expect("readable").into_iter();
@@ -126,8 +130,8 @@ async fn what_was_read_once_needs_the_file_no_more() {
     let meta = written(dir.path()).await.meta().clone();
     let cache = PageCache::new(64 << 20);
     let segment = Segment::open_with(dir.path().into(), meta, &cache).expect("opens");
-    let first = segment.read(vec![5..9], &["body"]).expect("readable");
+    let first = segment.read(only(5..9), &["body"]).expect("readable");
     std::fs::remove_file(segment.data_path()).expect("removable");
-    assert_eq!(segment.read(vec![5..9], &["body"]).expect("in the cache"), first);
-    assert!(segment.read(vec![ROWS - 3..ROWS], &["body"]).is_err(), "another page");
+    assert_eq!(segment.read(only(5..9), &["body"]).expect("in the cache"), first);
+    assert!(segment.read(only(ROWS - 3..ROWS), &["body"]).is_err(), "another page");
 }
