@@ -8,8 +8,8 @@
 //! Owns: the load, the measuring, the tables. Does not own: anything that is measured; the server runs in the
 //! same process with its default settings unless a benchmark says otherwise.
 //!
-//! Invariants: load comes from a seed; every run ends by itself; only 127.0.0.1 is used; a number is reported
-//! only after what was sent has been found again.
+//! Invariants: load comes from a seed; every run ends by itself; only 127.0.0.1 is used; a number of
+//! ours is reported only after what was sent has been found again (of servers of others nobody asks).
 
 pub mod client;
 pub mod disk;

@@ -60,7 +60,7 @@ pub struct Options {
     pub victoria_traces: Option<PathBuf>,
 
     /// A `victoria-logs` program that is sent the same log records (`go install
-    /// github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@latest`)
+    /// github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@v1.52.1`)
     #[arg(long, env = "SILMARI_BENCH_VICTORIA_LOGS")]
     pub victoria_logs: Option<PathBuf>,
 

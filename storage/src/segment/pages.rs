@@ -13,14 +13,15 @@
 //! against its checksum when it was read.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
 use parquet::arrow::arrow_reader::RowGroups;
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::serialized_reader::SerializedPageReader;
 
@@ -114,27 +115,41 @@ impl Drop for FilePages {
     }
 }
 
-/// Opens the file when a page has to be read.
-type Open = Arc<dyn Fn() -> std::io::Result<CheckedFile> + Send + Sync>;
+/// A file that is opened when the first page has to be read of it, once for all columns.
+struct LazyFile {
+    open: Box<dyn Fn() -> io::Result<CheckedFile> + Send + Sync>,
+    opened: OnceLock<Arc<CheckedFile>>,
+}
+
+impl LazyFile {
+    fn get(&self) -> Result<Arc<CheckedFile>> {
+        if let Some(file) = self.opened.get() {
+            return Ok(Arc::clone(file));
+        }
+        let file = (self.open)().map_err(|error| ParquetError::External(Box::new(error)))?;
+        Ok(Arc::clone(self.opened.get_or_init(|| Arc::new(file))))
+    }
+}
 
 /// Row groups of a file whose pages are read through the cache.
 pub(super) struct CachedGroups<'a> {
-    metadata: &'a ParquetMetaData,
+    metadata: &'a Arc<ParquetMetaData>,
     groups: Vec<usize>,
     pages: &'a FilePages,
-    open: Open,
+    file: Arc<LazyFile>,
 }
 
 impl<'a> CachedGroups<'a> {
     /// Some row groups of a file. `None` when the file does not say where its pages are.
     pub(super) fn new(
-        metadata: &'a ParquetMetaData,
+        metadata: &'a Arc<ParquetMetaData>,
         groups: Vec<usize>,
         pages: &'a FilePages,
-        open: impl Fn() -> std::io::Result<CheckedFile> + Send + Sync + 'static,
+        open: impl Fn() -> io::Result<CheckedFile> + Send + Sync + 'static,
     ) -> Option<Self> {
         metadata.offset_index()?;
-        Some(Self { metadata, groups, pages, open: Arc::new(open) })
+        let file = Arc::new(LazyFile { open: Box::new(open), opened: OnceLock::new() });
+        Some(Self { metadata, groups, pages, file })
     }
 }
 
@@ -144,24 +159,17 @@ impl RowGroups for CachedGroups<'_> {
     }
 
     fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>> {
-        let index = self.metadata.offset_index();
         let chunk = |group: &usize| -> Option<CachedPages> {
-            let locations = index?.get(*group)?.get(column)?.page_locations();
-            let metadata = self.metadata.row_group(*group);
-            let start = metadata.column(column).byte_range().0 as i64;
+            let chunk = Chunk { metadata: Arc::clone(self.metadata), group: *group, column };
+            let first = chunk.locations()?.first().map(|first| first.offset);
+            let start = chunk.column().byte_range().0 as i64;
             Some(CachedPages {
                 cache: self.pages.cache.clone(),
-                file: self.pages.file,
-                open: Arc::clone(&self.open),
+                number: self.pages.file,
+                file: Arc::clone(&self.file),
                 // What stands before the first page is the dictionary.
-                dictionary: locations
-                    .first()
-                    .map(|first| first.offset)
-                    .filter(|first| *first != start)
-                    .map(|_| start),
-                locations: locations.clone(),
-                group: metadata.clone(),
-                column,
+                dictionary: first.filter(|first| *first != start).map(|_| start),
+                chunk,
                 next: 0,
                 reader: None,
             })
@@ -194,16 +202,36 @@ impl Iterator for Chunks {
 
 impl PageIterator for Chunks {}
 
+/// One column of one row group.
+struct Chunk {
+    metadata: Arc<ParquetMetaData>,
+    group: usize,
+    column: usize,
+}
+
+impl Chunk {
+    /// Where its data pages are.
+    fn locations(&self) -> Option<&[PageLocation]> {
+        Some(self.metadata.offset_index()?.get(self.group)?.get(self.column)?.page_locations())
+    }
+
+    fn column(&self) -> &ColumnChunkMetaData {
+        self.metadata.row_group(self.group).column(self.column)
+    }
+
+    fn rows(&self) -> i64 {
+        self.metadata.row_group(self.group).num_rows()
+    }
+}
+
 /// The pages of one column chunk.
 struct CachedPages {
     cache: PageCache,
-    file: FileNumber,
-    open: Open,
+    number: FileNumber,
+    file: Arc<LazyFile>,
+    chunk: Chunk,
     /// Where the dictionary is, if there is one: it is the first page.
     dictionary: Option<i64>,
-    locations: Vec<PageLocation>,
-    group: RowGroupMetaData,
-    column: usize,
     /// Number of the page that comes next.
     next: usize,
     /// Reads what is not in the cache, and stands at the page with this number.
@@ -211,17 +239,18 @@ struct CachedPages {
 }
 
 impl CachedPages {
-    /// The data page that comes next; `None` for the dictionary and after the last.
-    fn data_page(&self) -> Option<usize> {
+    /// The data page that comes next, and the one after it; `None` for the dictionary and after the last.
+    fn data_page(&self) -> Option<(&PageLocation, Option<&PageLocation>)> {
         let page = self.next.checked_sub(usize::from(self.dictionary.is_some()))?;
-        (page < self.locations.len()).then_some(page)
+        let locations = self.chunk.locations()?;
+        Some((locations.get(page)?, locations.get(page + 1)))
     }
 
     /// Where the next page begins.
     fn offset(&self) -> Option<i64> {
         match (self.next, self.dictionary) {
             (0, Some(dictionary)) => Some(dictionary),
-            _ => self.data_page().map(|page| self.locations[page].offset),
+            _ => self.data_page().map(|(page, _)| page.offset),
         }
     }
 
@@ -229,10 +258,9 @@ impl CachedPages {
         let (reader, at) = match &mut self.reader {
             Some(reader) => reader,
             None => {
-                let file = (self.open)().map_err(|error| ParquetError::External(Box::new(error)))?;
-                let (column, rows) = (self.group.column(self.column), self.group.num_rows() as usize);
-                let locations = Some(self.locations.clone());
-                let reader = SerializedPageReader::new(Arc::new(file), column, rows, locations)?;
+                let (column, rows) = (self.chunk.column(), self.chunk.rows() as usize);
+                let locations = self.chunk.locations().map(<[PageLocation]>::to_vec);
+                let reader = SerializedPageReader::new(self.file.get()?, column, rows, locations)?;
                 self.reader.insert((reader, 0))
             }
         };
@@ -248,7 +276,7 @@ impl CachedPages {
 impl PageReader for CachedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let Some(offset) = self.offset() else { return Ok(None) };
-        let key = (self.file, offset);
+        let key = (self.number, offset);
         let page = match self.cache.get(&key) {
             Some(page) => Some(page),
             None => {
@@ -265,10 +293,9 @@ impl PageReader for CachedPages {
         if self.next == 0 && self.dictionary.is_some() {
             return Ok(Some(PageMetadata { num_rows: None, num_levels: None, is_dict: true }));
         }
-        let page = self.data_page().map(|page| {
-            let rows = self.group.num_rows();
-            let end = self.locations.get(page + 1).map_or(rows, |next| next.first_row_index);
-            let num_rows = Some((end - self.locations[page].first_row_index).max(0) as usize);
+        let page = self.data_page().map(|(page, next)| {
+            let end = next.map_or(self.chunk.rows(), |next| next.first_row_index);
+            let num_rows = Some((end - page.first_row_index).max(0) as usize);
             PageMetadata { num_rows, num_levels: None, is_dict: false }
         });
         Ok(page)

@@ -38,6 +38,17 @@ fn samples_types_and_escapes_are_read_and_broken_lines_counted() {
     assert!(page.samples[3].value.is_nan());
 }
 
+/// Every metric of a request, in order.
+fn each_metric(request: &[u8], visit: &mut dyn FnMut(&MetricView<'_>)) {
+    for group in otlp::resources(request).expect("message") {
+        for scope in group.expect("whole").scopes() {
+            for item in scope.expect("whole").items() {
+                visit(&MetricView::parse(item).expect("well formed").expect("a metric"));
+            }
+        }
+    }
+}
+
 /// `(name, points, points that end a series)` of what is written.
 fn written(page: Option<&str>, before: &Known, max: usize) -> (Vec<(String, usize, usize)>, Known) {
     let page = page.map(parse);
@@ -46,21 +57,13 @@ fn written(page: Option<&str>, before: &Known, max: usize) -> (Vec<(String, usiz
     let known = families.write(&mut metrics, before);
     let request = metrics.finish();
     let mut found = Vec::new();
-    for group in otlp::resources(&request).expect("message") {
-        for scope in group.expect("whole").scopes() {
-            for item in scope.expect("whole").items() {
-                let view = MetricView::parse(item).expect("well formed").expect("a metric");
-                let points: Vec<_> = view.points().map(|point| point.expect("well formed")).collect();
-                let ends = points
-                    .iter()
-                    .flatten()
-                    .filter(|point| format!("{:?}", point.value).contains("None"))
-                    .count()
-                    + points.iter().filter(|point| point.is_none()).count();
-                found.push((view.name.to_owned(), points.len(), ends));
-            }
-        }
-    }
+    each_metric(&request, &mut |view| {
+        let points: Vec<_> = view.points().map(|point| point.expect("well formed")).collect();
+        let ends =
+            points.iter().flatten().filter(|point| format!("{:?}", point.value).contains("None")).count()
+                + points.iter().filter(|point| point.is_none()).count();
+        found.push((view.name.to_owned(), points.len(), ends));
+    });
     (found, known)
 }
 
@@ -90,29 +93,24 @@ fn points(page: &str) -> Vec<Point> {
     Families::new(Some(&page), 100, UnixNano(7)).write(&mut metrics, &Known::new());
     let request = metrics.finish();
     let mut found = Vec::new();
-    for group in otlp::resources(&request).expect("message") {
-        for scope in group.expect("whole").scopes() {
-            for item in scope.expect("whole").items() {
-                let view = MetricView::parse(item).expect("well formed").expect("a metric");
-                for point in view.points() {
-                    let point = point.expect("well formed").expect("a value");
-                    let exemplars = point.exemplars().map(|exemplar| {
-                        (exemplar.value, exemplar.time, exemplar.trace_id.map(|id| id.to_string()))
-                    });
-                    let words = |bytes: &[u8]| -> Vec<u64> {
-                        let (words, _) = bytes.as_chunks::<8>();
-                        words.iter().map(|word| u64::from_le_bytes(*word)).collect()
-                    };
-                    let (counts, bounds) = match point.value {
-                        PointValue::Histogram { counts, bounds, .. } => (words(counts), words(bounds)),
-                        _ => (Vec::new(), Vec::new()),
-                    };
-                    let bounds = bounds.into_iter().map(f64::from_bits).collect();
-                    found.push((view.name.to_owned(), counts, bounds, exemplars.collect()));
-                }
-            }
+    each_metric(&request, &mut |view| {
+        for point in view.points() {
+            let point = point.expect("well formed").expect("a value");
+            let exemplars = point
+                .exemplars()
+                .map(|exemplar| (exemplar.value, exemplar.time, exemplar.trace_id.map(|id| id.to_string())));
+            let words = |bytes: &[u8]| -> Vec<u64> {
+                let (words, _) = bytes.as_chunks::<8>();
+                words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+            };
+            let (counts, bounds) = match point.value {
+                PointValue::Histogram { counts, bounds, .. } => (words(counts), words(bounds)),
+                _ => (Vec::new(), Vec::new()),
+            };
+            let bounds = bounds.into_iter().map(f64::from_bits).collect();
+            found.push((view.name.to_owned(), counts, bounds, exemplars.collect()));
         }
-    }
+    });
     found
 }
 
