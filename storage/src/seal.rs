@@ -58,9 +58,8 @@ pub(crate) async fn run(store: Weak<Store>) {
 }
 
 fn is_old(shared: &Shared) -> bool {
-    let limit = i64::try_from(shared.settings.seal_interval.as_nanos()).unwrap_or(i64::MAX);
-    let now = shared.clock.now();
-    shared.state().oldest.is_some_and(|oldest| now.since(oldest) >= limit)
+    let now = shared.clock.monotonic();
+    shared.state().oldest.is_some_and(|oldest| now.saturating_sub(oldest) >= shared.settings.seal_interval)
 }
 
 /// Moves all of the head into segments, and trims the log.
@@ -137,7 +136,7 @@ fn give_back(shared: &Shared, moved: Vec<(Key, Option<Entry>)>) {
     }
     state.active.extend(newer);
     state.positions.give_back(moved);
-    state.oldest = Some(shared.clock.now());
+    state.oldest = Some(shared.clock.monotonic());
     state.stats.seal_failures += 1;
 }
 
@@ -271,4 +270,27 @@ fn layout_for(signal: Signal, rows: &[&RecordBatch], part: &[Placed], promoted: 
         counts.add_sample(rows, held);
     }
     counts.layout(signal, promoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ManualClock;
+
+    use super::*;
+    use crate::testing::{HOUR, NOW, append_logs, log, open_with, settings};
+
+    #[tokio::test]
+    async fn the_head_grows_old_however_the_clock_is_set() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let clock = ManualClock::at(NOW);
+        let store = open_with(settings(dir.path()), Arc::clone(&clock)).await;
+        append_logs(&store, vec![log("fine", 0, "", 0)]).await;
+        // The store does not seal meanwhile.
+        let _held = store.shared().seal_lock.lock().await;
+        clock.jump(HOUR);
+        assert!(!is_old(store.shared()), "set an hour ahead");
+        clock.jump(-3 * HOUR);
+        clock.advance(store.shared().settings.seal_interval);
+        assert!(is_old(store.shared()), "set back two hours, and left for as long as a head may stay");
+    }
 }

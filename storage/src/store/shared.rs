@@ -40,7 +40,8 @@ pub(crate) struct State {
     pub(crate) unreadable: Arc<[SegmentMeta]>,
     /// What the store has of its senders' sources.
     pub(crate) positions: Positions,
-    pub(crate) oldest: Option<UnixNano>,
+    /// When the first row of the head came, on the monotonic clock.
+    pub(crate) oldest: Option<Duration>,
     /// When rows were last sealed of a window.
     pub(crate) joined: HashMap<(Signal, Window), UnixNano>,
     /// Segments that retention found to lose no row at an age.
@@ -165,7 +166,7 @@ impl Shared {
             let now = self.clock.now();
             move_positions(&mut state.positions, now);
             state.stats.wal_sequence = sequence;
-            state.oldest.get_or_insert(now);
+            state.oldest.get_or_insert(self.clock.monotonic());
             if batch.rows() == 0 {
                 return;
             }
