@@ -34,6 +34,8 @@ use crate::text::TextIndex;
 const BATCH_ROWS: usize = 8_192;
 /// Bytes a batch should stay below.
 const BATCH_BYTES: u64 = 32 << 20;
+/// With more rows wanted at once, pages are not kept: they would push out what look-ups use.
+const KEPT_ROWS_MAX: usize = 262_144;
 
 /// A segment that is open for reading. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -272,7 +274,9 @@ impl Segment {
             let (source, meta, checksums) = (source.clone(), meta.clone(), checksums.clone());
             move || source.open_data(&meta, checksums.clone())
         };
-        let stored = match CachedGroups::new(parquet.metadata(), groups.clone(), pages, open) {
+        let kept = (selection.row_count() <= KEPT_ROWS_MAX)
+            .then(|| CachedGroups::new(parquet.metadata(), groups.clone(), pages, open));
+        let stored = match kept.flatten() {
             Some(groups) => {
                 let (stored, hint) = (parquet.parquet_schema(), Some(parquet.schema().fields()));
                 let levels = parquet_to_arrow_field_levels(stored, self.projection(columns), hint);

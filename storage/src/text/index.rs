@@ -10,8 +10,8 @@ use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
 use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::{
-    DocId, DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
-    TERMINATED, TantivyDocument,
+    DocId, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
+    TantivyDocument,
 };
 
 use super::shapes::{self, DocumentTokenizer, Shapes};
@@ -227,37 +227,31 @@ impl TextIndex {
         let searcher = self.reader.searcher();
         let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
         let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;
-        let mut found: Option<Documents> = None;
+        let mut found: Option<Found> = None;
         let mut pieces: Vec<&Piece> = hint.pieces().iter().collect();
         pieces.sort_by_key(|piece| Walk::of(piece));
         for piece in pieces {
             // Few rows are read sooner than a dictionary.
-            if found.as_ref().is_some_and(|found| found.rows.count() <= Walk::of(piece).worth_rows()) {
+            if found.as_ref().is_some_and(|found| found.maybe.count() <= Walk::of(piece).worth_rows()) {
                 break;
             }
             let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
             let documents = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
             match &mut found {
-                Some(found) => found.keep(&documents),
-                None => found = Some(documents),
+                Some(found) => found.narrow(&index, documents).context(ErrorKind::Damaged, doing)?,
+                None => {
+                    let first = self.first(segment, &index, documents, hint);
+                    found = Some(first.context(ErrorKind::Damaged, doing)?);
+                }
             }
         }
-        let Some(Documents { rows, shapes }) = found else { return Ok(None) };
-        if self.rows_per_document > 1 {
-            return Ok(Some(TextRows { sure: Rows::new(0), maybe: self.rows_of(&rows) }));
-        }
-        let mut sure = Rows::new(self.rows);
-        if rows.count() >= SURE_ROWS_MIN {
-            for shape in self.sure_shapes(segment, &shapes, hint).context(ErrorKind::Damaged, doing)? {
-                rows_of_shape(&index, shape, &mut sure).context(ErrorKind::Damaged, doing)?;
-            }
-        }
-        let mut maybe = rows;
-        maybe.remove(&sure);
-        Ok(Some(TextRows { sure, maybe }))
+        Ok(found.map(|found| match self.rows_per_document {
+            1 => TextRows { sure: found.sure, maybe: found.maybe },
+            _ => TextRows { sure: Rows::new(0), maybe: self.rows_of(&found.maybe) },
+        }))
     }
 
-    /// The documents of rows that have one of the terms, or a shape that has one, and these shapes.
+    /// The documents that have one of the terms.
     fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Documents> {
         let mut rows = Rows::new(self.row_documents as usize);
         let mut shapes = BTreeSet::new();
@@ -267,10 +261,31 @@ impl TextIndex {
                 Some(shape) => drop(shapes.insert(shape)),
             })?;
         }
-        for shape in &shapes {
-            rows_of_shape(index, *shape, &mut rows)?;
-        }
         Ok(Documents { rows, shapes })
+    }
+
+    /// What the documents of the first piece say of rows.
+    fn first(
+        &self,
+        segment: &SegmentReader,
+        index: &InvertedIndexReader,
+        documents: Documents,
+        hint: &TextHint,
+    ) -> tantivy::Result<Found> {
+        let Documents { rows: mut maybe, shapes } = documents;
+        let of_shapes = terms_of(index, &shapes)?;
+        let rows = maybe.count() + of_shapes.iter().map(|(_, term)| term.doc_freq as usize).sum::<usize>();
+        let sure_shapes = match rows < SURE_ROWS_MIN {
+            true => BTreeSet::new(),
+            false => self.sure_shapes(segment, &shapes, hint)?,
+        };
+        let mut sure = Rows::new(self.row_documents as usize);
+        for (shape, term) in &of_shapes {
+            let rows = if sure_shapes.contains(shape) { &mut sure } else { &mut maybe };
+            each_document(index, term, &mut |document| rows.add(document))?;
+        }
+        maybe.remove(&sure);
+        Ok(Found { sure_shapes, sure, maybe })
     }
 
     /// Those of the shapes whose lines all contain what the hint says.
@@ -279,16 +294,16 @@ impl TextIndex {
         segment: &SegmentReader,
         shapes: &BTreeSet<u32>,
         hint: &TextHint,
-    ) -> tantivy::Result<Vec<u32>> {
-        let Some(field) = self.shape.filter(|_| !shapes.is_empty()) else { return Ok(Vec::new()) };
+    ) -> tantivy::Result<BTreeSet<u32>> {
+        let Some(field) = self.shape.filter(|_| !shapes.is_empty()) else { return Ok(BTreeSet::new()) };
         let store = segment.get_store_reader(STORE_BLOCKS)?;
-        let mut sure = Vec::new();
+        let mut sure = BTreeSet::new();
         for shape in shapes {
             let document: TantivyDocument = store.get(self.row_documents + shape)?;
             let text = document.get_first(field).and_then(|value| value.as_bytes());
             let text = text.and_then(|text| std::str::from_utf8(text).ok());
             if text.is_some_and(|text| hint.patterns().iter().all(|pattern| shapes::has(text, pattern))) {
-                sure.push(*shape);
+                sure.insert(*shape);
             }
         }
         Ok(sure)
@@ -311,19 +326,31 @@ struct Documents {
     shapes: BTreeSet<u32>,
 }
 
-impl Documents {
-    fn keep(&mut self, other: &Self) {
-        self.rows.keep(&other.rows);
-        self.shapes.retain(|shape| other.shapes.contains(shape));
+/// What the pieces so far leave. A shape whose lines all contain the text has every piece of it, so that the first says
+/// which these are, and only rows of others are narrowed by those that follow.
+struct Found {
+    sure_shapes: BTreeSet<u32>,
+    sure: Rows,
+    maybe: Rows,
+}
+
+impl Found {
+    /// Leaves only what has the next piece as well.
+    fn narrow(&mut self, index: &InvertedIndexReader, documents: Documents) -> std::io::Result<()> {
+        let Documents { mut rows, mut shapes } = documents;
+        shapes.retain(|shape| !self.sure_shapes.contains(shape));
+        for (_, term) in terms_of(index, &shapes)? {
+            each_document(index, &term, &mut |document| rows.add(document))?;
+        }
+        self.maybe.keep(&rows);
+        Ok(())
     }
 }
 
-/// Adds the rows of a shape.
-fn rows_of_shape(index: &InvertedIndexReader, shape: u32, rows: &mut Rows) -> std::io::Result<()> {
-    match index.terms().get(shapes::term(shape))? {
-        Some(term) => each_document(index, &term, &mut |document| rows.add(document)),
-        None => Ok(()),
-    }
+/// The terms of shapes that rows have.
+fn terms_of(index: &InvertedIndexReader, shapes: &BTreeSet<u32>) -> std::io::Result<Vec<(u32, TermInfo)>> {
+    let term = |shape: &u32| index.terms().get(shapes::term(*shape)).map(|term| Some((*shape, term?)));
+    shapes.iter().filter_map(|shape| term(shape).transpose()).collect()
 }
 
 fn each_document(
@@ -331,10 +358,10 @@ fn each_document(
     term: &TermInfo,
     each: &mut dyn FnMut(DocId),
 ) -> std::io::Result<()> {
-    let mut postings = index.read_postings_from_terminfo(term, IndexRecordOption::Basic)?;
-    while postings.doc() != TERMINATED {
-        each(postings.doc());
-        postings.advance();
+    let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+    while !blocks.docs().is_empty() {
+        blocks.docs().iter().for_each(|document| each(*document));
+        blocks.advance();
     }
     Ok(())
 }
