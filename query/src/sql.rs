@@ -48,6 +48,11 @@ use source::Tables;
 /// Rows returned when the request names no limit.
 pub const ROWS_DEFAULT: usize = 1_000;
 
+/// Threads that run the parts of one statement, if there are as many cores.
+const THREADS_MAX: usize = 8;
+/// Stack of each: a plan is run less deeply than it is made.
+const RUN_STACK_BYTES: usize = 16 << 20;
+
 /// What one statement may be and cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlLimits {
@@ -90,6 +95,13 @@ impl Default for SqlLimits {
             timeout: Duration::from_secs(30),
             stack_bytes: 64 << 20,
         }
+    }
+}
+
+impl SqlLimits {
+    /// Threads of one statement.
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
     }
 }
 
@@ -219,7 +231,16 @@ fn run_here(
         return Err(SqlError::limit(message, "aggregate, or ask in parts"));
     }
     let statement = guard::check(&request.query, limits)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(2).build();
+    let mut runtime = match limits.threads() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        // This thread waits for them.
+        threads => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(threads).thread_stack_size(RUN_STACK_BYTES).thread_name("sql-part");
+            runtime
+        }
+    };
+    let runtime = runtime.enable_time().max_blocking_threads(2).build();
     let runtime = runtime.map_err(|error| SqlError::Internal(format!("starting a runtime: {error}")))?;
     let answer = runtime.block_on(async {
         tokio::select! {
@@ -229,7 +250,8 @@ fn run_here(
             answer = execute(&tables, statement, rows_wanted, limits) => answer,
         }
     });
-    runtime.shutdown_background();
+    // Waits for what runs: what never ends must not look as if it had.
+    drop(runtime);
     if answer.is_err() && tables.cost.is_exceeded() {
         let message =
             format!("the statement reads more than {} bytes (`scan_bytes_max`)", limits.scan_bytes_max);

@@ -1,6 +1,7 @@
 //! A DataFusion session that can read three tables and nothing else.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ use super::table::{STORE_URL, SegmentTable};
 /// A session over three tables: the offered functions, bounded memory, no files but the tables', nothing
 /// spilled to disk.
 pub(super) fn context(tables: &Arc<Tables>, limits: &SqlLimits) -> Result<SessionContext> {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let mut config =
+        SessionConfig::new().with_target_partitions(limits.threads()).with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.enable_recursive_ctes = false;
@@ -87,7 +89,10 @@ pub(super) fn scan_cost(plan: &dyn ExecutionPlan) -> QueryStats {
             cost.head_rows = head.partitions().iter().flatten().map(|batch| batch.num_rows() as u64).sum();
             cost.rows_scanned = cost.head_rows;
         } else if let Some(files) = source.downcast_ref::<FileScanConfig>() {
-            cost.segments_read = files.file_groups.iter().map(|group| group.len() as u64).sum();
+            // Parts of one file can be in several groups.
+            let files: HashSet<_> =
+                files.file_groups.iter().flat_map(|group| group.iter()).map(|file| file.path()).collect();
+            cost.segments_read = files.len() as u64;
             cost.rows_scanned = plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
         }
     }

@@ -12,7 +12,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
@@ -47,7 +49,7 @@ pub(super) struct SegmentTable {
 
 impl SegmentTable {
     pub(super) fn new(tables: Arc<Tables>, signal: Signal) -> Self {
-        Self { tables, signal, schema: storage::schema::schema(signal) }
+        Self { tables, signal, schema: shown_schema(&storage::schema::schema(signal)) }
     }
 
     fn head(&self, wanted: &Wanted, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -61,6 +63,7 @@ impl SegmentTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
+        let batches = batches.iter().map(|rows| shown(rows, &schema)).collect::<Result<Vec<_>>>()?;
         Ok(MemorySourceConfig::try_new_exec(&[batches], schema, None)?)
     }
 
@@ -105,6 +108,26 @@ impl SegmentTable {
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
     }
+}
+
+/// The columns of a table, with texts as views: a file repeats few of them, and a view of one is sixteen bytes to hand on,
+/// to compare and to group by, however long it is.
+fn shown_schema(schema: &Schema) -> SchemaRef {
+    let shown = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Fields>()))
+}
+
+/// Rows of the head as rows of the table.
+fn shown(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
+        DataType::Utf8View => Ok(cast(column, field.data_type())?),
+        _ => Ok(Arc::clone(column)),
+    });
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<Vec<_>>>()?, &count)?)
 }
 
 /// Whether a filter is on `ids`. DataFusion hands such a filter to the scan, because it can apply it to a list, and
