@@ -15,9 +15,12 @@ use crate::schema::FORMAT_VERSION;
 
 pub(super) const ROWS_PER_GROUP: usize = 65_536;
 pub(super) const GROUP_BYTES_MAX: usize = 256 << 20;
-const ROWS_PER_PAGE: usize = 8_192;
-/// Bytes of a page before compression, or a few more: a look-up decompresses all of a page for one row.
-const PAGE_BYTES: usize = 1 << 20;
+/// A look-up decompresses all of a page for one row.
+const PAGES: Pages = Pages { rows: 2_048, bytes: 256 << 10 };
+/// Of texts that resemble one another: a page of a quarter takes a third more.
+const TEXT_PAGES: Pages = Pages { rows: 8_192, bytes: 1 << 20 };
+/// Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
+const POINT_PAGES: Pages = Pages { rows: ROWS_PER_GROUP, bytes: 1 << 20 };
 /// Rows after which the size of a page is looked at.
 const ROWS_PER_WRITE: usize = 1_024;
 /// A column with a larger dictionary in a row group goes on without one: look-ups would have to read it all.
@@ -27,21 +30,43 @@ pub(super) const VERSION_KEY: &str = "silmari.format_version";
 /// The key under which a file names the attributes that hold ids, as a JSON array.
 pub(super) const ID_KEYS_KEY: &str = "silmari.id_attributes";
 
-/// The writer's properties for a segment of `level`.
-pub(super) fn properties(layout: &Layout, level: u32) -> WriterProperties {
+/// How large a page may be: rows, and bytes before compression or a few more.
+#[derive(Clone, Copy, Debug)]
+struct Pages {
+    rows: usize,
+    bytes: usize,
+}
+
+/// How the columns of a file are written.
+pub(super) struct Form {
+    /// Most of them.
+    pub(super) columns: WriterProperties,
+    /// The column with this name, if the file has one.
+    pub(super) text: (&'static str, WriterProperties),
+}
+
+/// The form of a segment of `level`.
+pub(super) fn form(layout: &Layout, level: u32) -> Form {
+    let pages = match layout.signal() {
+        Signal::Traces | Signal::Logs => PAGES,
+        Signal::Metrics => POINT_PAGES,
+    };
+    let text = (TEXT, properties(layout, level, TEXT_PAGES));
+    Form { columns: properties(layout, level, pages), text }
+}
+
+/// The column whose values are long and resemble one another.
+const TEXT: &str = "body";
+
+fn properties(layout: &Layout, level: u32, pages: Pages) -> WriterProperties {
     let version = KeyValue::new(VERSION_KEY.to_owned(), FORMAT_VERSION.to_string());
     let zstd = ZstdLevel::try_new(if level == 0 { 1 } else { 3 }).expect("zstd has these levels");
-    let (page_rows, page_bytes) = match layout.signal() {
-        Signal::Traces | Signal::Logs => (ROWS_PER_PAGE, PAGE_BYTES),
-        // Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
-        Signal::Metrics => (ROWS_PER_GROUP, 1 << 20),
-    };
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(zstd))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
-        .set_data_page_row_count_limit(page_rows)
-        .set_data_page_size_limit(page_bytes)
+        .set_data_page_row_count_limit(pages.rows)
+        .set_data_page_size_limit(pages.bytes)
         .set_write_batch_size(ROWS_PER_WRITE)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -58,7 +83,9 @@ pub(super) fn properties(layout: &Layout, level: u32) -> WriterProperties {
 }
 
 /// Columns whose smallest and largest value on a page rule nothing out.
-const UNORDERED: [&[&str]; 9] = [
+const UNORDERED: [&[&str]; 11] = [
+    &["span_id"],
+    &["parent_span_id"],
     &["body"],
     &["status_message"],
     &["ids", "list", "item"],

@@ -9,6 +9,7 @@
 //!
 //! Memory: one row group, compressed.
 
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -24,7 +25,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::checksums::Summing;
-use super::form::{GROUP_BYTES_MAX, ROWS_PER_GROUP};
+use super::form::{Form, GROUP_BYTES_MAX, ROWS_PER_GROUP};
 use crate::error::{Context as _, Error, ErrorKind};
 
 /// What is done with a batch beside encoding it.
@@ -61,6 +62,8 @@ pub(crate) fn side_by_side(threads: usize, tasks: Vec<Task<'_>>) -> Result<(), E
 pub(super) struct ParquetWriter {
     file: SerializedFileWriter<Summing>,
     factory: ArrowRowGroupWriterFactory,
+    /// Makes the writer of one column, by its place in the schema, which has a form of its own.
+    text: Option<(usize, ArrowRowGroupWriterFactory)>,
     schema: SchemaRef,
     group: Option<Group>,
     threads: usize,
@@ -89,15 +92,14 @@ impl Group {
 
 impl ParquetWriter {
     /// Begins a file whose columns are encoded on so many threads.
-    pub(super) fn new(
-        file: Summing,
-        schema: SchemaRef,
-        properties: WriterProperties,
-        threads: usize,
-    ) -> ParquetResult<Self> {
-        let writer = ArrowWriter::try_new(file, SchemaRef::clone(&schema), Some(properties))?;
-        let (file, factory) = writer.into_serialized_writer()?;
-        Ok(Self { file, factory, schema, group: None, threads })
+    pub(super) fn new(file: Summing, schema: SchemaRef, form: Form, threads: usize) -> ParquetResult<Self> {
+        let (name, text) = form.text;
+        let text = match schema.index_of(name) {
+            Ok(at) => Some((at, factory(std::io::sink(), &schema, text)?.1)),
+            Err(_) => None,
+        };
+        let (file, factory) = factory(file, &schema, form.columns)?;
+        Ok(Self { file, factory, text, schema, group: None, threads })
     }
 
     /// Appends rows, and does what else is to be done meanwhile.
@@ -137,15 +139,24 @@ impl ParquetWriter {
     }
 
     fn begin_group(&self) -> ParquetResult<Group> {
+        let mut columns = self.writers(&self.factory)?;
+        if let Some((at, factory)) = &self.text {
+            columns[*at] = self.writers(factory)?.swap_remove(*at);
+        }
+        Ok(Group { rows: 0, columns })
+    }
+
+    /// Of the leaves of each column of the schema.
+    fn writers(&self, factory: &ArrowRowGroupWriterFactory) -> ParquetResult<Vec<Vec<ArrowColumnWriter>>> {
         let at = self.file.flushed_row_groups().len();
-        let mut writers = self.factory.create_column_writers(at)?.into_iter();
+        let mut writers = factory.create_column_writers(at)?.into_iter();
         let descriptor = self.file.schema_descr();
         let mut columns: Vec<Vec<ArrowColumnWriter>> =
             self.schema.fields().iter().map(|_| Vec::new()).collect();
         for leaf in 0..descriptor.num_columns() {
             columns[descriptor.get_column_root_idx(leaf)].extend(writers.next());
         }
-        Ok(Group { rows: 0, columns })
+        Ok(columns)
     }
 
     fn end_group(&mut self, group: Group) -> Result<(), Error> {
@@ -181,6 +192,15 @@ impl ParquetWriter {
         }
         self.file.into_inner().context(ErrorKind::Retry, || "writing the footer".to_owned())
     }
+}
+
+/// A file, and what makes writers of its columns.
+fn factory<W: Write + Send>(
+    file: W,
+    schema: &SchemaRef,
+    properties: WriterProperties,
+) -> ParquetResult<(SerializedFileWriter<W>, ArrowRowGroupWriterFactory)> {
+    ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties))?.into_serialized_writer()
 }
 
 #[cfg(test)]

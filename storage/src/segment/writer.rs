@@ -63,10 +63,10 @@ impl SegmentWriter {
         let layout = &writer.layout;
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
-        let properties = form::properties(layout, writer.meta.level);
+        let form = form::form(layout, writer.meta.level);
         let file = Summing::new(Appender::new(file));
-        let parquet = ParquetWriter::new(file, layout.schema(), properties, threads)
-            .context(ErrorKind::Retry, doing)?;
+        let parquet =
+            ParquetWriter::new(file, layout.schema(), form, threads).context(ErrorKind::Retry, doing)?;
         let ids = match schema::group_column(signal) {
             Some(_) => Some(IdIndexWriter::create(&writer.tmp.join(IDS), layout.clone(), 0)?),
             None => None,
