@@ -7,10 +7,10 @@
 //! Invariant: whatever the moment of a crash or a power failure, the file has its old content or its new one, never a part
 //! and never nothing.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::path::{Path, PathBuf};
 
-use disk::{DiskFile, Fs};
+use disk::{Appender, Fs};
 
 /// Replaces the file `path` by what `write` writes; it is durable on return.
 pub(crate) fn replace(
@@ -37,12 +37,10 @@ pub(crate) fn replace_soon(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = fs.create(&new)?;
-    let mut out = BufWriter::new(Appended { file: &*file, len: 0 });
+    let mut out = BufWriter::new(Appender::new(fs.create(&new)?));
     write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    file.sync_data()?;
+    let out = out.into_inner().map_err(IntoInnerError::into_error)?;
+    out.into_file().sync_data()?;
     fs.rename(&new, path)
 }
 
@@ -50,24 +48,6 @@ fn newer(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)
-}
-
-/// Writes behind what was written.
-struct Appended<'a> {
-    file: &'a dyn DiskFile,
-    len: u64,
-}
-
-impl Write for Appended<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all_at(bytes, self.len)?;
-        self.len += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

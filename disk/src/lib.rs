@@ -7,6 +7,7 @@
 //! returned `Ok`; a name is durable only after [`Fs::sync_dir`] of its folder returned `Ok`; after a
 //! failed sync nothing is known about what was written since the one before.
 
+mod appender;
 pub mod sim;
 
 use std::fmt::Debug;
@@ -14,6 +15,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+pub use appender::Appender;
 
 /// An open file. Offsets are given with every call; there is no position.
 pub trait DiskFile: Send + Sync + Debug {

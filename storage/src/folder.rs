@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use disk::{DiskFile, Fs};
+use disk::Fs;
 
 use crate::plant::Planted;
 use crate::segment::home::Remote;
@@ -60,39 +60,11 @@ pub(crate) fn sync_tree(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     fs.sync_dir(dir)
 }
 
-/// Bytes of all files below `dir`.
-pub(crate) fn bytes_below(dir: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+/// Bytes of a file, or of all files below a folder.
+pub(crate) fn bytes_below(path: &Path) -> io::Result<u64> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
     }
-    Ok(bytes)
-}
-
-/// Writes a file from its start to its end.
-#[derive(Debug)]
-pub(crate) struct Appender {
-    file: Box<dyn DiskFile>,
-    at: u64,
-}
-
-impl Appender {
-    /// Of an empty file.
-    pub(crate) const fn new(file: Box<dyn DiskFile>) -> Self {
-        Self { file, at: 0 }
-    }
-}
-
-impl io::Write for Appender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all_at(bytes, self.at)?;
-        self.at += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    std::fs::read_dir(path)?.map(|entry| bytes_below(&entry?.path())).sum()
 }

@@ -197,10 +197,5 @@ fn take_lock(data_dir: &Path, access: Access) -> Result<(Option<File>, bool), Er
 
 /// Bytes of a file or of all files below a folder; 0 for what is not there.
 fn bytes_below(path: &Path) -> u64 {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
-    if !metadata.is_dir() {
-        return metadata.len();
-    }
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    entries.filter_map(Result::ok).map(|entry| bytes_below(&entry.path())).sum()
+    crate::folder::bytes_below(path).unwrap_or(0)
 }

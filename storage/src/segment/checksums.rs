@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append};
+use disk::Appender;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::home::source::Chunks;
-use crate::folder::Appender;
 
 /// The file beside `data.parquet`.
 pub(crate) const FILE: &str = "data.crc";

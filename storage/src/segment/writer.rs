@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
+use disk::Appender;
 use model::TimeRange;
 use parquet::file::metadata::KeyValue;
 
@@ -17,7 +18,7 @@ use super::layout::{IdKeys, Layout};
 use super::parquet::{ParquetWriter, Task};
 use super::{SegmentMeta, form, home};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::folder::{Appender, Folder, bytes_below};
+use crate::folder::{Folder, bytes_below};
 use crate::index::IdIndexWriter;
 use crate::plant::Plant;
 use crate::text::TextIndexWriter;

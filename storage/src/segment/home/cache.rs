@@ -298,7 +298,7 @@ fn find(dir: &Path, depth: usize, found: &mut Vec<Copy>) {
             find(&path, depth - 1, found);
             continue;
         }
-        let bytes = if metadata.is_dir() { bytes_below(&path).unwrap_or(0) } else { metadata.len() };
+        let bytes = bytes_below(&path).unwrap_or(0);
         found.push(Copy { path, bytes, used: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH) });
     }
 }
