@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use bench_table::{Process, bytes_below};
 use model::{Clock, Signal};
 use tempfile::TempDir;
 
@@ -74,19 +75,8 @@ impl Peer {
     /// # Errors
     /// When it is gone.
     pub fn cost(&self) -> anyhow::Result<Cost> {
-        let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", self.child.id());
-            std::fs::read_to_string(&path).with_context(|| format!("read `{path}`"))
-        };
-        let stat = read("stat")?;
-        let fields = stat.rsplit_once(')').context("a name in parentheses")?.1.split_whitespace();
-        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        let status = read("status")?;
-        let peak =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the most resident")?;
-        let kibibytes: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-        // In hundredths of a second (`man 5 proc`).
-        Ok(Cost { processor: Duration::from_millis(ticks * 10), resident: kibibytes * 1024 })
+        let process = Process::new(self.child.id());
+        Ok(Cost { processor: process.cpu_time()?, resident: process.memory()?.peak })
     }
 
     /// Bytes of its folder after it wrote what it held.
@@ -95,19 +85,9 @@ impl Peer {
     /// When it cannot be asked, or the folder not be read.
     pub async fn bytes_on_disk(&self) -> anyhow::Result<u64> {
         self.get("/internal/force_flush").await.context("ask a server to flush")?;
-        bytes_below(self.dir.path())
+        // Its merges remove files meanwhile.
+        bytes_below(self.dir.path()).with_context(|| format!("read `{}`", self.dir.path().display()))
     }
-}
-
-fn bytes_below(dir: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read `{}`", dir.display()))? {
-        let entry = entry?;
-        // Files that its merges removed meanwhile count nothing.
-        let Ok(metadata) = entry.metadata() else { continue };
-        bytes += if metadata.is_dir() { bytes_below(&entry.path()).unwrap_or(0) } else { metadata.len() };
-    }
-    Ok(bytes)
 }
 
 impl Drop for Peer {

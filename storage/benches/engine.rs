@@ -5,9 +5,6 @@
 //! What the numbers were: `docs/benchmarks.md`.
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
-#[path = "engine/process.rs"]
-#[expect(dead_code, reason = "each benchmark uses some of it")]
-mod process;
 #[path = "engine/workload.rs"]
 mod workload;
 
@@ -18,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bench_table::{Process, bytes_below};
 use bytes::Bytes;
 use model::{Clock, IdRules, Signal, SystemClock, TimeRange, UnixNano};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
-use process::cpu_time;
 use storage::{Compression, Frame, ScanStats, Settings, Store};
 use workload::Request;
 
@@ -59,9 +56,9 @@ async fn main() -> anyhow::Result<()> {
     report_files(dir.path(), "level 0")?;
     println!("\ncompaction");
     let rows: u64 = store.stats().rows_appended.iter().sum();
-    let before = cpu_time()?;
+    let before = Process::own().cpu_time()?;
     store.compact().await?;
-    per_row("all signals", rows, cpu_time()?.saturating_sub(before));
+    per_row("all signals", rows, Process::own().cpu_time()?.saturating_sub(before));
     println!("  {} segments", store.stats().segments);
     report_files(dir.path(), "level 1")?;
     lookups(&store, &lot.correlation_ids, &*clock)
@@ -84,12 +81,12 @@ fn decode<'a>(
     requests: impl Iterator<Item = &'a Request>,
 ) -> anyhow::Result<()> {
     let (mut rows, mut bytes) = (0, 0);
-    let before = cpu_time()?;
+    let before = Process::own().cpu_time()?;
     for request in requests.filter(|request| request.signal == signal) {
         rows += store.decode(signal, &request.bytes, START)?.rows() as u64;
         bytes += request.bytes.len();
     }
-    let took = cpu_time()?.saturating_sub(before);
+    let took = Process::own().cpu_time()?.saturating_sub(before);
     per_row(signal.table(), rows, took);
     println!("  {:>12} {:.0} B of OTLP a row", "", bytes as f64 / rows.max(1) as f64);
     Ok(())
@@ -104,9 +101,9 @@ async fn seal(store: &Store, requests: &[&Request]) -> anyhow::Result<()> {
         store.append(frame, batch).await?;
     }
     let stats = store.stats();
-    let before = cpu_time()?;
+    let before = Process::own().cpu_time()?;
     store.seal().await?;
-    let took = cpu_time()?.saturating_sub(before);
+    let took = Process::own().cpu_time()?.saturating_sub(before);
     per_row("seal", stats.head_rows, took);
     println!("  {:>12} {} B of head a row", "", stats.head_bytes / stats.head_rows.max(1));
     Ok(())
@@ -148,15 +145,6 @@ fn report_files(data_dir: &Path, title: &str) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn bytes_below(dir: &Path) -> anyhow::Result<u64> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(0) };
-    let mut bytes = 0;
-    for entry in entries {
-        bytes += entry?.metadata()?.len();
-    }
-    Ok(bytes)
 }
 
 fn lookups(store: &Store, correlation_ids: &[String], clock: &dyn Clock) -> anyhow::Result<()> {

@@ -11,9 +11,6 @@
 
 #[path = "engine/ask.rs"]
 mod ask;
-#[path = "engine/process.rs"]
-#[expect(dead_code, reason = "each benchmark uses some of it")]
-mod process;
 #[path = "engine/replay.rs"]
 #[expect(dead_code, reason = "each benchmark uses some of it")]
 mod replay;

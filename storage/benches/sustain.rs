@@ -7,8 +7,6 @@
 //! all senders, each waits for its time.
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
-#[path = "engine/process.rs"]
-mod process;
 #[path = "engine/replay.rs"]
 #[expect(dead_code, reason = "each benchmark uses some of it")]
 mod replay;
@@ -21,9 +19,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bench_table::Process;
 use bytes::Bytes;
 use model::{Clock, IdRules, Signal, SystemClock, UnixNano};
-use process::{cpu_time, peak_megabytes, resident_megabytes};
 use replay::Replay;
 use storage::{Compression, ErrorKind, Frame, Settings, Store};
 
@@ -80,17 +78,17 @@ async fn run(dir: &Path, signal: Signal, time: Duration, rate: Option<f64>) -> a
     // The times of records lie in the past, as much as they span.
     let start = clock.now().plus(-48 * 3_600_000_000_000);
     let (replays, later) = requests(signal, start);
-    let before = cpu_time()?;
+    let before = Process::own().cpu_time()?;
     let made: usize = replays.iter().map(|replay| replay.pass(1, later).len()).sum();
     let records: usize = replays.iter().map(Replay::records).sum();
-    let copying = cpu_time()?.saturating_sub(before).as_secs_f64() * 1e6 / records as f64;
+    let copying = Process::own().cpu_time()?.saturating_sub(before).as_secs_f64() * 1e6 / records as f64;
     let store = Store::open(Settings::new(dir), Arc::new(IdRules::default()), Arc::clone(&clock)).await?;
     println!(
         "{}: requests of {} records, {} B a record, copying costs {copying:.2} us a record; {} MB resident before",
         signal.table(),
         records / replays.len(),
         made / records,
-        resident_megabytes()?
+        Process::own().memory()?.resident / 1_000_000
     );
     let begin = clock.monotonic();
     let load = Arc::new(Load {
@@ -105,14 +103,14 @@ async fn run(dir: &Path, signal: Signal, time: Duration, rate: Option<f64>) -> a
         end: begin + time,
         rate,
     });
-    let before = cpu_time()?;
+    let before = Process::own().cpu_time()?;
     let senders: Vec<_> = (0..SENDERS).map(|_| tokio::spawn(send(Arc::clone(&load)))).collect();
     let mut waits = Vec::new();
     for sender in senders {
         waits.extend(sender.await??);
     }
     let took = clock.monotonic().saturating_sub(begin).as_secs_f64();
-    let cpu = cpu_time()?.saturating_sub(before).as_secs_f64();
+    let cpu = Process::own().cpu_time()?.saturating_sub(before).as_secs_f64();
     let records = load.records.load(Ordering::Relaxed) as f64;
     waits.sort_unstable();
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
@@ -130,7 +128,7 @@ async fn run(dir: &Path, signal: Signal, time: Duration, rate: Option<f64>) -> a
         stats.seals,
         stats.merges,
         load.refused.load(Ordering::Relaxed),
-        peak_megabytes()?
+        Process::own().memory()?.peak / 1_000_000
     );
     finish(&store, &*clock).await
 }
@@ -198,11 +196,11 @@ async fn replay_log(signal: Signal) -> anyhow::Result<()> {
         store.append(frame, batch).await?;
     }
     drop(store);
-    let (begin, before) = (clock.monotonic(), cpu_time()?);
+    let (begin, before) = (clock.monotonic(), Process::own().cpu_time()?);
     let store = open().await?;
     let took = clock.monotonic().saturating_sub(begin).as_secs_f64();
     let rows: u64 = store.stats().rows_appended.iter().sum();
-    let cpu = cpu_time()?.saturating_sub(before).as_secs_f64();
+    let cpu = Process::own().cpu_time()?.saturating_sub(before).as_secs_f64();
     println!(
         "           replayed {rows} rows in {took:.2} s: {:.0} rows/s, {:.2} us CPU a row",
         rows as f64 / took,

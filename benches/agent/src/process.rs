@@ -1,4 +1,4 @@
-//! The process that is measured: started on its core, asked for its time and memory through `/proc`.
+//! The process that is measured: started on its core, asked for its time and memory.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bench_table::{Memory, Process};
 use model::SystemClock;
 
 use crate::options::Options;
@@ -40,17 +41,6 @@ pub(crate) struct Agent {
     pub(crate) otlp: Option<String>,
     /// Whether it ends only when it is killed.
     is_peer: bool,
-}
-
-/// Memory of a process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// Now.
-    pub(crate) resident: u64,
-    /// Of which belongs to no file.
-    pub(crate) anonymous: u64,
-    /// At most.
-    pub(crate) peak: u64,
 }
 
 impl Agent {
@@ -133,19 +123,11 @@ impl Agent {
 
     /// Processor time it took so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        Ok(Duration::from_millis((ticks(11) + ticks(12)) * 10))
+        Ok(Process::new(self.child.id()).cpu_time()?)
     }
 
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
-        };
-        Ok(Memory { resident: bytes("VmRSS:"), anonymous: bytes("RssAnon:"), peak: bytes("VmHWM:") })
+        Ok(Process::new(self.child.id()).memory()?)
     }
 
     /// Ends it in order.

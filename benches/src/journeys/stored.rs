@@ -17,7 +17,7 @@ use storage::{ScanOrder, ScanStats, Settings, Snapshot, Store};
 
 use super::Case;
 use crate::options::Options;
-use bench_table::{Table, whole};
+use bench_table::{Table, drop_page_cache, whole};
 
 /// Journeys with the page cache dropped.
 const COLD: usize = 40;
@@ -120,11 +120,6 @@ fn follow(
         rows += journey.counts.spans + journey.counts.logs;
     }
     Ok(Case { name, latencies: durations.into(), rows })
-}
-
-/// Makes the kernel forget what it has read of files.
-fn drop_page_cache() -> anyhow::Result<()> {
-    std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache")
 }
 
 impl Report {

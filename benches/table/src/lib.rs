@@ -1,6 +1,13 @@
-//! What every benchmark reports with: a table of plain text that says what was measured, how much, what it means.
+//! What every benchmark measures and reports with: processor time, memory and bytes on disk; a table of plain text that
+//! says what was measured, how much, what it means.
+
+mod folder;
+mod process;
 
 use std::fmt;
+
+pub use folder::bytes_below;
+pub use process::{Memory, Process, drop_page_cache};
 
 /// Rows of name, value and remark.
 #[derive(Clone, Debug, Default)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arrow::array::{AsArray as _, RecordBatch};
+use bench_table::{Process, drop_page_cache};
 use memchr::memmem::Finder;
 use model::{Clock, Signal, TimeRange};
 use storage::{ScanStats, Snapshot, Store, TextHint, TextRows, TextSearch};
 
-use super::process::resident_megabytes;
 use super::replay::correlation_id;
 use super::workload::Lot;
 
@@ -29,7 +29,7 @@ pub(crate) async fn all(store: &Store, lot: &Lot, clock: &dyn Clock) -> anyhow::
         rows[1],
         stats.segments,
         stats.segment_bytes as f64 / 1e9,
-        resident_megabytes()?
+        Process::own().memory()?.resident / 1_000_000
     );
     let passes = (rows[0] / super::LOT_SPANS as u64).max(1) as u32;
     let ids = |count: usize| -> Vec<String> {
@@ -61,7 +61,7 @@ pub(crate) async fn all(store: &Store, lot: &Lot, clock: &dyn Clock) -> anyhow::
             }
         }
     }
-    println!("{} MB resident at the end", resident_megabytes()?);
+    println!("{} MB resident at the end", Process::own().memory()?.resident / 1_000_000);
     Ok(())
 }
 
@@ -147,9 +147,4 @@ fn report(what: &str, mut took: Vec<Duration>, rest: &str) {
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!("{what:<50} p50 {:>9.2} ms  p99 {:>9.2} ms  {rest}", at(0.5), at(0.99));
-}
-
-/// Makes the kernel forget what it has read of files.
-fn drop_page_cache() -> anyhow::Result<()> {
-    std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache")
 }
