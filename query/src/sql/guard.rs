@@ -4,6 +4,8 @@
 //! Runs on the statement's own thread: the tree of a hostile text is deep, and walking or dropping it
 //! recurses.
 
+mod distinct;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -19,6 +21,7 @@ use storage::schema;
 
 use super::functions::{OFFERED, REFUSED};
 use super::{SqlError, SqlLimits};
+use distinct::Aggregates;
 use model::text::nearest;
 
 /// The tables of a statement.
@@ -98,6 +101,8 @@ struct Shape<'l> {
     depth: usize,
     in_items: usize,
     set_operations: usize,
+    /// Of the `SELECT`s under way, the innermost last.
+    aggregates: Vec<Aggregates>,
 }
 
 impl<'l> Shape<'l> {
@@ -111,6 +116,7 @@ impl<'l> Shape<'l> {
             depth: 0,
             in_items: 0,
             set_operations: 0,
+            aggregates: Vec::new(),
         }
     }
 
@@ -193,6 +199,16 @@ impl Visitor for Shape<'_> {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
         match select.into {
             Some(_) => refuse("SELECT INTO is not allowed: nothing can be changed by a statement".to_owned()),
+            None => {
+                self.aggregates.push(Aggregates::default());
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn post_visit_select(&mut self, _select: &Select) -> ControlFlow<SqlError> {
+        match self.aggregates.pop().and_then(Aggregates::refusal) {
+            Some(refusal) => ControlFlow::Break(refusal),
             None => ControlFlow::Continue(()),
         }
     }
@@ -214,6 +230,9 @@ impl Visitor for Shape<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
         self.deeper()?;
         self.nodes += 1;
+        if let Some(aggregates) = self.aggregates.last_mut() {
+            aggregates.add(expr);
+        }
         match expr {
             Expr::InList { list, .. } => self.in_items += list.len(),
             Expr::Function(function) => check_function(&function.name)?,

@@ -1,5 +1,6 @@
 //! What statements answer, and each way in which one is refused.
 
+mod distinct;
 mod hostile;
 mod pruning;
 mod stored;

@@ -5,7 +5,7 @@ use super::*;
 const SPANS: u64 = 6_000;
 
 /// Enough spans for attributes to get columns of their own; every hundredth has a rare one.
-async fn many_spans() -> TestStore {
+pub(super) async fn many_spans() -> TestStore {
     let store = TestStore::open().await;
     for batch in 0..6 {
         let orders: Vec<String> = (0..1_000).map(|at| format!("ORD-{}", (batch * 1_000 + at) / 3)).collect();
