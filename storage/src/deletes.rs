@@ -175,6 +175,7 @@ fn hide(shared: &Shared, found: Found, tombstone: Tombstone) {
         state.stats.head_rows -= (old.rows.num_rows() - rows) as u64;
         state.stats.head_bytes = (state.stats.head_bytes + bytes as u64).saturating_sub(old.bytes() as u64);
     }
+    shared.memory.set_head(state.stats.head_bytes);
     for (segment, hidden) in found.segments {
         let is_it = |live: &&mut Arc<Segment>| {
             live.signal() == segment.signal() && live.meta().name == segment.meta().name

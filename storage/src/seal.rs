@@ -150,6 +150,7 @@ fn swap(shared: &Shared, segments: Vec<Arc<Segment>>, sequence: u64) {
         state.stats.head_rows -= batch.rows.num_rows() as u64;
         state.stats.head_bytes -= batch.bytes() as u64;
     }
+    shared.memory.set_head(state.stats.head_bytes);
     state.drop_dead_indexes();
     state.stats.seals += 1;
     state.sealed_sequence = sequence;

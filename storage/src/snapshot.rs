@@ -20,6 +20,7 @@ use model::{Signal, TimeRange, UnixNano};
 
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::head::{HeadBatch, HeadView};
+use crate::memory::Reservation;
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::SegmentMeta;
@@ -75,6 +76,7 @@ pub struct Snapshot {
     segments: Arc<[Arc<Segment>]>,
     unreadable: Arc<[SegmentMeta]>,
     is_partial: bool,
+    held: Reservation,
 }
 
 /// How many groups may still be read.
@@ -115,8 +117,9 @@ impl Snapshot {
         segments: Vec<Arc<Segment>>,
         unreadable: Arc<[SegmentMeta]>,
         is_partial: bool,
+        held: Reservation,
     ) -> Self {
-        Self { taken_at, head: Arc::new(head), segments: segments.into(), unreadable, is_partial }
+        Self { taken_at, head: Arc::new(head), segments: segments.into(), unreadable, is_partial, held }
     }
 
     /// Counts the segments of a signal that should have been read and could not be opened.
@@ -130,6 +133,12 @@ impl Snapshot {
     /// Whether rows are missing because the log was still being replayed.
     pub const fn is_partial(&self) -> bool {
         self.is_partial
+    }
+
+    /// The memory that the query holds which this snapshot is for. What is read of the snapshot and kept is reserved
+    /// there; whoever keeps more adds to it.
+    pub const fn held(&self) -> &Reservation {
+        &self.held
     }
 
     /// When it was taken.
@@ -166,7 +175,7 @@ impl Snapshot {
     /// trace, `link=<hex>` the spans that link to it, `link=<hex>/<hex>` those that link to one of its spans. `points` carry no ids and are never found.
     ///
     /// At most [`LOOKUP_ROWS_MAX`] rows or a few more; `stats` says when there were others, and how many
-    /// segments could not be read.
+    /// segments could not be read. The rows are reserved in [`Snapshot::held`]; those that do not fit are left out.
     ///
     /// # Errors
     /// For defects of ours only.
@@ -209,6 +218,9 @@ impl Snapshot {
         let head = self.head_view(signal);
         let carriers = head.carriers(&Wanted::new(terms.iter().map(String::as_str)));
         for part in self.parts(signal, range, ScanOrder::Newest, stats) {
+            if self.held.refusal().is_some() {
+                break;
+            }
             match part {
                 Part::Head(batch) => {
                     let Some(carriers) = carriers.get(&batch.rows_before) else { continue };
@@ -219,10 +231,12 @@ impl Snapshot {
                         let rows = take_record_batch(&batch.rows, &UInt32Array::from(found.rows))
                             .context(ErrorKind::Internal, || "picking rows of the head".to_owned())?;
                         groups.spend(signal, &rows);
-                        keep(rows, &mut left, stats)?;
+                        if self.held.grow_by(&rows).is_ok() {
+                            keep(rows, &mut left, stats)?;
+                        }
                     }
                 }
-                Part::Segment(segment) => match segment.lookup(terms, left, groups.left, &[]) {
+                Part::Segment(segment) => match segment.lookup(terms, left, groups.left, &[], &self.held) {
                     Ok((batches, left_out)) => {
                         stats.groups_left_out += left_out as u64;
                         match batches.is_empty() {

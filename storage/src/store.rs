@@ -38,6 +38,7 @@ use crate::folder::Folder;
 use crate::head::HeadBatch;
 use crate::head::indexer;
 use crate::maintenance;
+use crate::memory::Memory;
 use crate::segment::home::Remote;
 use crate::segment::pages::PageCache;
 use crate::snapshot::Snapshot;
@@ -216,7 +217,13 @@ impl Store {
         let head = state.head();
         let is_partial = self.wal.get().is_none();
         let (segments, unreadable) = (state.segments.clone(), Arc::clone(&state.unreadable));
-        Snapshot::new(self.shared.clock.now(), head, segments, unreadable, is_partial)
+        let held = self.shared.memory.reserve();
+        Snapshot::new(self.shared.clock.now(), head, segments, unreadable, is_partial, held)
+    }
+
+    /// The memory that queries share.
+    pub fn memory(&self) -> &Memory {
+        &self.shared.memory
     }
 
     /// Batches as they become visible. A receiver that falls behind by more than a thousand misses
@@ -304,6 +311,8 @@ impl Store {
         let DiskState { free, is_low } = self.shared.disk.state();
         let state = self.shared.state();
         StoreStats {
+            query_bytes: self.shared.memory.reserved() as u64,
+            queries_out_of_memory: self.shared.memory.refused(),
             disk_free_bytes: free,
             is_disk_low: is_low,
             is_wal_refusing: self.wal.get().is_some_and(|wal| wal.is_refusing()),

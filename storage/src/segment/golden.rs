@@ -10,6 +10,7 @@ use model::{Signal, TimeRange, UnixNano};
 
 use super::reader::Segment;
 use super::{Kept, SegmentMeta};
+use crate::memory::Memory;
 use crate::schema::FORMAT_VERSION;
 use crate::testing::*;
 
@@ -79,11 +80,15 @@ fn check_golden(version: u32) {
     }
     let rows =
         |batches: Vec<arrow::array::RecordBatch>| batches.iter().map(|rows| rows.num_rows()).sum::<usize>();
+    let held = Memory::unbounded().reserve();
     let logs = open_golden(version, Signal::Logs);
-    assert_eq!(rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100, 100, &[]).expect("readable").0), 2);
+    assert_eq!(
+        rows(logs.lookup(&["order_id=ORD-2".to_owned()], 100, 100, &[], &held).expect("readable").0),
+        2
+    );
     let trace = [format!("trace_id={}", "02".repeat(16))];
     assert_eq!(
-        rows(open_golden(version, Signal::Traces).lookup(&trace, 100, 100, &[]).expect("readable").0),
+        rows(open_golden(version, Signal::Traces).lookup(&trace, 100, 100, &[], &held).expect("readable").0),
         2
     );
     check_exemplars(version);
@@ -109,7 +114,8 @@ fn check_exemplars(version: u32) {
     };
     points.scan(&TimeRange::ALL, &[], &mut visit).expect("readable").is_continue();
     let trace = [format!("trace_id={}", "01".repeat(16))];
-    let (by_trace, _) = points.lookup(&trace, 100, 100, &[]).expect("readable");
+    let held = Memory::unbounded().reserve();
+    let (by_trace, _) = points.lookup(&trace, 100, 100, &[], &held).expect("readable");
     let by_trace: usize = by_trace.iter().map(|rows| rows.num_rows()).sum();
     match version {
         1 | 2 => assert_eq!((found.len(), by_trace), (0, 0)),

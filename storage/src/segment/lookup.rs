@@ -19,20 +19,22 @@ use super::RowRanges;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{Example, is_shortened_to};
+use crate::memory::Reservation;
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
 use crate::text::{TextHint, TextRows};
 
 impl Segment {
     /// The rows of the last `groups_max` groups that carry one of the terms, empty when none does, and how
-    /// many groups were left out. Reading ends after the batch with which there are more than `rows_max`.
-    /// All columns when `columns` is empty.
+    /// many groups were left out. Reading ends after the batch with which there are more than `rows_max`, or before the
+    /// one that does not fit into memory. All columns when `columns` is empty.
     pub(crate) fn lookup(
         &self,
         terms: &[String],
         rows_max: usize,
         groups_max: usize,
         columns: &[&str],
+        held: &Reservation,
     ) -> Result<(Vec<RecordBatch>, usize), Error> {
         let (ranges, left_out) = self.groups_with(terms, groups_max)?;
         let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden().outside(range)).collect();
@@ -42,6 +44,9 @@ impl Segment {
         let (mut found, mut rows) = (Vec::new(), 0);
         for batch in self.read_ranges(ranges, columns)? {
             let batch = batch?;
+            if held.grow_by(&batch).is_err() {
+                break;
+            }
             rows += batch.num_rows();
             found.push(batch);
             if rows > rows_max {

@@ -229,7 +229,8 @@ impl Segment {
         SegmentMeta { rows, time, ..self.meta().clone() }
     }
 
-    /// Rows of the file, hidden ones too, with the columns named (all when empty).
+    /// As [`Segment::read_ranges`], at once.
+    #[cfg(test)]
     pub(crate) fn read(&self, rows: Vec<Range<usize>>, columns: &[&str]) -> Result<Vec<RecordBatch>, Error> {
         self.read_ranges(rows, columns)?.collect()
     }
@@ -245,7 +246,7 @@ impl Segment {
         groups.into_iter().map(within).filter(|ranges| !ranges.is_empty()).collect()
     }
 
-    /// As [`Segment::read`], batch by batch.
+    /// Rows of the file, hidden ones too, with the columns named (all when empty), batch by batch.
     pub(crate) fn read_ranges(
         &self,
         ranges: Vec<Range<usize>>,

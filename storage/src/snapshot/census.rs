@@ -9,6 +9,7 @@ use model::{Signal, TimeRange, TraceId, UnixNano};
 
 use super::{Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
+use crate::memory::Reservation;
 use crate::rows::{TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::reader::Segment;
@@ -81,7 +82,8 @@ impl Snapshot {
                 break;
             }
             let Part::Segment(segment) = part else { continue };
-            if let Err(error) = traces_of(segment, signal, range, term, enough, &mut traces) {
+            let rows = WantedTraces { signal, range, term, enough, held: &self.held };
+            if let Err(error) = rows.of(segment, &mut traces) {
                 missing(&error, stats);
             }
         }
@@ -159,31 +161,37 @@ fn is_within(signal: Signal, rows: &RecordBatch, row: usize, range: &TimeRange) 
     range.contains(UnixNano(times.as_primitive::<TimestampNanosecondType>().value(row)))
 }
 
-/// Adds the traces of one segment that carry the term: a trace has one group a minute, so the last groups
-/// are read first, then ever more of them until there are enough traces.
-fn traces_of(
-    segment: &Segment,
+/// Traces that are counted.
+struct WantedTraces<'a> {
     signal: Signal,
-    range: &TimeRange,
-    term: &str,
+    range: &'a TimeRange,
+    term: &'a str,
     enough: usize,
-    traces: &mut HashSet<TraceId>,
-) -> Result<(), Error> {
-    let terms = [term.to_owned()];
-    let columns = ["trace_id", time_column(signal)];
-    let mut groups_max = enough.saturating_mul(2).max(GROUPS_FIRST);
-    loop {
-        let (batches, left_out) = segment.lookup(&terms, usize::MAX, groups_max, &columns)?;
-        for rows in &batches {
-            let ids =
-                rows.column_by_name("trace_id").expect("the column was asked for").as_fixed_size_binary();
-            let within = (0..rows.num_rows()).filter(|row| is_within(signal, rows, *row, range));
-            let valid = within.filter(|row| ids.is_valid(*row));
-            traces.extend(valid.filter_map(|row| TraceId::from_bytes(ids.value(row))));
+    held: &'a Reservation,
+}
+
+impl WantedTraces<'_> {
+    /// Adds the traces of one segment that carry the term: a trace has one group a minute, so the last groups
+    /// are read first, then ever more of them until there are enough traces.
+    fn of(&self, segment: &Segment, traces: &mut HashSet<TraceId>) -> Result<(), Error> {
+        let Self { signal, range, term, enough, held } = *self;
+        let terms = [term.to_owned()];
+        let columns = ["trace_id", time_column(signal)];
+        let mut groups_max = enough.saturating_mul(2).max(GROUPS_FIRST);
+        loop {
+            let (batches, left_out) = segment.lookup(&terms, usize::MAX, groups_max, &columns, held)?;
+            for rows in &batches {
+                let ids =
+                    rows.column_by_name("trace_id").expect("the column was asked for").as_fixed_size_binary();
+                let within = (0..rows.num_rows()).filter(|row| is_within(signal, rows, *row, range));
+                let valid = within.filter(|row| ids.is_valid(*row));
+                traces.extend(valid.filter_map(|row| TraceId::from_bytes(ids.value(row))));
+            }
+            held.shrink(batches.iter().map(RecordBatch::get_array_memory_size).sum());
+            if left_out == 0 || traces.len() >= enough || held.refusal().is_some() {
+                return Ok(());
+            }
+            groups_max = groups_max.saturating_mul(8);
         }
-        if left_out == 0 || traces.len() >= enough {
-            return Ok(());
-        }
-        groups_max = groups_max.saturating_mul(8);
     }
 }

@@ -13,13 +13,16 @@
 //! index (`index`), how a part is read (`segment`, `head`).
 //!
 //! Invariants: a place names the same row for as long as its finder lives; the parts of a signal are visited
-//! newest first; what a limit leaves out is counted in the stats.
+//! newest first; what a limit leaves out is counted in the stats; rows are kept as far as there is memory for them, and
+//! the snapshot's reservation says when there was not.
 
+mod heads;
+mod parallel;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -30,6 +33,8 @@ use crate::error::Error;
 use crate::head::GroupRows;
 use crate::rows::{RowHeads, Wanted};
 use crate::segment::reader::Segment;
+use heads::{Found, PartHeads};
+use parallel::side_by_side;
 
 /// Where a row is: a part of the snapshot and a row of that part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +54,8 @@ pub struct Finder<'a> {
     /// The terms that were looked up in the segments already, for the next look-up of spans and of log records.
     prepared: [Option<Vec<String>>; 2],
     groups_max: usize,
+    /// Bytes of the rows that the last [`Finder::read`] gave.
+    given_bytes: usize,
     /// What the search cost so far.
     pub stats: ScanStats,
 }
@@ -59,39 +66,12 @@ impl std::fmt::Debug for Finder<'_> {
     }
 }
 
-/// A part, and the heads of its rows that were read.
-struct PartHeads<'a> {
-    part: Part<'a>,
-    /// Of a segment: where the head of a group's first row is, by that row.
-    known: BTreeMap<usize, HeadsAt>,
-    batches: Vec<Batch>,
-    is_read: bool,
-    /// The groups of the look-up at hand, when they were looked up beside others.
-    prepared: Option<Result<Vec<Range<usize>>, Error>>,
-}
-
-#[derive(Clone, Copy)]
-struct HeadsAt {
-    batch: usize,
-    first: usize,
-    rows: usize,
-}
-
-/// Rows that were read.
-struct Batch {
-    rows: RecordBatch,
-    /// With all columns.
-    is_whole: bool,
-}
-
-/// So many rows of a part are read with all their columns at once.
-const WHOLE_ROWS_MAX: usize = 512;
-
 impl<'a> Finder<'a> {
     /// Looks for rows of a snapshot within a time range.
     pub fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
         let (spans, logs, stats) = (None, None, ScanStats::default());
-        Self { snapshot, range, spans, logs, prepared: [None, None], groups_max: usize::MAX, stats }
+        let (prepared, groups_max) = ([None, None], usize::MAX);
+        Self { snapshot, range, spans, logs, prepared, groups_max, given_bytes: 0, stats }
     }
 
     /// From now on [`Finder::find`] gives no more than this many groups, the newest. Gives how many groups
@@ -113,7 +93,8 @@ impl<'a> Finder<'a> {
         visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
     ) -> Result<(), Error> {
         let range = self.range;
-        let mut found = Found { left: LOOKUP_ROWS_MAX, groups: self.groups_max, range: &range };
+        let held = self.snapshot.held();
+        let mut found = Found { left: LOOKUP_ROWS_MAX, groups: self.groups_max, range: &range, held };
         let is_prepared = self.prepared[slot(signal)].take().is_some_and(|prepared| prepared == terms);
         if found.groups < usize::MAX {
             self.parts(signal).0.iter_mut().for_each(|part| part.prepared = None);
@@ -147,12 +128,23 @@ impl<'a> Finder<'a> {
     }
 
     /// Whole rows, or some columns of them (all when `columns` is empty). The order of the rows is not
-    /// that of the places. A part that cannot be read any more is counted in the stats.
+    /// that of the places. A part that cannot be read any more is counted in the stats. Memory is reserved for
+    /// the rows until the next read.
     ///
     /// # Errors
     /// For defects of ours only.
     pub fn read(&mut self, signal: Signal, places: &[Place], columns: &[&str]) -> Result<Vec<Rows>, Error> {
-        self.read_each(signal, places, columns, &|(): &mut (), rows: &Rows, made| made.push(rows.clone()))
+        let held = self.snapshot.held();
+        held.shrink(std::mem::take(&mut self.given_bytes));
+        let given = AtomicUsize::new(0);
+        let rows = self.read_each(signal, places, columns, &|(): &mut (), rows: &Rows, made| {
+            if held.grow_by(&rows.batch).is_ok() {
+                given.fetch_add(rows.batch.get_array_memory_size(), Ordering::Relaxed);
+                made.push(rows.clone());
+            }
+        });
+        self.given_bytes = given.into_inner();
+        rows
     }
 
     /// What `make` makes of the same rows, in no promised order. Batches are read one after another, in as many threads as
@@ -171,6 +163,7 @@ impl<'a> Finder<'a> {
         let mut places = places.to_vec();
         places.sort_unstable();
         places.dedup();
+        let held = self.snapshot.held();
         let (parts, stats) = self.parts(signal);
         let (mut state, mut made) = (S::default(), Vec::with_capacity(places.len()));
         let mut jobs: Vec<(&Segment, Vec<Range<usize>>)> = Vec::new();
@@ -193,9 +186,14 @@ impl<'a> Finder<'a> {
             let mut made = Vec::new();
             for batch in segment.read_ranges(ranges.clone(), columns)? {
                 let batch = batch?;
+                if held.grow_by(&batch).is_err() {
+                    break;
+                }
+                let bytes = batch.get_array_memory_size();
                 scanned += batch.num_rows() as u64;
                 let rows = (0..batch.num_rows() as u32).collect();
                 make(state, &Rows { batch, rows }, &mut made);
+                held.shrink(bytes);
                 all.lock().unwrap_or_else(PoisonError::into_inner).append(&mut made);
             }
             Ok(scanned)
@@ -211,7 +209,9 @@ impl<'a> Finder<'a> {
 
     /// Forgets what was read to be looked at again, but for the stats.
     pub fn forget(&mut self) {
-        (self.spans, self.logs) = (None, None);
+        let parts = [self.spans.take(), self.logs.take()].into_iter().flatten().flatten();
+        let bytes = parts.map(|part| part.bytes()).sum();
+        self.snapshot.held().shrink(bytes);
     }
 
     /// Looks the terms up in the segments of spans and of log records side by side. The next [`Finder::find`] of each with
@@ -230,6 +230,7 @@ impl<'a> Finder<'a> {
         for signal in signals {
             self.parts(*signal);
         }
+        let held = self.snapshot.held();
         let Self { spans, logs, stats, .. } = self;
         // Log records first: they take longer.
         let wanted = [(Signal::Logs, logs), (Signal::Traces, spans)].into_iter();
@@ -247,7 +248,7 @@ impl<'a> Finder<'a> {
         let run = || {
             let mut own = ScanStats::default();
             while let Some((segment, part)) = next() {
-                part.prepared = Some(part.prepare(&segment, terms, &mut own));
+                part.prepared = Some(part.prepare(&segment, terms, held, &mut own));
             }
             own
         };
@@ -281,167 +282,18 @@ impl<'a> Finder<'a> {
     }
 }
 
+impl Drop for Finder<'_> {
+    fn drop(&mut self) {
+        self.forget();
+        self.snapshot.held().shrink(self.given_bytes);
+    }
+}
+
 /// Where a finder keeps what it knows of a signal.
 const fn slot(signal: Signal) -> usize {
     match signal {
         Signal::Logs => 1,
         Signal::Traces | Signal::Metrics => 0,
-    }
-}
-
-/// What one lookup may still give.
-struct Found<'a> {
-    left: usize,
-    groups: usize,
-    range: &'a TimeRange,
-}
-
-impl Found<'_> {
-    fn visit(
-        &mut self,
-        part: u32,
-        heads: &RowHeads<'_>,
-        rows: impl Iterator<Item = (usize, u32)>,
-        stats: &mut ScanStats,
-        visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
-    ) {
-        for (at, row) in rows.filter(|(at, _)| self.range.contains(heads.time(*at))) {
-            if self.left == 0 {
-                stats.is_cut = true;
-                return;
-            }
-            self.left -= 1;
-            visit(Place { part, row }, heads, at);
-        }
-    }
-}
-
-impl<'a> PartHeads<'a> {
-    fn new(part: Part<'a>) -> Self {
-        Self { part, known: BTreeMap::new(), batches: Vec::new(), is_read: false, prepared: None }
-    }
-
-    fn find_in(
-        &mut self,
-        segment: &Segment,
-        number: u32,
-        terms: &[String],
-        found: &mut Found<'_>,
-        stats: &mut ScanStats,
-        visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
-    ) -> Result<(), Error> {
-        let prepared = self.prepared.take();
-        if found.left == 0 {
-            return Ok(());
-        }
-        let groups = match prepared {
-            Some(groups) => groups?,
-            None => {
-                let (groups, left_out) = segment.groups_with(terms, found.groups)?;
-                stats.groups_left_out += left_out as u64;
-                found.groups = found.groups.saturating_sub(groups.len());
-                self.read_groups(segment, groups, found.left, stats)?
-            }
-        };
-        for group in groups {
-            let Some(at) = self.known.get(&group.start) else {
-                stats.is_cut = true;
-                continue;
-            };
-            let heads = RowHeads::new(segment.signal(), &self.batches[at.batch].rows);
-            let heads = heads.expect("only signals with ids have groups");
-            let rows = (0..at.rows).map(|row| (at.first + row, (group.start + row) as u32));
-            found.visit(number, &heads, rows, stats, visit);
-        }
-        Ok(())
-    }
-
-    /// The visible groups that carry one of the terms, all of them, their heads read.
-    fn prepare(
-        &mut self,
-        segment: &Segment,
-        terms: &[String],
-        stats: &mut ScanStats,
-    ) -> Result<Vec<Range<usize>>, Error> {
-        let (groups, _) = segment.groups_with(terms, usize::MAX)?;
-        self.read_groups(segment, groups, LOOKUP_ROWS_MAX, stats)
-    }
-
-    /// The visible rows of groups, their heads read.
-    fn read_groups(
-        &mut self,
-        segment: &Segment,
-        groups: Vec<Range<usize>>,
-        rows_max: usize,
-        stats: &mut ScanStats,
-    ) -> Result<Vec<Range<usize>>, Error> {
-        let groups: Vec<Range<usize>> =
-            groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect();
-        if !groups.is_empty() && !std::mem::replace(&mut self.is_read, true) {
-            stats.segments_read += 1;
-        }
-        self.read_heads(segment, &groups, rows_max, stats)?;
-        Ok(groups)
-    }
-
-    /// Shows the rows of those places that were read whole; gives the others. Places are of this part, ascending.
-    fn take_known(&self, places: &[Place], show: &mut dyn FnMut(Rows)) -> Vec<Place> {
-        let mut unread = Vec::new();
-        let mut taken: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for place in places {
-            let row = place.row as usize;
-            let group = self.known.range(..=row).next_back();
-            let group = group.filter(|(start, at)| row < *start + at.rows && self.batches[at.batch].is_whole);
-            match group {
-                Some((start, at)) => taken.entry(at.batch).or_default().push((at.first + row - start) as u32),
-                None => unread.push(*place),
-            }
-        }
-        for (batch, rows) in taken {
-            show(Rows { batch: self.batches[batch].rows.clone(), rows });
-        }
-        unread
-    }
-
-    /// Reads the heads of the groups that are not known yet, `rows_max` rows or a few more.
-    fn read_heads(
-        &mut self,
-        segment: &Segment,
-        groups: &[Range<usize>],
-        rows_max: usize,
-        stats: &mut ScanStats,
-    ) -> Result<(), Error> {
-        let mut rows = 0;
-        let unknown = groups.iter().filter(|group| !self.known.contains_key(&group.start));
-        let unknown = unknown.take_while(|group| {
-            let has_room = rows < rows_max;
-            rows += group.len();
-            has_room
-        });
-        let unknown: Vec<Range<usize>> = unknown.cloned().collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let is_whole = rows <= WHOLE_ROWS_MAX;
-        let columns = if is_whole { &[] } else { RowHeads::columns(segment.signal()) };
-        let batches = segment.read(unknown.clone(), columns)?;
-        let heads = arrow::compute::concat_batches(&batches[0].schema(), &batches)
-            .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing())))?;
-        stats.rows_scanned += heads.num_rows() as u64;
-        let (batch, mut first) = (self.batches.len(), 0);
-        for group in unknown {
-            self.known.insert(group.start, HeadsAt { batch, first, rows: group.len() });
-            first += group.len();
-        }
-        if first != heads.num_rows() {
-            return Err(Error::damaged(format!(
-                "{}: {} rows came where {first} were asked for",
-                segment.doing(),
-                heads.num_rows()
-            )));
-        }
-        self.batches.push(Batch { rows: heads, is_whole });
-        Ok(())
     }
 }
 
@@ -465,29 +317,4 @@ fn ranges(places: &[Place]) -> Vec<Range<usize>> {
         }
     }
     ranges
-}
-
-/// Works on several segments at once, as many as there are cores: decompressing pages is what it costs. In no
-/// promised order; each thread has a state of its own.
-fn side_by_side<J: Sync, S: Default>(
-    jobs: &[J],
-    work: &(dyn Fn(&mut S, &J) -> Result<u64, Error> + Sync),
-) -> Vec<Result<u64, Error>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let run = |thread: usize| -> Vec<Result<u64, Error>> {
-        let mut state = S::default();
-        jobs.iter().skip(thread).step_by(threads.max(1)).map(|job| work(&mut state, job)).collect()
-    };
-    std::thread::scope(|scope| {
-        let run = &run;
-        let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || run(thread))).collect();
-        let mut done = run(0);
-        for other in others {
-            match other.join() {
-                Ok(results) => done.extend(results),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    })
 }

@@ -145,11 +145,12 @@ impl Store {
         Ok(())
     }
 
-    /// What is left of the memory budget beside the head and the pages that are kept. Bytes.
+    /// What is left of the memory budget beside the head, the pages that are kept and what queries hold. Bytes.
     pub fn memory_free(&self) -> usize {
         let head = usize::try_from(self.shared.state().stats.head_bytes).unwrap_or(usize::MAX);
         let settings = &self.shared.settings;
-        settings.memory_bytes_max.saturating_sub(head).saturating_sub(settings.page_bytes())
+        let taken = head.saturating_add(settings.page_bytes()).saturating_add(self.shared.memory.reserved());
+        settings.memory_bytes_max.saturating_sub(taken)
     }
 
     /// Looks whether disk and log work again: nobody else would, once requests are refused.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::budget::memory_bytes_default;
 use crate::compaction;
+use crate::memory::Memory;
 use crate::plant::Planted;
 use crate::retention::Retention;
 use crate::segment::home::settings::Places;
@@ -23,7 +24,7 @@ pub struct Settings {
     /// of it on the head is sealed.
     pub head_bytes_max: usize,
     /// Memory of the process. The head takes at most half of it; what requests in flight may take is
-    /// [`Store::memory_free`]. Bytes.
+    /// [`Store::memory_free`], what queries may take [`Store::memory`]. Bytes.
     pub memory_bytes_max: usize,
     /// Bytes that have to be free on the disk; below it appends are refused. `None`: 1 GiB, or 5 % of a
     /// smaller disk. 0: the disk is not watched, and nothing is held in reserve.
@@ -93,6 +94,11 @@ impl Settings {
     /// Bytes of decompressed pages that are kept.
     pub(super) fn page_bytes(&self) -> usize {
         PAGE_BYTES_MAX.min(self.memory_bytes_max / PAGE_SHARE)
+    }
+
+    /// What is there for queries.
+    pub(super) fn memory(&self) -> Memory {
+        Memory::new(self.memory_bytes_max, self.head_bytes(), self.page_bytes())
     }
 
     pub(crate) fn compaction(&self) -> compaction::plan::Settings {

@@ -22,6 +22,7 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
 use crate::head::indexer::Indexes;
 use crate::head::{HeadBatch, HeadView};
+use crate::memory::Memory;
 use crate::plant::Plant;
 use crate::positions::Positions;
 use crate::retention::BelievedClock;
@@ -97,6 +98,7 @@ pub(crate) struct Shared {
     number: AtomicU64,
     pub(super) identity: String,
     pub(crate) disk: Disk,
+    pub(crate) memory: Memory,
     progress: Mutex<ReplayProgress>,
     missed: Mutex<opening::Missed>,
 }
@@ -182,6 +184,7 @@ impl Shared {
             state.stats.rows_appended[signal.index()] += rows;
             state.stats.head_rows += rows;
             state.stats.head_bytes += batch.bytes() as u64;
+            self.memory.set_head(state.stats.head_bytes);
             state.active.push(Arc::clone(&batch));
             if self.is_full_at(&state.stats) {
                 self.seal_wanted.notify_one();
@@ -213,6 +216,7 @@ pub(super) async fn build(
     let identity = catalog.identity(&uuid::Uuid::new_v4().to_string()).await?;
     let (state, number, missed) = open_segments(folder.clone(), identity.clone(), metas, state).await?;
     let disk = Disk::new(&settings.data_dir, settings.disk_free_bytes_min);
+    let memory = settings.memory();
     Ok(Arc::new(Shared {
         settings,
         folder,
@@ -229,6 +233,7 @@ pub(super) async fn build(
         number: AtomicU64::new(number),
         identity,
         disk,
+        memory,
         progress: Mutex::default(),
         missed: Mutex::new(missed),
     }))

@@ -9,6 +9,10 @@ pub struct StoreStats {
     pub head_rows: u64,
     /// Bytes the head holds now.
     pub head_bytes: u64,
+    /// Bytes of the memory budget that queries hold now.
+    pub query_bytes: u64,
+    /// Queries that wanted more memory than was free since the store was opened.
+    pub queries_out_of_memory: u64,
     /// Live segments.
     pub segments: u64,
     /// Bytes of live segments.

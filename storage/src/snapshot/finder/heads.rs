@@ -1,0 +1,232 @@
+//! The heads of one part's rows: which groups were read, and the rows that a look-up shows of them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use model::TimeRange;
+
+use super::{Place, Rows};
+use crate::error::Error;
+use crate::memory::Reservation;
+use crate::rows::RowHeads;
+use crate::segment::reader::Segment;
+use crate::snapshot::{LOOKUP_ROWS_MAX, Part, ScanStats};
+
+/// A part, and the heads of its rows that were read.
+pub(super) struct PartHeads<'a> {
+    pub(super) part: Part<'a>,
+    /// Of a segment: where the head of a group's first row is, by that row.
+    known: BTreeMap<usize, HeadsAt>,
+    batches: Vec<Batch>,
+    is_read: bool,
+    /// The groups of the look-up at hand, when they were looked up beside others.
+    pub(super) prepared: Option<Result<Vec<Range<usize>>, Error>>,
+}
+
+#[derive(Clone, Copy)]
+struct HeadsAt {
+    batch: usize,
+    first: usize,
+    rows: usize,
+}
+
+/// Rows that were read.
+struct Batch {
+    rows: RecordBatch,
+    /// With all columns.
+    is_whole: bool,
+    /// Reserved for it.
+    bytes: usize,
+}
+
+/// So many rows of a part are read with all their columns at once.
+const WHOLE_ROWS_MAX: usize = 512;
+
+/// What one lookup may still give.
+pub(super) struct Found<'a> {
+    pub(super) left: usize,
+    pub(super) groups: usize,
+    pub(super) range: &'a TimeRange,
+    pub(super) held: &'a Reservation,
+}
+
+impl Found<'_> {
+    pub(super) fn visit(
+        &mut self,
+        part: u32,
+        heads: &RowHeads<'_>,
+        rows: impl Iterator<Item = (usize, u32)>,
+        stats: &mut ScanStats,
+        visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
+    ) {
+        for (at, row) in rows.filter(|(at, _)| self.range.contains(heads.time(*at))) {
+            if self.left == 0 {
+                stats.is_cut = true;
+                return;
+            }
+            self.left -= 1;
+            visit(Place { part, row }, heads, at);
+        }
+    }
+}
+
+impl<'a> PartHeads<'a> {
+    pub(super) fn new(part: Part<'a>) -> Self {
+        Self { part, known: BTreeMap::new(), batches: Vec::new(), is_read: false, prepared: None }
+    }
+
+    pub(super) fn find_in(
+        &mut self,
+        segment: &Segment,
+        number: u32,
+        terms: &[String],
+        found: &mut Found<'_>,
+        stats: &mut ScanStats,
+        visit: &mut dyn FnMut(Place, &RowHeads<'_>, usize),
+    ) -> Result<(), Error> {
+        let prepared = self.prepared.take();
+        if found.left == 0 {
+            return Ok(());
+        }
+        let groups = match prepared {
+            Some(groups) => groups?,
+            None => {
+                let (groups, left_out) = segment.groups_with(terms, found.groups)?;
+                stats.groups_left_out += left_out as u64;
+                found.groups = found.groups.saturating_sub(groups.len());
+                self.read_groups(segment, groups, found.left, found.held, stats)?
+            }
+        };
+        for group in groups {
+            let Some(at) = self.known.get(&group.start) else {
+                stats.is_cut |= found.held.refusal().is_none();
+                continue;
+            };
+            let heads = RowHeads::new(segment.signal(), &self.batches[at.batch].rows);
+            let heads = heads.expect("only signals with ids have groups");
+            let rows = (0..at.rows).map(|row| (at.first + row, (group.start + row) as u32));
+            found.visit(number, &heads, rows, stats, visit);
+        }
+        Ok(())
+    }
+
+    /// Bytes reserved for what was read.
+    pub(super) fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes).sum()
+    }
+
+    /// The visible groups that carry one of the terms, all of them, their heads read.
+    pub(super) fn prepare(
+        &mut self,
+        segment: &Segment,
+        terms: &[String],
+        held: &Reservation,
+        stats: &mut ScanStats,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let (groups, _) = segment.groups_with(terms, usize::MAX)?;
+        self.read_groups(segment, groups, LOOKUP_ROWS_MAX, held, stats)
+    }
+
+    /// The visible rows of groups, their heads read.
+    fn read_groups(
+        &mut self,
+        segment: &Segment,
+        groups: Vec<Range<usize>>,
+        rows_max: usize,
+        held: &Reservation,
+        stats: &mut ScanStats,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let groups: Vec<Range<usize>> =
+            groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect();
+        if !groups.is_empty() && !std::mem::replace(&mut self.is_read, true) {
+            stats.segments_read += 1;
+        }
+        self.read_heads(segment, &groups, rows_max, held, stats)?;
+        Ok(groups)
+    }
+
+    /// Shows the rows of those places that were read whole; gives the others. Places are of this part, ascending.
+    pub(super) fn take_known(&self, places: &[Place], show: &mut dyn FnMut(Rows)) -> Vec<Place> {
+        let mut unread = Vec::new();
+        let mut taken: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for place in places {
+            let row = place.row as usize;
+            let group = self.known.range(..=row).next_back();
+            let group = group.filter(|(start, at)| row < *start + at.rows && self.batches[at.batch].is_whole);
+            match group {
+                Some((start, at)) => taken.entry(at.batch).or_default().push((at.first + row - start) as u32),
+                None => unread.push(*place),
+            }
+        }
+        for (batch, rows) in taken {
+            show(Rows { batch: self.batches[batch].rows.clone(), rows });
+        }
+        unread
+    }
+
+    /// Reads the heads of the groups that are not known yet, `rows_max` rows or a few more; none when there is no
+    /// memory for them.
+    fn read_heads(
+        &mut self,
+        segment: &Segment,
+        groups: &[Range<usize>],
+        rows_max: usize,
+        held: &Reservation,
+        stats: &mut ScanStats,
+    ) -> Result<(), Error> {
+        let mut rows = 0;
+        let unknown = groups.iter().filter(|group| !self.known.contains_key(&group.start));
+        let unknown = unknown.take_while(|group| {
+            let has_room = rows < rows_max;
+            rows += group.len();
+            has_room
+        });
+        let unknown: Vec<Range<usize>> = unknown.cloned().collect();
+        if unknown.is_empty() || held.refusal().is_some() {
+            return Ok(());
+        }
+        let is_whole = rows <= WHOLE_ROWS_MAX;
+        let columns = if is_whole { &[] } else { RowHeads::columns(segment.signal()) };
+        let Some((batches, bytes)) = read_within(segment, unknown.clone(), columns, held)? else {
+            return Ok(());
+        };
+        let heads = arrow::compute::concat_batches(&batches[0].schema(), &batches)
+            .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing())))?;
+        stats.rows_scanned += heads.num_rows() as u64;
+        let (batch, mut first) = (self.batches.len(), 0);
+        for group in unknown {
+            self.known.insert(group.start, HeadsAt { batch, first, rows: group.len() });
+            first += group.len();
+        }
+        if first != heads.num_rows() {
+            return Err(Error::damaged(format!(
+                "{}: {} rows came where {first} were asked for",
+                segment.doing(),
+                heads.num_rows()
+            )));
+        }
+        self.batches.push(Batch { rows: heads, is_whole, bytes });
+        Ok(())
+    }
+}
+
+/// The rows of ranges and the bytes reserved for them; `None` when there is no memory for all of them.
+fn read_within(
+    segment: &Segment,
+    ranges: Vec<Range<usize>>,
+    columns: &[&str],
+    held: &Reservation,
+) -> Result<Option<(Vec<RecordBatch>, usize)>, Error> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    for batch in segment.read_ranges(ranges, columns)? {
+        let batch = batch.and_then(|batch| Ok(held.grow_by(&batch).is_ok().then_some(batch)));
+        let Ok(Some(batch)) = batch else {
+            held.shrink(bytes);
+            return batch.map(|_| None);
+        };
+        bytes += batch.get_array_memory_size();
+        batches.push(batch);
+    }
+    Ok(Some((batches, bytes)))
+}
