@@ -58,9 +58,9 @@ pub(crate) struct StoreConfig {
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) head_bytes_max: usize,
-    /// Memory for rows that are not yet in segments, requests in flight and pages of segments that were read
+    /// Memory for rows that are not yet in segments, requests in flight, queries and pages of segments that were read
     /// lately (64 MiB, or 1/32 if that is less) together; the rows take at most
-    /// half of it. Default: 60 % of the cgroup's limit, or of the machine's memory.
+    /// half of it, an eighth is kept for requests. Default: 60 % of the cgroup's limit, or of the machine's memory.
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) memory_bytes_max: usize,
@@ -287,7 +287,8 @@ pub(crate) struct SqlConfig {
     #[serde(with = "units::duration")]
     #[schemars(with = "String")]
     pub(crate) timeout: Duration,
-    /// Memory for sorting, grouping and joining. Default: `256MiB`.
+    /// Memory for sorting, grouping and joining; half of what `[store] memory_bytes_max` leaves free when that is less.
+    /// Default: `256MiB`.
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) memory_bytes_max: usize,

@@ -57,6 +57,12 @@ impl Admission {
         }
     }
 
+    /// Tells how many bytes are in flight, also when the admission is gone.
+    pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let (bytes, bytes_max) = (Arc::clone(&self.bytes), self.bytes_max);
+        move || bytes_max.saturating_sub(bytes.available_permits())
+    }
+
     /// Admits a request that announces `announced` bytes, if they are known. Only the least is charged
     /// yet, but a body that cannot fit now is refused here, before it is sent. `memory`: what the store
     /// leaves of the memory budget, for all requests together.
@@ -124,6 +130,9 @@ fn overload() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use model::{IdRules, SystemClock};
+    use storage::{Settings, Store};
+
     use super::*;
 
     #[test]
@@ -158,6 +167,29 @@ mod tests {
         assert!(admission.enter(Some(90_000), 100_000).is_err(), "the first one counts");
         drop(first);
         admission.enter(Some(90_000), 100_000).expect("fits again");
+    }
+
+    #[tokio::test]
+    async fn requests_are_admitted_while_queries_hold_all_they_may_and_leave_them_less_themselves() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = Settings { memory_bytes_max: 8 << 20, ..Settings::new(dir.path()) };
+        let store = Store::open(settings, Arc::new(IdRules::default()), SystemClock::shared());
+        let store = store.await.expect("opens");
+        let admission = Admission::new(64 << 20);
+        store.memory().count_requests(admission.counter());
+
+        let queries = store.memory().reserve();
+        queries.grow(store.memory().free()).expect("all there is");
+        let mut ticket = admission.enter(Some(1 << 20), store.memory_free()).expect("an eighth is for requests");
+        ticket.grow_to(1 << 20).expect("fits");
+        drop(queries);
+
+        let free = store.memory().free();
+        assert!(admission.enter(Some(6 << 20), store.memory_free()).is_ok(), "queries hold nothing");
+        ticket.grow_to(6 << 20).expect("fits");
+        assert!(store.memory().free() < free / 2, "what requests hold is not there for queries");
+        drop(ticket);
+        assert_eq!(store.memory().free(), free);
     }
 
     #[tokio::test]

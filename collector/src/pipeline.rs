@@ -112,6 +112,7 @@ impl Pipeline {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let admission = Admission::new(limits.in_flight_bytes_max);
+        store.memory().count_requests(admission.counter());
         Arc::new(Self {
             admission,
             limits,

@@ -12,7 +12,7 @@
 //!                                                              └─► findings, worst first
 //! ```
 //!
-//! Invariants: memory is bounded by [`Limits::traced`], rows by [`Limits::rows`], time by the caller's deadline; what
+//! Invariants: memory is bounded by [`Limits::traced`] and what is free for queries, rows by [`Limits::rows`], time by the caller's deadline; what
 //! they leave out is a [`Cut`]. When memory does not do for all traces, a part of the traces is judged, each whole.
 //! What is too young to be complete ([`SETTLED_NANO`]) is not judged.
 
@@ -33,7 +33,7 @@ use storage::{Error, ScanOrder, ScanStats, Snapshot};
 
 use crate::columns::SpanColumns;
 use crate::limits::Cancel;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{Growth, MEMORY_HINT, MEMORY_LIMIT, query_stats, read_cuts};
 use census::Census;
 use findings::Findings;
 use log_columns::LogColumns;
@@ -95,6 +95,7 @@ pub fn examine(
         stats: ScanStats::default(),
         rows: 0,
         stopped: None,
+        held: Growth::new(snapshot),
     };
     let looked_at = reading.read(request.range)?;
     let Reading { mut census, stats, stopped, .. } = reading;
@@ -144,6 +145,7 @@ fn keep_service(answer: &mut DoctorAnswer, service: &str) {
 enum Stop {
     Rows,
     Late,
+    Memory,
     Cancelled,
 }
 
@@ -152,13 +154,15 @@ impl Stop {
         let (limit, why) = match self {
             Self::Rows => ("rows", format!("cut at {} rows", limits.rows)),
             Self::Late => ("time", "cut because it took too long".to_owned()),
+            Self::Memory => (MEMORY_LIMIT, "cut because there is not enough memory".to_owned()),
             Self::Cancelled => ("timeout", "given up before its end".to_owned()),
         };
         let what = match looked_at.from > asked.from {
             true => format!("{why}: nothing before {} was looked at", looked_at.from),
             false => format!("{why}: not all of the range was looked at"),
         };
-        Cut { what, limit: limit.to_owned(), hint: Some("ask for a shorter time range".to_owned()) }
+        let hint = if self == Self::Memory { MEMORY_HINT } else { "ask for a shorter time range" };
+        Cut { what, limit: limit.to_owned(), hint: Some(hint.to_owned()) }
     }
 }
 
@@ -173,6 +177,7 @@ struct Reading<'a> {
     /// Rows of the range that were read so far.
     rows: u64,
     stopped: Option<Stop>,
+    held: Growth<'a>,
 }
 
 impl Reading<'_> {
@@ -201,11 +206,12 @@ impl Reading<'_> {
 
     fn logs(&mut self, range: &TimeRange) -> Result<(), Error> {
         let stop = Stopper { rows_max: self.limits.rows, is_late: self.is_late, cancel: self.cancel };
-        let Self { snapshot, stats, census, stopped, rows: read, .. } = self;
+        let Self { snapshot, stats, census, stopped, rows: read, held, .. } = self;
         let visit = &mut |batch: &arrow::array::RecordBatch| {
             let rows = LogColumns::new(batch);
             (0..rows.len()).for_each(|row| census.add_log(&rows, row));
-            stop.flow(rows.len(), read, stopped)
+            let has_room = held.to(census.bytes()).is_continue();
+            stop.flow(rows.len(), has_room, read, stopped)
         };
         snapshot.scan(Signal::Logs, range, LogColumns::NAMES, ScanOrder::Any, stats, visit)
     }
@@ -215,11 +221,12 @@ impl Reading<'_> {
             return Ok(());
         }
         let stop = Stopper { rows_max: self.limits.rows, is_late: self.is_late, cancel: self.cancel };
-        let Self { snapshot, stats, census, stopped, rows: read, .. } = self;
+        let Self { snapshot, stats, census, stopped, rows: read, held, .. } = self;
         let visit = &mut |batch: &arrow::array::RecordBatch| {
             let rows = SpanColumns::new(batch);
             (0..rows.len()).for_each(|row| census.add_span(&rows, row));
-            stop.flow(rows.len(), read, stopped)
+            let has_room = held.to(census.bytes()).is_continue();
+            stop.flow(rows.len(), has_room, read, stopped)
         };
         snapshot.scan(Signal::Traces, range, SpanColumns::NAMES, ScanOrder::Any, stats, visit)
     }
@@ -233,11 +240,18 @@ struct Stopper<'a> {
 }
 
 impl Stopper<'_> {
-    /// `read` counts the rows of all scans so far.
-    fn flow(&self, rows: usize, read: &mut u64, stopped: &mut Option<Stop>) -> std::ops::ControlFlow<()> {
+    /// `read` counts the rows of all scans so far; `has_room` says whether there was memory for what is remembered of them.
+    fn flow(
+        &self,
+        rows: usize,
+        has_room: bool,
+        read: &mut u64,
+        stopped: &mut Option<Stop>,
+    ) -> std::ops::ControlFlow<()> {
         *read += rows as u64;
         *stopped = match () {
             () if self.cancel.is_cancelled() => Some(Stop::Cancelled),
+            () if !has_room => Some(Stop::Memory),
             () if (self.is_late)() => Some(Stop::Late),
             () if *read >= self.rows_max => Some(Stop::Rows),
             () => return std::ops::ControlFlow::Continue(()),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use model::{Clock, IdRules};
 use query_api::AlertsAnswer;
-use storage::Store;
+use storage::{Snapshot, Store};
 
 use crate::boards::Boards;
 use crate::fleet::{Fleet, NoFleet};
-use crate::limits::Limits;
+use crate::limits::{Cancel, Limits};
 use crate::sql::{Runner, WorkerCommand, WorkerPool};
 
 /// Gives the state of all alert rules.
@@ -54,6 +54,14 @@ impl Engine {
             fleet: Arc::new(NoFleet(fleet_clock)),
             metrics_text: Arc::new(String::new),
         }
+    }
+
+    /// Head and segments as they are now, for one query: the memory that it reserves is given back when its answer is
+    /// written.
+    pub(crate) fn snapshot(&self, query: &Cancel) -> Snapshot {
+        let snapshot = self.store.snapshot();
+        query.keep(snapshot.held());
+        snapshot
     }
 
     /// Answers `/api/v1/alerts` with what `alerts` gives. It must not block for long.

@@ -24,10 +24,10 @@ use query_api::{IdGraph, IdKindsAnswer};
 use storage::Snapshot;
 
 use crate::journey::closure::close;
-use crate::journey::records::StoreRecords;
+use crate::journey::records::{Records as _, StoreRecords};
 use crate::journey::{self, Error};
 use crate::limits::Cancel;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{add_memory_cut, query_stats, read_cuts};
 
 /// How far a graph may grow. Each is a parameter of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,13 +84,14 @@ pub fn graph(
     let asked = ids.candidates(id);
     let found = close(&mut records, ids, &asked, &limits.closure()).map_err(Error::Store)?;
     if found.matched.is_empty() {
-        return Err(Error::NotFound { searched: asked, range });
+        return Err(Error::nothing(records.refusal(), asked, range));
     }
     let mut graph = graph::draw(found, ids, limits);
     graph.id = id.trim().to_owned();
     graph.range = range;
     graph.stats = query_stats(records.stats());
     graph.cuts.extend(read_cuts(records.stats()));
+    add_memory_cut(&mut graph.cuts, snapshot);
     Ok(graph)
 }
 

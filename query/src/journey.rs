@@ -46,11 +46,11 @@ mod tests;
 
 use model::{IdRules, IdTerm, TimeRange, TraceId, UnixNano};
 use query_api::Journey;
-use storage::Snapshot;
+use storage::{OutOfMemory, Snapshot};
 use thiserror::Error;
 
 use crate::limits::Cancel;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{add_memory_cut, query_stats, read_cuts};
 pub use alerts::mark_alerts;
 pub use baseline::{Baseline, BaselineError};
 pub use changes::mark_config_changes;
@@ -121,9 +121,19 @@ pub enum Error {
     /// The store could not be read.
     #[error("the store could not be read")]
     Store(#[source] storage::Error),
+    /// There is not enough memory for any of it.
+    #[error(transparent)]
+    Memory(OutOfMemory),
     /// The offsets of consumer groups could not be read.
     #[error("the offsets of consumer groups could not be read: {0}")]
     Offsets(String),
+}
+
+impl Error {
+    /// Why nothing was found: there is nothing, or there was no memory to look.
+    pub(crate) fn nothing(refusal: Option<OutOfMemory>, searched: Vec<IdTerm>, range: TimeRange) -> Self {
+        refusal.map_or(Self::NotFound { searched, range }, Self::Memory)
+    }
 }
 
 /// What is wanted.
@@ -142,7 +152,8 @@ pub struct Request<'a> {
 /// `stats.elapsed_nano` is left 0 for the caller, who holds the clock.
 ///
 /// # Errors
-/// [`Error::NotFound`] when nothing carries the id, [`Error::Store`] when reading fails.
+/// [`Error::NotFound`] when nothing carries the id, [`Error::Memory`] when there is no memory to look, [`Error::Store`] when
+/// reading fails.
 pub fn find(
     snapshot: &Snapshot,
     ids: &IdRules,
@@ -170,6 +181,7 @@ pub fn find_until(
     journey.cuts.extend(read_cuts(records.stats()));
     journey.cuts.extend(cuts::brief_cut(records.brief()));
     journey.cuts.extend(cuts::points_cut(records.points_left_out()));
+    add_memory_cut(&mut journey.cuts, snapshot);
     Ok(journey)
 }
 
@@ -198,8 +210,9 @@ fn find_in<R: Records>(
     let Request { id, range, is_corrected } = *request;
     let asked = ids.candidates(id);
     let found = closure::close(records, ids, &asked, limits).map_err(Error::Store)?;
-    if found.matched.is_empty() {
-        return Err(Error::NotFound { searched: asked, range });
+    let is_empty = found.spans.is_empty() && found.logs.is_empty();
+    if found.matched.is_empty() || (is_empty && records.refusal().is_some()) {
+        return Err(Error::nothing(records.refusal(), asked, range));
     }
     let traces: Vec<TraceId> = found.traces.keys().copied().collect();
     let exemplars = records.exemplars(&traces).map_err(Error::Store)?;

@@ -12,10 +12,11 @@
 //! Invariant: a place is given back when the work ends, not when its asker stops waiting, so that the
 //! number of running queries never exceeds `concurrency`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use storage::Reservation;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -62,24 +63,32 @@ impl Default for Limits {
     }
 }
 
-/// Whether anybody still waits for an answer. Cheap to clone and to ask.
+/// Whether anybody still waits for an answer, and the memory that is reserved until it is written. Cheap to clone and to ask.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    kept: Arc<Mutex<Vec<Reservation>>>,
+}
 
 impl Cancel {
     /// Whether the work should stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.flag.load(Ordering::Relaxed)
     }
 
     /// Asks the work to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
     }
 
     /// The flag itself, for code that takes one.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.flag)
+    }
+
+    /// Keeps memory reserved until the work has ended, its answer written.
+    pub(crate) fn keep(&self, held: &Reservation) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(held.clone());
     }
 
     /// `Break` when the work should stop: for the visit of a scan.

@@ -5,7 +5,7 @@
 //! search means (`search`), HTTP.
 //!
 //! Invariants: every record that matches is counted, also those that are not returned; memory is
-//! bounded by `limit` records and [`ANSWER_BYTES_MAX`], and what that leaves out is a [`Cut`].
+//! bounded by `limit` records, [`ANSWER_BYTES_MAX`] and what is free for queries, and what that leaves out is a [`Cut`].
 
 mod collect;
 mod count;
@@ -25,7 +25,7 @@ use storage::rows::{LogRows, completed};
 use storage::{Error, Finder, Place, Rows, ScanStats, Snapshot, TextSearch};
 
 use crate::limits::Cancel;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{add_memory_cut, query_stats, read_cuts};
 use crate::search::Query;
 use collect::Collector;
 use record::{bytes, record};
@@ -55,8 +55,10 @@ pub fn search(
         ControlFlow::Continue(())
     })?;
     let (stats, records) = read.records(snapshot, range, &collector.latest())?;
-    let mut answer = collector.finish(records, query_stats(&stats));
+    let is_out_of_memory = snapshot.held().refusal().is_some();
+    let mut answer = collector.finish(records, query_stats(&stats), is_out_of_memory);
     answer.cuts.extend(read_cuts(&stats));
+    add_memory_cut(&mut answer.cuts, snapshot);
     Ok(answer)
 }
 
@@ -122,7 +124,7 @@ struct Read {
 const RECORDS_READ: usize = 1_000;
 
 impl Read {
-    /// The whole records at some places, the latest first, until they take [`ANSWER_BYTES_MAX`].
+    /// The whole records at some places, the latest first, until they take [`ANSWER_BYTES_MAX`] or there is no memory.
     fn records(
         mut self,
         snapshot: &Snapshot,
@@ -145,7 +147,9 @@ impl Read {
             some.reverse();
             for record in some {
                 held += bytes(&record);
-                if held > ANSWER_BYTES_MAX && !records.is_empty() {
+                let is_too_much = held > ANSWER_BYTES_MAX && !records.is_empty();
+                // Once as a record, once as JSON.
+                if is_too_much || snapshot.held().grow(2 * bytes(&record)).is_err() {
                     return Ok((self.stats, records));
                 }
                 records.push(record);

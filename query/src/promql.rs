@@ -13,7 +13,7 @@
 //! Invariants: windows are open on the left, as in Prometheus 3; a stale marker ends a series at once, a
 //! silent series ends after the lookback of five minutes; what is not supported is refused before the
 //! first sample is read; no text, however nested, overflows the stack; samples and series are counted
-//! against [`Options`] while they are read.
+//! against [`Options`] while they are read, and their memory is reserved in [`SeriesSource::held`].
 
 mod aggregate;
 mod binary;
@@ -43,6 +43,7 @@ pub use error::PromqlError;
 pub use functions::SUPPORTED as SUPPORTED_FUNCTIONS;
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use selector::matchers;
+pub(crate) use source::labels_bytes;
 pub use source::{Labels, MemorySource, RawSeries, STALE_BITS, SeriesSource};
 pub use store::SnapshotSource;
 
@@ -103,7 +104,7 @@ pub fn instant(
     options: &Options,
 ) -> Result<MetricsData, PromqlError> {
     let expr = parse::parse(expr)?;
-    let budget = Budget::new(options);
+    let budget = Budget::new(options, source.held());
     let steps = Steps::instant(time.millis());
     let evaluator = Evaluator::new(source, options, &budget, steps);
     let seconds = millis_to_seconds(steps.start);
@@ -114,6 +115,7 @@ pub fn instant(
         Value::Scalar(values) => MetricsData::Scalar(Sample::new(seconds, values[0])),
         Value::Text(text) => MetricsData::String(Sample(seconds, text)),
         Value::Vector(mut rows) => {
+            budget.answer(rows.iter().map(|row| (&*row.labels, 1)))?;
             if !keeps_order(&expr) {
                 rows.sort_by(|a, b| a.labels.cmp(&b.labels));
             }
@@ -146,12 +148,14 @@ pub fn range(
         ValueType::String => return Err(wrong_range_type("string")),
         ValueType::Scalar | ValueType::Vector => {}
     }
-    let budget = Budget::new(options);
+    let budget = Budget::new(options, source.held());
     let mut rows = match Evaluator::new(source, options, &budget, steps).eval(&expr)? {
         Value::Scalar(values) => vec![Row::new(Labels::new(), values.into_iter().map(Some).collect())],
         Value::Vector(rows) => rows,
         Value::Text(_) => return Err(wrong_range_type("string")),
     };
+    let values = |row: &Row| row.values.iter().flatten().count();
+    budget.answer(rows.iter().map(|row| (&*row.labels, values(row))))?;
     rows.sort_by(|a, b| a.labels.cmp(&b.labels));
     let series = rows.into_iter().filter(Row::has_values).map(|row| {
         let samples = steps.times().zip(&row.values);

@@ -1,7 +1,14 @@
 //! What reading a snapshot cost and left out, as answers say it.
 
+use std::ops::ControlFlow;
+
 use query_api::{Cut, QueryStats};
-use storage::{LOOKUP_ROWS_MAX, ScanStats};
+use storage::{LOOKUP_ROWS_MAX, Reservation, ScanStats, Snapshot};
+
+/// What may be done about a query that there is not enough memory for.
+pub(crate) const MEMORY_HINT: &str = "ask for a shorter time range, ask again when other queries have ended, or raise `[store] memory_bytes_max`";
+/// The limit of a query that there is not enough memory for.
+pub(crate) const MEMORY_LIMIT: &str = "memory_bytes_max";
 
 /// What a read cost.
 pub(crate) fn query_stats(stats: &ScanStats) -> QueryStats {
@@ -45,3 +52,39 @@ pub(crate) fn read_cuts(stats: &ScanStats) -> Vec<Cut> {
     }
     cuts
 }
+
+/// Says what there was no memory for, unless `cuts` say it already.
+pub(crate) fn add_memory_cut(cuts: &mut Vec<Cut>, snapshot: &Snapshot) {
+    let Some(refusal) = snapshot.held().refusal() else { return };
+    if !cuts.iter().any(|cut| cut.limit == MEMORY_LIMIT) {
+        let (limit, hint) = (MEMORY_LIMIT.to_owned(), Some(MEMORY_HINT.to_owned()));
+        cuts.push(Cut { what: format!("{refusal}: rows are missing"), limit, hint });
+    }
+}
+
+/// Reserves memory for what grows while rows go by.
+pub(crate) struct Growth<'a> {
+    held: &'a Reservation,
+    bytes: usize,
+}
+
+impl<'a> Growth<'a> {
+    /// Nothing yet.
+    pub(crate) const fn new(snapshot: &'a Snapshot) -> Self {
+        Self { held: snapshot.held(), bytes: 0 }
+    }
+
+    /// Reserves up to `bytes` in all; `Break` when there are not so many.
+    pub(crate) fn to(&mut self, bytes: usize) -> ControlFlow<()> {
+        if bytes > self.bytes {
+            if self.held.grow(bytes - self.bytes).is_err() {
+                return ControlFlow::Break(());
+            }
+            self.bytes = bytes;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@
 //! links to it, is its child, or carries its message id or Kafka coordinates. Consumers whose spans
 //! point to no producer are judged by the number of messages alone.
 //!
-//! Invariant: memory is bounded by [`SERVICES_MAX`], [`QUEUES_MAX`] and [`MESSAGES_MAX`]; what they leave
-//! out is a [`Cut`].
+//! Invariant: memory is bounded by [`SERVICES_MAX`], [`QUEUES_MAX`], [`MESSAGES_MAX`] and what is free for queries; what
+//! they leave out is a [`Cut`].
 
 mod queues;
 mod red;
@@ -26,7 +26,7 @@ use storage::{Error, ScanOrder, ScanStats, Snapshot};
 
 use crate::columns::{LogColumns, SpanColumns};
 use crate::limits::Cancel;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{Growth, add_memory_cut, query_stats, read_cuts};
 use queues::Queues;
 use red::Services;
 
@@ -48,22 +48,26 @@ pub fn overview(snapshot: &Snapshot, range: TimeRange, cancel: &Cancel) -> Resul
     let mut stats = ScanStats::default();
     let mut services = Services::new(range);
     let mut queues = Queues::default();
+    let mut held = Growth::new(snapshot);
     snapshot.scan(Signal::Traces, &range, SpanColumns::NAMES, ScanOrder::Any, &mut stats, &mut |batch| {
         let rows = SpanColumns::new(batch);
         for row in 0..rows.len() {
             services.add_span(&rows, row);
             queues.add_span(&rows, row);
         }
+        held.to(services.bytes() + queues.bytes())?;
         cancel.flow()
     })?;
     snapshot.scan(Signal::Logs, &range, LogColumns::NAMES, ScanOrder::Any, &mut stats, &mut |batch| {
         let rows = LogColumns::new(batch);
         (0..rows.len()).for_each(|row| services.add_log(&rows, row));
+        held.to(services.bytes() + queues.bytes())?;
         cancel.flow()
     })?;
 
     let now = snapshot.taken_at().min(range.to);
     let mut cuts = read_cuts(&stats);
+    add_memory_cut(&mut cuts, snapshot);
     cuts.extend(cut(
         services.left_out,
         "spans and log records of further services",

@@ -38,10 +38,11 @@ use futures_util::StreamExt as _;
 use model::Signal;
 use query_api::{Cut, SqlAnswer, SqlRequest};
 use serde::{Deserialize, Serialize};
-use storage::Snapshot;
+use storage::{OutOfMemory, Snapshot};
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::reads::MEMORY_HINT;
 pub use pool::{WorkerCommand, WorkerPool};
 use source::Tables;
 
@@ -52,6 +53,8 @@ pub const ROWS_DEFAULT: usize = 1_000;
 const THREADS_MAX: usize = 8;
 /// Stack of each: a plan is run less deeply than it is made.
 const RUN_STACK_BYTES: usize = 16 << 20;
+/// A statement that would have less memory is not run.
+const MEMORY_BYTES_LEAST: usize = 16 << 20;
 
 /// What one statement may be and cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +73,7 @@ pub struct SqlLimits {
     pub rows_max: usize,
     /// Bytes an answer may have, roughly. Default 32 MiB.
     pub answer_bytes_max: usize,
-    /// Memory for sorting, grouping and joining. Default 256 MiB.
+    /// Memory for sorting, grouping and joining; half of what is free for queries when that is less. Default 256 MiB.
     pub memory_bytes_max: usize,
     /// Bytes of segment files it may read, compressed as they are. Default 16 GiB.
     pub scan_bytes_max: usize,
@@ -141,11 +144,30 @@ impl SqlError {
         Self::Limit { message: message.into(), hint: Some(hint.to_owned()) }
     }
 
+    /// Says that the statement had less memory than its limit.
+    fn with_share(self, share: usize) -> Self {
+        match self {
+            Self::Limit { message, hint } => {
+                let share = share >> 20;
+                let message =
+                    format!("{message}; only {share} MiB were free for it (`[store] memory_bytes_max`)");
+                Self::Limit { message, hint }
+            }
+            other => other,
+        }
+    }
+
     fn timeout(limits: &SqlLimits) -> Self {
         Self::limit(
             format!("no answer within {:?} (`timeout`)", limits.timeout),
             "ask for a shorter time range or fewer columns",
         )
+    }
+}
+
+impl From<OutOfMemory> for SqlError {
+    fn from(refusal: OutOfMemory) -> Self {
+        Self::limit(refusal.to_string(), MEMORY_HINT)
     }
 }
 
@@ -173,14 +195,20 @@ impl Runner {
         limits: SqlLimits,
         place: impl Send + 'static,
     ) -> Result<SqlAnswer, SqlError> {
-        match self {
-            Self::Thread => run_in_thread(snapshot, request, limits, place).await,
+        let most = limits.memory_bytes_max;
+        let share = snapshot.held().grow_up_to(most, most.min(MEMORY_BYTES_LEAST))?;
+        let answer = match self {
+            Self::Thread => {
+                let limits = SqlLimits { memory_bytes_max: share, ..limits };
+                run_in_thread(snapshot, request, limits, place).await
+            }
             Self::Workers(pool) => {
-                let answer = pool.run(snapshot, request, &limits).await;
+                let answer = pool.run(snapshot, request, &limits, share).await;
                 drop(place);
                 answer
             }
-        }
+        };
+        answer.map_err(|error| if share < most { error.with_share(share) } else { error })
     }
 }
 

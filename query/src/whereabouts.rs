@@ -25,7 +25,7 @@ use crate::journey::Error;
 use crate::journey::records::{Records as _, StoreRecords};
 use crate::limits::Cancel;
 use crate::promql::PromqlError;
-use crate::reads::{query_stats, read_cuts};
+use crate::reads::{add_memory_cut, query_stats, read_cuts};
 
 /// Messages of one answer; the newest are kept.
 const MESSAGES_MAX: usize = 50;
@@ -78,7 +78,7 @@ pub fn find(
     });
     let matched: Vec<_> = matched.collect();
     if matched.is_empty() {
-        return Err(Error::NotFound { searched: ids.candidates(id), range });
+        return Err(Error::nothing(records.refusal(), ids.candidates(id), range));
     }
     let traces: Vec<_> = matched.iter().filter_map(model::IdTerm::trace_id).collect();
     let mut messages = messages::of(&logs, &spans, &|ids, trace| {
@@ -96,6 +96,7 @@ pub fn find(
     messages::consume(&mut records, &mut messages).map_err(Error::Store)?;
     progress::add(snapshot, &mut messages, range, cancel).map_err(not_read)?;
     cuts.extend(read_cuts(records.stats()));
+    add_memory_cut(&mut cuts, snapshot);
     let messages = messages.into_iter().map(|message| message.answer).collect();
     let stats = query_stats(records.stats());
     Ok(WhereAnswer { id: id.trim().to_owned(), matched, range, messages, cuts, stats })

@@ -71,6 +71,7 @@ fn write_store(store: &Store, families: &mut Families) {
     for (name, help, value) in [
         ("silmari_head_rows", "Rows that are not yet in segments.", stats.head_rows),
         ("silmari_head_bytes", "Memory of the rows that are not yet in segments.", stats.head_bytes),
+        ("silmari_query_memory_bytes", "Memory that queries have reserved.", stats.query_bytes),
         ("silmari_segments", "Live segments.", stats.segments),
         ("silmari_segment_bytes", "Bytes of live segments.", stats.segment_bytes),
         ("silmari_segments_unreadable", "Segments that cannot be opened.", stats.segments_unreadable),
@@ -103,6 +104,11 @@ fn write_store(store: &Store, families: &mut Families) {
     }
     for (name, help, value) in [
         ("silmari_wal_records_lost_total", "WAL records replay could not read.", stats.wal_records_lost),
+        (
+            "silmari_queries_out_of_memory_total",
+            "Queries that were cut or refused because too little memory was free.",
+            stats.queries_out_of_memory,
+        ),
         ("silmari_seals_total", "Times the head was sealed.", stats.seals),
         ("silmari_seal_failures_total", "Times sealing failed.", stats.seal_failures),
         ("silmari_merges_total", "Merges of segments.", stats.merges),

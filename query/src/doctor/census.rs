@@ -24,6 +24,11 @@ const TOPICS_MAX: usize = 2_000;
 /// Bytes of an example's text.
 const EXAMPLE_BYTES: usize = 160;
 
+/// Bytes of a note, with its place by span and what is found of it.
+const NOTE_BYTES: usize = 256;
+/// Bytes of a trace that is remembered by its id, and of a name.
+const SMALL_BYTES: usize = 64;
+
 /// Number of a name.
 pub(super) type Name = u32;
 /// Place of a note.
@@ -126,6 +131,12 @@ impl Census {
             edge: UnixNano::MIN,
             settled: UnixNano::MAX,
         }
+    }
+
+    /// Bytes that are held, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let small = self.waiting.len() + self.covered.len() + self.texts.len();
+        self.notes.len() * NOTE_BYTES + small * SMALL_BYTES
     }
 
     pub(super) fn add_span(&mut self, rows: &SpanColumns<'_>, row: usize) {

@@ -6,6 +6,7 @@ use query_api::{ErrorAnswer, ErrorBody};
 
 use crate::fleet::FleetError;
 use crate::limits::Refusal;
+use crate::reads::MEMORY_HINT;
 use crate::search::SearchError;
 use crate::sql::SqlError;
 use crate::{journey, promql};
@@ -112,6 +113,12 @@ impl From<storage::Error> for ApiError {
     }
 }
 
+impl From<storage::OutOfMemory> for ApiError {
+    fn from(refusal: storage::OutOfMemory) -> Self {
+        Self::limit(refusal.to_string()).with_hint(MEMORY_HINT)
+    }
+}
+
 impl From<FleetError> for ApiError {
     fn from(error: FleetError) -> Self {
         match error {
@@ -139,6 +146,7 @@ impl From<journey::Error> for ApiError {
                     .with_hint("ask for a longer time range with `from`, or name the kind: order_id=ORD-4711")
             }
             journey::Error::Store(error) => error.into(),
+            journey::Error::Memory(refusal) => refusal.into(),
             journey::Error::Offsets(_) => Self::internal(error),
         }
     }

@@ -20,12 +20,14 @@ use storage::rows::{Exemplar, PointRows};
 use storage::{ScanOrder, ScanStats, Snapshot};
 
 use super::App;
-use super::prometheus::{Answer, Form, Success};
+use super::prometheus::{Answer, Form, Success, memory_warning};
 use crate::limits::Cancel;
-use crate::promql::{self, Labels, METRIC_NAME, Matcher, PromqlError};
+use crate::promql::{self, Labels, METRIC_NAME, Matcher, PromqlError, labels_bytes};
 
 /// Exemplars of one answer.
 const EXEMPLARS_MAX: usize = 10_000;
+/// Bytes of an exemplar beside its labels.
+const EXEMPLAR_BYTES: usize = 160;
 /// A point is exported up to so long after its exemplars were taken.
 const EXPORT_DELAY_NANO: i64 = 600 * 1_000_000_000;
 /// How far back exemplars are looked for when `start` is not given.
@@ -76,10 +78,11 @@ pub(super) async fn query_exemplars(State(app): State<App>, form: Form) -> Answe
     let range = params.range_of(["start", "end"], RANGE_DEFAULT, app.engine.clock.now())?;
     let selectors = selectors(params.required("query")?)?;
     app.prometheus(move |engine, cancel| {
-        let (found, is_cut) = find(&engine.store.snapshot(), &selectors, range, cancel)?;
+        let snapshot = engine.snapshot(cancel);
+        let (found, is_cut) = find(&snapshot, &selectors, range, cancel)?;
         let warnings = match is_cut {
             true => vec![format!("cut at {EXEMPLARS_MAX} exemplars: narrow the time range")],
-            false => Vec::new(),
+            false => memory_warning(&snapshot),
         };
         Ok(Success { warnings, ..Success::new(found) })
     })
@@ -131,7 +134,11 @@ fn find(
                     is_cut = true;
                     return ControlFlow::Break(());
                 }
-                count += usize::from(known.insert(Measured::of(&exemplar)));
+                let measured = Measured::of(&exemplar);
+                if snapshot.held().grow(2 * labels_bytes(&measured.labels) + EXEMPLAR_BYTES).is_err() {
+                    return ControlFlow::Break(());
+                }
+                count += usize::from(known.insert(measured));
             }
         }
         cancel.flow()

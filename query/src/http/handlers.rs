@@ -86,9 +86,11 @@ pub(super) async fn journey_row(State(app): State<App>, params: Params) -> Answe
     let params = params.only(routes::JOURNEY_ROW)?;
     let key = row_key(&params, app.engine.clock.now())?;
     app.json(move |engine, cancel| {
-        let found = journey::row(&engine.store.snapshot(), &key, cancel)?;
-        found.ok_or_else(|| {
-            ApiError::not_found("there is no such row: it was deleted, or is too old".to_owned())
+        let snapshot = engine.snapshot(cancel);
+        let found = journey::row(&snapshot, &key, cancel)?;
+        found.ok_or_else(|| match snapshot.held().refusal() {
+            Some(refusal) => refusal.into(),
+            None => ApiError::not_found("there is no such row: it was deleted, or is too old".to_owned()),
         })
     })
     .await
@@ -219,7 +221,7 @@ fn find_journey(
     cancel: &Cancel,
     start: Duration,
 ) -> Result<query_api::Journey, ApiError> {
-    let snapshot = engine.store.snapshot();
+    let snapshot = engine.snapshot(cancel);
     let mut found = journey::find_until(&snapshot, &engine.ids, request, limits, cancel)?;
     journey::mark_alerts(&mut found, &snapshot, &(engine.alerts)());
     journey::mark_config_changes(&mut found, &snapshot).map_err(journey::Error::Store)?;
@@ -232,7 +234,7 @@ pub(super) async fn ids(State(app): State<App>, params: Params) -> Answer {
     let start = app.engine.clock.monotonic();
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     app.json(move |engine, cancel| {
-        let mut answer = identity::kinds(&engine.store.snapshot(), &engine.ids, range, cancel)?;
+        let mut answer = identity::kinds(&engine.snapshot(cancel), &engine.ids, range, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
     })
@@ -246,7 +248,7 @@ pub(super) async fn ids_graph(State(app): State<App>, params: Params) -> Answer 
     let id = params.required("id")?.to_owned();
     let limits = graph_limits(&params)?;
     app.json(move |engine, cancel| {
-        let snapshot = engine.store.snapshot();
+        let snapshot = engine.snapshot(cancel);
         let mut graph = identity::graph(&snapshot, &engine.ids, &id, range, &limits, cancel)?;
         elapsed(&mut graph.stats, &*engine.clock, start);
         Ok(graph)
@@ -290,7 +292,7 @@ pub(super) async fn whereabouts(State(app): State<App>, params: Params) -> Answe
     let range = params.range(JOURNEY_RANGE_DEFAULT, app.engine.clock.now())?;
     let id = params.required("id")?.to_owned();
     app.json(move |engine, cancel| {
-        let mut answer = whereabouts::find(&engine.store.snapshot(), &engine.ids, &id, range, cancel)?;
+        let mut answer = whereabouts::find(&engine.snapshot(cancel), &engine.ids, &id, range, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
     })
@@ -309,7 +311,7 @@ pub(super) async fn journey_diff(State(app): State<App>, params: Params) -> Answ
         return Err(ApiError::bad_query("either `a` or `baseline` says what to compare with"));
     }
     app.json(move |engine, cancel| {
-        let snapshot = engine.store.snapshot();
+        let snapshot = engine.snapshot(cancel);
         let find = |id: &str| {
             let request = journey::Request { id, range, is_corrected: false };
             journey::find_until(&snapshot, &engine.ids, &request, &engine.limits.journey, cancel)
@@ -346,7 +348,7 @@ pub(super) async fn logs(State(app): State<App>, params: Params) -> Answer {
     }
     let query = search::parse_with_ids(params.get("query").unwrap_or_default(), &app.engine.ids)?;
     app.json(move |engine, cancel| {
-        let mut answer = logs::search(&engine.store.snapshot(), &query, range, limit, cancel)?;
+        let mut answer = logs::search(&engine.snapshot(cancel), &query, range, limit, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
     })
@@ -376,7 +378,7 @@ pub(super) async fn services(State(app): State<App>, params: Params) -> Answer {
     let start = app.engine.clock.monotonic();
     let range = params.range(RANGE_DEFAULT, app.engine.clock.now())?;
     app.json(move |engine, cancel| {
-        let mut answer = services::overview(&engine.store.snapshot(), range, cancel)?;
+        let mut answer = services::overview(&engine.snapshot(cancel), range, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
     })
@@ -392,7 +394,7 @@ pub(super) async fn doctor(State(app): State<App>, params: Params) -> Answer {
         let request = doctor::Request { range, service: service.as_deref() };
         // What has been read until then is still worth an answer.
         let is_late = || engine.clock.monotonic().saturating_sub(start) > engine.limits.timeout / 2;
-        let snapshot = engine.store.snapshot();
+        let snapshot = engine.snapshot(cancel);
         let mut answer = doctor::examine(&snapshot, &request, &engine.limits.doctor, &is_late, cancel)?;
         elapsed(&mut answer.stats, &*engine.clock, start);
         Ok(answer)
@@ -407,13 +409,14 @@ pub(super) async fn sql(State(app): State<App>, request: Result<Json<SqlRequest>
     let place = app.gate.enter().await?;
     let limits = app.engine.limits.sql.clone();
     let snapshot = app.engine.store.snapshot();
-    let is_partial = snapshot.is_partial();
+    let (is_partial, held) = (snapshot.is_partial(), snapshot.held().clone());
     let mut answer = app.engine.sql.run(snapshot, request, limits, place).await?;
     if is_partial {
         answer.cuts.push(crate::reads::replay_cut());
     }
     elapsed(&mut answer.stats, &*app.engine.clock, start);
     let body = tokio::task::spawn_blocking(move || serde_json::to_vec(&answer)).await;
+    drop(held);
     body.map_err(ApiError::internal)?.map(json_response).map_err(ApiError::internal)
 }
 

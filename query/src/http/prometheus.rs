@@ -19,7 +19,10 @@ use super::params::Params;
 use super::{App, json_response};
 use crate::Engine;
 use crate::limits::Cancel;
-use crate::promql::{self, Labels, METRIC_NAME, MatchOp, Matcher, Options, PromqlError, SnapshotSource};
+use crate::promql::{
+    self, Labels, METRIC_NAME, MatchOp, Matcher, Options, PromqlError, SnapshotSource, labels_bytes,
+};
+use crate::reads::MEMORY_HINT;
 
 pub(super) type Answer = Result<Response, PrometheusError>;
 pub(super) type Form = Result<Params, ApiError>;
@@ -29,6 +32,9 @@ const METADATA_RANGE_DEFAULT: Duration = Duration::from_secs(3600);
 
 /// Series that the metadata endpoints look at.
 const SERIES_MAX: usize = 100_000;
+
+/// Bytes that are remembered of a series beside its labels.
+const SERIES_BYTES: usize = 64;
 
 /// Bytes of one selector.
 const SELECTOR_BYTES_MAX: usize = 16 << 10;
@@ -75,7 +81,7 @@ fn success(data: MetricsData) -> MetricsAnswer {
 
 fn source(engine: &Engine, cancel: &Cancel) -> (SnapshotSource, Options) {
     let options = Options { cancelled: Some(cancel.flag()), ..Options::default() };
-    (SnapshotSource::new(engine.store.snapshot(), &options), options)
+    (SnapshotSource::new(engine.snapshot(cancel), &options), options)
 }
 
 pub(super) async fn query(State(app): State<App>, form: Form) -> Answer {
@@ -108,7 +114,7 @@ pub(super) async fn query_range(State(app): State<App>, form: Form) -> Answer {
 pub(super) async fn labels(State(app): State<App>, form: Form) -> Answer {
     let (selectors, range) = metadata(&app, &form?)?;
     app.prometheus(move |engine, cancel| {
-        let found = series_of(&engine.store.snapshot(), &selectors, range, cancel)?;
+        let found = series_of(&engine.snapshot(cancel), &selectors, range, cancel)?;
         let names: BTreeSet<String> = found.series.into_iter().flat_map(BTreeMap::into_keys).collect();
         Ok(Success { warnings: found.warnings, ..Success::new(names) })
     })
@@ -118,7 +124,7 @@ pub(super) async fn labels(State(app): State<App>, form: Form) -> Answer {
 pub(super) async fn label_values(State(app): State<App>, Path(name): Path<String>, form: Form) -> Answer {
     let (selectors, range) = metadata(&app, &form?)?;
     app.prometheus(move |engine, cancel| {
-        let found = series_of(&engine.store.snapshot(), &selectors, range, cancel)?;
+        let found = series_of(&engine.snapshot(cancel), &selectors, range, cancel)?;
         let values = found.series.into_iter().filter_map(|mut labels| labels.remove(&name));
         let values: BTreeSet<String> = values.collect();
         Ok(Success { warnings: found.warnings, ..Success::new(values) })
@@ -132,7 +138,7 @@ pub(super) async fn series(State(app): State<App>, form: Form) -> Answer {
         return Err(ApiError::bad_query("parameter `match[]` is missing").into());
     }
     app.prometheus(move |engine, cancel| {
-        let found = series_of(&engine.store.snapshot(), &selectors, range, cancel)?;
+        let found = series_of(&engine.snapshot(cancel), &selectors, range, cancel)?;
         let series: BTreeSet<Labels> = found.series.into_iter().collect();
         Ok(Success { warnings: found.warnings, ..Success::new(series) })
     })
@@ -175,6 +181,12 @@ fn matchers(selector: &str) -> Result<Vec<Matcher>, PromqlError> {
     name.chain(others).collect()
 }
 
+/// Says that there was not enough memory for all of an answer.
+pub(super) fn memory_warning(snapshot: &Snapshot) -> Vec<String> {
+    let refusal = snapshot.held().refusal();
+    refusal.map(|refusal| format!("cut because there is {refusal}: {MEMORY_HINT}")).into_iter().collect()
+}
+
 struct Found {
     series: Vec<Labels>,
     warnings: Vec<String>,
@@ -209,6 +221,10 @@ fn series_of(
                     |matcher: &Matcher| labels.get(&matcher.name).map_or("", String::as_str).to_owned();
                 matchers.iter().all(|matcher| matcher.is_match(&value(matcher)))
             };
+            // Once here, once in the answer or its JSON.
+            if snapshot.held().grow(2 * labels_bytes(&labels) + SERIES_BYTES).is_err() {
+                return std::ops::ControlFlow::Break(());
+            }
             let is_wanted = selectors.is_empty() || selectors.iter().any(passes);
             seen.insert(rows.series_id(row), is_wanted.then_some(labels));
         }
@@ -216,7 +232,7 @@ fn series_of(
     })?;
     let warnings = match is_cut {
         true => vec![format!("cut at {SERIES_MAX} series: narrow the time range")],
-        false => Vec::new(),
+        false => memory_warning(snapshot),
     };
     Ok(Found { series: seen.into_values().flatten().collect(), warnings })
 }

@@ -12,6 +12,7 @@ use storage::rows::LogRows;
 use storage::{ScanStats, Snapshot};
 
 use super::records::{LogRecord, SpanRecord};
+use crate::reads::add_memory_cut;
 
 const VERSION: &str = "service.version";
 /// Marks of one service, beyond which versions are mixed rather than changed.
@@ -50,6 +51,7 @@ pub fn mark_config_changes(journey: &mut Journey, snapshot: &Snapshot) -> Result
             });
         }
     }
+    add_memory_cut(&mut journey.cuts, snapshot);
     if stats.groups_left_out > 0 {
         let what =
             format!("{} changes of configuration files before these are left out", stats.groups_left_out);

@@ -97,9 +97,9 @@ pub(crate) fn close<R: Records>(
     let mut terms: Vec<Term> = asked.iter().map(|term| search.asked(term)).collect();
     let mut hops = 0;
     while !terms.is_empty() {
-        if records.is_cancelled() {
+        if records.is_cancelled() || records.refusal().is_some() {
             search.left_out.terms = terms.len();
-            search.left_out.is_cancelled = true;
+            search.left_out.is_cancelled = records.is_cancelled();
             break;
         }
         if let Some(bound) = search.bound(hops) {
@@ -407,7 +407,7 @@ impl<'a> Search<'a> {
 
         let left_out = &self.left_out;
         let is_whole = left_out.terms + left_out.traces + left_out.spans + left_out.ids == 0;
-        self.closure.is_complete = is_whole && left_out.groups == 0;
+        self.closure.is_complete = is_whole && left_out.groups == 0 && records.refusal().is_none();
         self.closure.cuts.extend(limit_cuts(left_out, self.limits));
         self.closure.cuts.extend(self.refused.iter().map(|((kind, why), refused)| refused.cut(kind, *why)));
         if twice > 0 {

@@ -10,7 +10,7 @@ use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
 use query_api::text::Texts;
 use query_api::{Attributes, Text};
 use storage::rows::{LogRows, SpanRows};
-use storage::{Finder, Place, ScanStats, Snapshot};
+use storage::{Finder, OutOfMemory, Place, ScanStats, Snapshot};
 
 use super::exemplars::{self, ExemplarRecord};
 use crate::limits::Cancel;
@@ -144,6 +144,11 @@ pub(crate) trait Records {
     /// Says that nothing will be looked for any more: what was kept for that can go.
     fn finish(&mut self) {}
 
+    /// What there was no memory for, if anything: rows are missing then.
+    fn refusal(&self) -> Option<OutOfMemory> {
+        None
+    }
+
     /// Whether nobody waits for the answer any more.
     fn is_cancelled(&self) -> bool {
         false
@@ -160,7 +165,16 @@ pub(crate) struct StoreRecords<'a> {
     brief: usize,
     /// Groups of points that name a trace of the journey and were not read.
     points_left_out: u64,
+    /// Bytes reserved for the rows that were looked at.
+    seen_bytes: usize,
 }
+
+/// Bytes that a journey takes for each record beside its texts, with the row that is made of it.
+const RECORD_BYTES: usize = 1_024;
+/// Bytes of a row that was looked at.
+const SEEN_BYTES: usize = 160;
+/// Memory is reserved for so many of them at once.
+const SEEN_ROWS: usize = 256;
 
 /// Records of one kind from which on only telling attributes are kept: a journey of 100,000 spans is looked at as a
 /// whole, not attribute by attribute.
@@ -190,7 +204,7 @@ fn is_telling(key: &str) -> bool {
 impl<'a> StoreRecords<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
         let (finder, cancel) = (Finder::new(snapshot, range), Cancel::default());
-        Self { snapshot, range, finder, cancel, brief: 0, points_left_out: 0 }
+        Self { snapshot, range, finder, cancel, brief: 0, points_left_out: 0, seen_bytes: 0 }
     }
 
     /// Ends a search when `cancel` says so.
@@ -229,12 +243,37 @@ impl<'a> StoreRecords<'a> {
         terms: &[String],
         visit: &mut dyn FnMut(Place, Head<'_>),
     ) -> Result<(), storage::Error> {
-        self.finder.find(signal, terms, &mut |place, heads, row| {
+        let (held, mut rows, mut room) = (self.snapshot.held(), 0, 0);
+        let found = self.finder.find(signal, terms, &mut |place, heads, row| {
+            if rows == room {
+                match held.grow(SEEN_ROWS * SEEN_BYTES) {
+                    Ok(()) => room += SEEN_ROWS,
+                    Err(_) => return,
+                }
+            }
+            rows += 1;
             let ids: Vec<&str> = heads.ids(row).collect();
             let links: Vec<TraceId> = heads.links(row).collect();
             let (trace_id, time) = (heads.trace_id(row), heads.time(row));
             visit(place, Head { trace_id, time, ids: &ids, links: &links });
-        })
+        });
+        self.seen_bytes += room * SEEN_BYTES;
+        found
+    }
+
+    /// As many of the places as there is memory to read.
+    fn affordable<'p>(&mut self, places: &'p [Place]) -> &'p [Place] {
+        let held = self.snapshot.held();
+        if held.refusal().is_some() {
+            // What was found is worth more than looking further.
+            self.finder.forget();
+        }
+        let wanted = places.len().saturating_mul(RECORD_BYTES);
+        if held.grow(wanted).is_ok() {
+            return places;
+        }
+        let part = held.grow_up_to(wanted, 0).unwrap_or(0);
+        &places[..part / RECORD_BYTES]
     }
 }
 
@@ -260,16 +299,26 @@ impl Records for StoreRecords<'_> {
     }
 
     fn read_spans(&mut self, places: &[Place]) -> Result<Vec<SpanRecord>, storage::Error> {
+        let (held, places) = (self.snapshot.held(), self.affordable(places));
         let keeps = self.keeper(places.len());
+        // Of brief records little more is kept than what is reserved for every record.
+        let is_brief = places.len() >= BRIEF_FROM;
         self.finder.read_each(Signal::Traces, places, &[], &|copier: &mut Copier, part, records| {
+            if !is_brief && held.grow(part.bytes()).is_err() {
+                return;
+            }
             let view = SpanRows::new(&part.batch);
             records.extend(part.rows.iter().map(|row| copier.span(&view, *row as usize, keeps)));
         })
     }
 
     fn read_logs(&mut self, places: &[Place]) -> Result<Vec<LogRecord>, storage::Error> {
+        let (held, places) = (self.snapshot.held(), self.affordable(places));
         let keeps = self.keeper(places.len());
         self.finder.read_each(Signal::Logs, places, &[], &|copier: &mut Copier, part, records| {
+            if held.grow(part.bytes()).is_err() {
+                return;
+            }
             let view = LogRows::new(&part.batch);
             records.extend(part.rows.iter().map(|row| copier.log(&view, *row as usize, keeps)));
         })
@@ -304,6 +353,11 @@ impl Records for StoreRecords<'_> {
 
     fn finish(&mut self) {
         self.finder.forget();
+        self.snapshot.held().shrink(std::mem::take(&mut self.seen_bytes));
+    }
+
+    fn refusal(&self) -> Option<OutOfMemory> {
+        self.snapshot.held().refusal()
     }
 
     fn is_cancelled(&self) -> bool {

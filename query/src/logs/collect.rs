@@ -11,6 +11,7 @@ use storage::rows::LogRows;
 use super::Matches;
 use super::histogram::Histogram;
 use super::record::level;
+use crate::reads::{MEMORY_HINT, MEMORY_LIMIT};
 use crate::search::severity_of;
 
 /// Different services that are counted; more are counted together.
@@ -86,8 +87,13 @@ impl Collector {
     }
 
     /// The answer, with the records at [`Collector::latest`], or fewer where they take too many bytes.
-    pub(super) fn finish(self, mut records: Vec<LogRecord>, stats: QueryStats) -> LogsAnswer {
-        let cuts = self.cuts(records.len());
+    pub(super) fn finish(
+        self,
+        mut records: Vec<LogRecord>,
+        stats: QueryStats,
+        is_out_of_memory: bool,
+    ) -> LogsAnswer {
+        let cuts = self.cuts(records.len(), is_out_of_memory);
         records.reverse();
         let services = self.services.into_iter().collect();
         let levels = self.levels.into_iter().map(|(level, count)| (level.to_owned(), count)).collect();
@@ -102,10 +108,11 @@ impl Collector {
         }
     }
 
-    fn cuts(&self, kept: usize) -> Vec<Cut> {
+    fn cuts(&self, kept: usize, is_out_of_memory: bool) -> Vec<Cut> {
         let mut cuts = Vec::new();
         if self.matched > kept as u64 {
             let (limit, hint) = match kept < self.latest.len() {
+                true if is_out_of_memory => (MEMORY_LIMIT, MEMORY_HINT),
                 true => ("answer_bytes_max", "narrow the time range or the search"),
                 false => ("limit", "ask for more records with `limit`, or narrow the time range"),
             };

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use model::TimeRange;
-use storage::Snapshot;
 use storage::rows::LogRows;
+use storage::{OutOfMemory, Snapshot};
 use thiserror::Error;
 
 use super::record::level;
 use super::visit_matches;
 use crate::limits::Cancel;
+use crate::reads::MEMORY_HINT;
 use crate::search::Query;
 
 /// Groups one count may have.
@@ -28,7 +29,13 @@ pub enum CountError {
     /// The fields have too many different values.
     #[error("more than {GROUPS_MAX} groups by {0}: group by fields with fewer values")]
     Groups(String),
+    /// There is not enough memory.
+    #[error("{0}: {MEMORY_HINT}")]
+    Memory(OutOfMemory),
 }
+
+/// Bytes of a group beside the text of its values, with the labels that it becomes.
+const GROUP_BYTES: usize = 256;
 
 /// The number of records within `range` that match, for each combination of the values of `by`. A field
 /// that a record does not have is left out of its labels. Without `by` there is one group without
@@ -46,7 +53,7 @@ pub fn count(
     cancel: &Cancel,
 ) -> Result<Vec<GroupCount>, CountError> {
     let mut groups: HashMap<Vec<String>, u64> = HashMap::new();
-    let mut is_too_many = false;
+    let (mut is_too_many, held) = (false, snapshot.held());
     let mut key = vec![String::new(); by.len()];
     let columns: Vec<&str> = by.iter().flat_map(|field| columns_of(field)).copied().collect();
     visit_matches(snapshot, query, range, &columns, cancel, &mut |found| {
@@ -62,6 +69,9 @@ pub fn count(
             if let Some(count) = groups.get_mut(&key) {
                 *count += 1;
             } else if groups.len() < GROUPS_MAX {
+                if held.grow(2 * key.iter().map(String::len).sum::<usize>() + GROUP_BYTES).is_err() {
+                    return ControlFlow::Break(());
+                }
                 groups.insert(key.clone(), 1);
             } else {
                 is_too_many = true;
@@ -70,6 +80,9 @@ pub fn count(
         }
         ControlFlow::Continue(())
     })?;
+    if let Some(refusal) = held.refusal() {
+        return Err(CountError::Memory(refusal));
+    }
     if is_too_many {
         return Err(CountError::Groups(by.join(", ")));
     }

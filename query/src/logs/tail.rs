@@ -1,7 +1,7 @@
 //! The live tail: matching records as they become visible, as lines of JSON.
 //!
 //! ```text
-//! Store ─► broadcast (1,024 batches) ─► match, at most CHUNK_ROWS rows at a time ─► lines ─► HTTP body
+//! Store ─► broadcast (1,024 batches) ─► match, at most CHUNK_ROWS rows or CHUNK_BYTES at a time ─► lines ─► HTTP body
 //! ```
 //!
 //! When the reader is slow the broadcast drops the oldest batches. The rows of each signal are numbered,
@@ -30,6 +30,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Rows that are matched before the lines so far are handed on.
 const CHUNK_ROWS: usize = 1_024;
+/// Bytes of lines after which they are handed on.
+const CHUNK_BYTES: usize = 1 << 20;
 
 #[derive(Serialize)]
 struct Skipped {
@@ -81,7 +83,7 @@ impl Tail {
                 continue;
             };
             let end = (row + CHUNK_ROWS).min(batch.rows.num_rows());
-            let lines = self.match_rows(Arc::clone(&batch), row, end).await;
+            let (lines, end) = self.match_rows(Arc::clone(&batch), row, end).await;
             if end < batch.rows.num_rows() {
                 self.current = Some((batch, end));
             }
@@ -91,7 +93,8 @@ impl Tail {
         }
     }
 
-    async fn match_rows(&self, batch: Arc<HeadBatch>, from: usize, to: usize) -> Vec<u8> {
+    /// The lines of some rows, and the row after the last that was looked at.
+    async fn match_rows(&self, batch: Arc<HeadBatch>, from: usize, to: usize) -> (Vec<u8>, usize) {
         let query = Arc::clone(&self.query);
         let work = move || {
             let rows = LogRows::new(&batch.rows);
@@ -100,9 +103,12 @@ impl Tail {
                 if query.matches_log(&rows, row) {
                     lines.extend(tail_line(&record(&rows, row)).unwrap_or_default());
                 }
+                if lines.len() > CHUNK_BYTES {
+                    return (lines, row + 1);
+                }
             }
-            lines
+            (lines, to)
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_default()
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| (Vec::new(), to))
     }
 }

@@ -1,5 +1,9 @@
 //! What can go wrong with a query, and how the Prometheus API names it.
 
+use storage::OutOfMemory;
+
+use crate::reads::MEMORY_HINT;
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromqlError {
@@ -42,6 +46,13 @@ impl PromqlError {
             Self::Cancelled => 503,
             Self::Source(_) => 500,
         }
+    }
+
+    pub(crate) fn out_of_memory(refusal: OutOfMemory) -> Self {
+        Self::Limit(format!(
+            "query processing would load too many samples into memory in query execution ({refusal}): add matchers, \
+             or {MEMORY_HINT}"
+        ))
     }
 
     pub(crate) fn same_labelset() -> Self {

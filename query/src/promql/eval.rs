@@ -89,6 +89,7 @@ impl<'a> Evaluator<'a> {
     /// The samples of a range vector as they are, for an instant query of `metric[5m]`.
     pub(crate) fn raw_matrix(&self, expr: &Expr) -> Result<Vec<Series>, PromqlError> {
         let vector = self.range_vector(expr)?;
+        self.budget.answer(vector.series.iter().map(|series| (&*series.labels, series.samples.len())))?;
         let mut found: Vec<Series> = Vec::new();
         for series in &vector.series {
             let mut values = Vec::new();

@@ -7,8 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::TimeRange;
+use storage::Reservation;
 
+use super::source::labels_bytes;
 use super::{Labels, Options, POINTS_MAX, PromqlError};
+
+/// Bytes of a value that is made, and of what an operator makes of it.
+const VALUE_BYTES: usize = 2 * size_of::<Option<f64>>();
+/// Bytes of a sample of the answer: number and text, and both once more as JSON.
+const ANSWER_SAMPLE_BYTES: usize = 96;
 
 /// The instants at which an expression is evaluated, in Unix milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,16 +123,38 @@ pub(crate) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
 /// Counts what a query reads and makes, and stops it at its limits.
 pub(crate) struct Budget<'a> {
     options: &'a Options,
+    held: Option<&'a Reservation>,
     samples: Cell<u64>,
 }
 
 impl<'a> Budget<'a> {
-    pub(crate) fn new(options: &'a Options) -> Self {
-        Self { options, samples: Cell::new(0) }
+    pub(crate) fn new(options: &'a Options, held: Option<&'a Reservation>) -> Self {
+        Self { options, held, samples: Cell::new(0) }
     }
 
-    /// Spends `samples`; also the place where a query notices that it was cancelled.
+    /// Spends `samples` that are made, and memory for them.
     pub(crate) fn spend(&self, samples: usize) -> Result<(), PromqlError> {
+        self.count(samples)?;
+        self.hold(samples.saturating_mul(VALUE_BYTES))
+    }
+
+    /// Reserves memory for series of the answer: labels and number of samples.
+    pub(crate) fn answer<'l>(
+        &self,
+        mut series: impl Iterator<Item = (&'l Labels, usize)>,
+    ) -> Result<(), PromqlError> {
+        series.try_for_each(|(labels, samples)| {
+            self.hold(2 * labels_bytes(labels) + samples.saturating_mul(ANSWER_SAMPLE_BYTES))
+        })
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), PromqlError> {
+        self.held.map_or(Ok(()), |held| held.grow(bytes)).map_err(PromqlError::out_of_memory)
+    }
+
+    /// Counts `samples` that were read, their memory reserved; also the place where a query notices that it was
+    /// cancelled.
+    pub(crate) fn count(&self, samples: usize) -> Result<(), PromqlError> {
         let spent = self.samples.get().saturating_add(u64::try_from(samples).unwrap_or(u64::MAX));
         self.samples.set(spent);
         if spent > self.options.samples_max {

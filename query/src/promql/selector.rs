@@ -207,7 +207,7 @@ impl Evaluator<'_> {
         let to = UnixNano(last.saturating_mul(MILLI).saturating_add(MILLI - 1));
         let series = self.source.select(&matchers, from, to)?;
         self.budget.series(series.len())?;
-        self.budget.spend(series.iter().map(|series| series.samples.len()).sum())?;
+        self.budget.count(series.iter().map(|series| series.samples.len()).sum())?;
         Ok(series)
     }
 }

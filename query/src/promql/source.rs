@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::UnixNano;
+use storage::Reservation;
 
 use super::{METRIC_NAME, Matcher, PromqlError};
 
@@ -11,6 +12,9 @@ use super::{METRIC_NAME, Matcher, PromqlError};
 pub type Labels = BTreeMap<String, String>;
 
 pub use model::otlp::gauges::STALE_BITS;
+
+/// Bytes of a pair of labels beside its texts.
+const PAIR_BYTES: usize = 80;
 
 /// The samples of one series.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +38,17 @@ pub trait SeriesSource {
         from: UnixNano,
         to: UnixNano,
     ) -> Result<Vec<RawSeries>, PromqlError>;
+
+    /// Where memory is reserved for what is made of the samples; the source reserves for those that it gives. `None`:
+    /// nobody counts.
+    fn held(&self) -> Option<&Reservation> {
+        None
+    }
+}
+
+/// Bytes of labels, roughly.
+pub(crate) fn labels_bytes(labels: &Labels) -> usize {
+    labels.iter().map(|(key, value)| key.len() + value.len() + PAIR_BYTES).sum()
 }
 
 /// Whether all `matchers` pass.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, Float64Array, MapArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType, UInt64Type};
 use model::{Signal, TimeRange, UnixNano};
-use storage::{ScanOrder, ScanStats, Snapshot};
+use storage::{OutOfMemory, Reservation, ScanOrder, ScanStats, Snapshot};
 
-use super::source::passes;
+use super::source::{labels_bytes, passes};
 use super::{Labels, METRIC_NAME, Matcher, Options, PromqlError, RawSeries, SeriesSource};
 
 /// A snapshot, and how much of it one selector may read.
@@ -29,6 +29,11 @@ impl SnapshotSource {
         Self { snapshot, series_max: options.series_max, samples_max: options.samples_max }
     }
 }
+
+/// Bytes of a sample, and what a list that grows has to spare.
+const SAMPLE_BYTES: usize = 24;
+/// Bytes that are remembered of a series beside its labels, also when it does not match.
+const SERIES_BYTES: usize = 64;
 
 const COLUMNS: &[&str] = &["time", "name", "labels", "series_id", "value"];
 
@@ -74,6 +79,11 @@ struct Found<'m> {
     places: HashMap<u64, Option<usize>>,
     series: Vec<RawSeries>,
     samples: u64,
+    held: &'m Reservation,
+    /// Bytes of the labels of `series`.
+    labels_bytes: usize,
+    /// Bytes reserved for all.
+    reserved: usize,
 }
 
 impl Found<'_> {
@@ -81,6 +91,7 @@ impl Found<'_> {
         let place = *self.places.entry(rows.series_ids[row]).or_insert_with(|| {
             let labels = rows.labels(row);
             passes(&labels, self.matchers).then(|| {
+                self.labels_bytes += labels_bytes(&labels);
                 self.series.push(RawSeries { labels: Arc::new(labels), samples: Vec::new() });
                 self.series.len() - 1
             })
@@ -89,6 +100,16 @@ impl Found<'_> {
             self.series[place].samples.push((UnixNano(rows.times[row]).millis(), rows.values.value(row)));
             self.samples += 1;
         }
+    }
+
+    /// Reserves memory for what came since it was called last.
+    fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        let samples = usize::try_from(self.samples).unwrap_or(usize::MAX).saturating_mul(SAMPLE_BYTES);
+        let bytes =
+            samples.saturating_add(self.places.len() * SERIES_BYTES).saturating_add(self.labels_bytes);
+        self.held.grow(bytes.saturating_sub(self.reserved))?;
+        self.reserved = bytes;
+        Ok(())
     }
 
     /// Puts samples in order of time, each time once, and joins series of equal labels.
@@ -130,8 +151,16 @@ impl SeriesSource for SnapshotSource {
         from: UnixNano,
         to: UnixNano,
     ) -> Result<Vec<RawSeries>, PromqlError> {
-        let mut found = Found { matchers, places: HashMap::new(), series: Vec::new(), samples: 0 };
-        let mut is_foreign = false;
+        let mut found = Found {
+            matchers,
+            places: HashMap::new(),
+            series: Vec::new(),
+            samples: 0,
+            held: self.snapshot.held(),
+            labels_bytes: 0,
+            reserved: 0,
+        };
+        let (mut is_foreign, mut refusal) = (false, None);
         let mut visit = |batch: &RecordBatch| {
             let Some(rows) = Rows::new(batch) else {
                 is_foreign = true;
@@ -143,7 +172,8 @@ impl SeriesSource for SnapshotSource {
                     return ControlFlow::Break(());
                 }
             }
-            ControlFlow::Continue(())
+            refusal = found.reserve().err();
+            if refusal.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let range = TimeRange { from, to };
         let mut stats = ScanStats::default();
@@ -160,7 +190,14 @@ impl SeriesSource for SnapshotSource {
                 self.samples_max, self.series_max
             )));
         }
-        Ok(found.finish())
+        match refusal {
+            Some(refusal) => Err(PromqlError::out_of_memory(refusal)),
+            None => Ok(found.finish()),
+        }
+    }
+
+    fn held(&self) -> Option<&Reservation> {
+        Some(self.snapshot.held())
     }
 }
 

@@ -25,6 +25,13 @@ const GRACE_NANO: i64 = 10 * SECOND;
 /// Share of produced messages that may be overdue before the queue counts as growing.
 const OVERDUE_RATIO: f64 = 0.05;
 
+/// Bytes of a message, with its first key and a place where it was consumed.
+const MESSAGE_BYTES: usize = 128;
+/// Bytes of a consumer span, with some keys and a place among those of its message.
+const READ_BYTES: usize = 192;
+/// Bytes of a key of a message.
+const KEY_BYTES: usize = 32;
+
 /// A message: a producer span.
 #[derive(Debug)]
 struct Message {
@@ -58,6 +65,11 @@ pub(super) struct Queues {
 }
 
 impl Queues {
+    /// Bytes that are held, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.messages.len() * MESSAGE_BYTES + self.reads.len() * READ_BYTES + self.by_key.len() * KEY_BYTES
+    }
+
     pub(super) fn add_span(&mut self, rows: &SpanColumns<'_>, row: usize) {
         let is_producer = match rows.kind(row) {
             "producer" => true,

@@ -24,6 +24,9 @@ struct Service {
     last_seen: UnixNano,
 }
 
+/// Bytes of a service, with its sketch and its row.
+const SERVICE_BYTES: usize = 8 << 10;
+
 /// All services of a range.
 #[derive(Debug)]
 pub(super) struct Services {
@@ -36,6 +39,11 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn new(range: TimeRange) -> Self {
         Self { range, services: HashMap::new(), left_out: 0 }
+    }
+
+    /// Bytes that are held, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.services.len() * SERVICE_BYTES
     }
 
     /// Width of one step.

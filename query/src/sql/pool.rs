@@ -74,17 +74,19 @@ impl WorkerPool {
         Self { command: Arc::new(command), idle: Arc::new(Mutex::new(Vec::new())) }
     }
 
-    /// Runs one statement. Dropping the future kills the worker.
+    /// Runs one statement with `memory_bytes` for sorting, grouping and joining. Dropping the future kills the worker.
     pub(super) async fn run(
         &self,
         snapshot: Snapshot,
         request: SqlRequest,
         limits: &SqlLimits,
+        memory_bytes: usize,
     ) -> Result<SqlAnswer, SqlError> {
         let tables = Tables::of(&snapshot, limits.scan_bytes_max);
         let query = Query {
             request,
-            limits: WireLimits::from(limits),
+            // Workers are started with the limit itself, so that those that wait fit every statement.
+            limits: WireLimits::from(&SqlLimits { memory_bytes_max: memory_bytes, ..limits.clone() }),
             segments: tables.descriptions(),
             unreadable: Signal::ALL.map(|signal| tables.unreadable(signal)),
         };

@@ -209,9 +209,8 @@ impl<'a> Finder<'a> {
 
     /// Forgets what was read to be looked at again, but for the stats.
     pub fn forget(&mut self) {
-        let parts = [self.spans.take(), self.logs.take()].into_iter().flatten().flatten();
-        let bytes = parts.map(|part| part.bytes()).sum();
-        self.snapshot.held().shrink(bytes);
+        let parts = [&mut self.spans, &mut self.logs].into_iter().flatten().flatten();
+        self.snapshot.held().shrink(parts.map(PartHeads::forget).sum());
     }
 
     /// Looks the terms up in the segments of spans and of log records side by side. The next [`Finder::find`] of each with
@@ -304,6 +303,13 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// Which rows of it.
     pub rows: Vec<u32>,
+}
+
+impl Rows {
+    /// Bytes of these rows, roughly.
+    pub fn bytes(&self) -> usize {
+        self.batch.get_array_memory_size() / self.batch.num_rows().max(1) * self.rows.len()
+    }
 }
 
 /// Ranges of the rows of ascending places.

@@ -111,9 +111,10 @@ impl<'a> PartHeads<'a> {
         Ok(())
     }
 
-    /// Bytes reserved for what was read.
-    pub(super) fn bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.bytes).sum()
+    /// Lets go of what was read. Gives how many bytes were reserved for it.
+    pub(super) fn forget(&mut self) -> usize {
+        self.known.clear();
+        self.batches.drain(..).map(|batch| batch.bytes).sum()
     }
 
     /// The visible groups that carry one of the terms, all of them, their heads read.

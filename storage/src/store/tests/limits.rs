@@ -53,6 +53,44 @@ async fn below_its_mark_the_disk_refuses_appends_and_answers_queries() {
     assert_eq!(scanned(&store, TimeRange::ALL), ["one"]);
 }
 
+#[tokio::test]
+async fn appends_go_on_while_queries_hold_all_they_may_and_what_is_found_by_id_counts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let budget = 8 << 20;
+    let settings = Settings { memory_bytes_max: budget, ..Settings::new(dir.path()) };
+    let store =
+        Store::open(settings, Arc::new(IdRules::default()), ManualClock::at(NOW)).await.expect("opens");
+    append(&store, "one", Some(1), "ORD-1", 0).await;
+    store.seal().await.expect("sealed");
+    append(&store, "two", Some(1), "ORD-1", 1).await;
+
+    let query = store.snapshot();
+    let terms = ["order_id=ORD-1".to_owned()];
+    let look = |snapshot: &Snapshot| {
+        let mut stats = ScanStats::default();
+        bodies(&snapshot.lookup(Signal::Logs, &TimeRange::ALL, &terms, &mut stats).expect("readable"))
+    };
+    assert_eq!(look(&query).len(), 2);
+    assert!(store.stats().query_bytes > 0, "the rows that were found are held");
+    drop(query);
+    assert_eq!(store.stats().query_bytes, 0);
+
+    let others = store.memory().reserve();
+    others.grow(store.memory().free()).expect("all there is");
+    let query = store.snapshot();
+    assert!(look(&query).is_empty());
+    assert!(query.held().refusal().is_some());
+    assert_eq!(store.stats().queries_out_of_memory, 1);
+
+    assert!(store.memory_free() >= budget / 8, "there is room for requests");
+    for number in 0..50 {
+        assert!(try_append(&store, &format!("row {number}")).await);
+    }
+    assert!(store.memory_free() >= budget / 8, "also while the head grows");
+    drop(others);
+    assert_eq!(look(&store.snapshot()).len(), 2);
+}
+
 /// A tmpfs that is unmounted at the end.
 struct SmallDisk(tempfile::TempDir);
 
