@@ -58,7 +58,7 @@ impl Admission {
     }
 
     /// Tells how many bytes are in flight, also when the admission is gone.
-    pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+    pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let (bytes, bytes_max) = (Arc::clone(&self.bytes), self.bytes_max);
         move || bytes_max.saturating_sub(bytes.available_permits())
     }
@@ -180,7 +180,8 @@ mod tests {
 
         let queries = store.memory().reserve();
         queries.grow(store.memory().free()).expect("all there is");
-        let mut ticket = admission.enter(Some(1 << 20), store.memory_free()).expect("an eighth is for requests");
+        let mut ticket =
+            admission.enter(Some(1 << 20), store.memory_free()).expect("an eighth is for requests");
         ticket.grow_to(1 << 20).expect("fits");
         drop(queries);
 

@@ -14,12 +14,18 @@
 //! clone of its reservation is dropped; whatever queries hold, an eighth of the memory is there for requests and
 //! the head can grow to its limit.
 
+mod size;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use thiserror::Error as ThisError;
+
+pub(crate) use size::bytes_of;
 
 /// One part in so many is kept for requests.
 const REQUESTS_SHARE: usize = 8;
@@ -81,7 +87,8 @@ impl Memory {
         }))
     }
 
-    /// Memory without a limit, for what is read outside of a server.
+    /// Memory without a limit.
+    #[cfg(test)]
     pub(crate) fn unbounded() -> Self {
         Self::new(usize::MAX, 0, 0)
     }
@@ -190,7 +197,7 @@ impl Reservation {
     /// # Errors
     /// As [`Reservation::grow`].
     pub fn grow_by(&self, rows: &RecordBatch) -> Result<(), OutOfMemory> {
-        self.grow(rows.get_array_memory_size())
+        self.grow(bytes_of(rows))
     }
 
     /// Reserves `most` bytes, or half of what is free where that is less, so that others find some too. Gives how many
@@ -242,6 +249,3 @@ impl Drop for Account {
         self.memory.give_back(held.taken);
     }
 }
-
-#[cfg(test)]
-mod tests;

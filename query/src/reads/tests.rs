@@ -57,7 +57,7 @@ async fn filled() -> TestStore {
     store
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Refused,
     Cut,
@@ -91,17 +91,16 @@ async fn a_journey_is_refused_cut_or_whole_as_memory_allows_and_gives_all_of_it_
             store.store.seal().await.expect("sealed");
         }
         let mut outcomes = Vec::new();
-        for bytes in (10..=24).map(|power| 1 << power) {
+        let sizes = std::iter::successors(Some(1_000), |bytes| Some(bytes + bytes / 8));
+        for bytes in sizes.take_while(|bytes| *bytes < 16 << 20) {
             let others = leave(&store, bytes);
             let reserved = store.store.memory().reserved();
             outcomes.push(journey(&store));
             assert_eq!(store.store.memory().reserved(), reserved, "all was given back");
             drop(others);
         }
-        assert!(outcomes.is_sorted(), "{outcomes:?}");
-        assert!(outcomes.contains(&Outcome::Refused), "{outcomes:?}");
+        assert_eq!((outcomes.first(), outcomes.last()), (Some(&Outcome::Refused), Some(&Outcome::Whole)));
         assert!(outcomes.contains(&Outcome::Cut), "{outcomes:?}");
-        assert!(outcomes.contains(&Outcome::Whole), "{outcomes:?}");
     }
     assert_eq!(store.store.memory().reserved(), 0);
     assert!(store.store.stats().queries_out_of_memory > 0);
@@ -137,10 +136,13 @@ async fn the_values_that_a_promql_query_makes_draw_on_memory_too() {
         let range = TimeRange::last(Duration::from_secs(10_000), NOW);
         promql::range(&source, expr, range, Duration::from_secs(1), &options)
     };
-    let _others = leave(&store, 200_000);
+    let _others = leave(&store, 700_000);
     ask("{__name__=~'requests.*'} @ end() * 0 < 0").expect("few samples are read, none is answered");
     let refused = ask("{__name__=~'requests.*'} @ end()");
-    assert!(matches!(&refused, Err(PromqlError::Limit(text)) if text.contains("`memory_bytes_max`")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(PromqlError::Limit(text)) if text.contains("`memory_bytes_max`")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -150,10 +152,11 @@ async fn log_searches_give_the_latest_records_that_there_is_memory_for() {
     for text in ["", "order_id=ORD-1"] {
         let query = search::parse_with_ids(text, &ids).expect("a search");
         let ask = || {
-            logs::search(&store.store.snapshot(), &query, last_15m(), 1_000, &Cancel::default()).expect("readable")
+            logs::search(&store.store.snapshot(), &query, last_15m(), 1_000, &Cancel::default())
+                .expect("readable")
         };
         assert_eq!((ask().records.len(), is_cut(&ask().cuts)), (300, false));
-        let others = leave(&store, 500_000);
+        let others = leave(&store, 100_000);
         let answer = ask();
         assert!(is_cut(&answer.cuts), "{text}: {:?}", answer.cuts);
         assert!(answer.records.len() < 300, "{text}: {}", answer.records.len());
@@ -182,7 +185,8 @@ async fn services_doctor_and_identity_graph_say_what_there_was_no_memory_for() {
     drop(others);
     let _others = leave(&store, 400_000);
     let (ids, limits) = (IdRules::default(), GraphLimits::default());
-    let graph = identity::graph(&store.store.snapshot(), &ids, "order_id=ORD-1", last_15m(), &limits, &cancel);
+    let graph =
+        identity::graph(&store.store.snapshot(), &ids, "order_id=ORD-1", last_15m(), &limits, &cancel);
     assert!(is_cut(&graph.expect("some of it fits").cuts));
 }
 

@@ -9,7 +9,7 @@ use model::{Signal, TimeRange, TraceId, UnixNano};
 
 use super::{Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
-use crate::memory::Reservation;
+use crate::memory::{Reservation, bytes_of};
 use crate::rows::{TermColumns, Wanted};
 use crate::schema::time_column;
 use crate::segment::reader::Segment;
@@ -187,7 +187,7 @@ impl WantedTraces<'_> {
                 let valid = within.filter(|row| ids.is_valid(*row));
                 traces.extend(valid.filter_map(|row| TraceId::from_bytes(ids.value(row))));
             }
-            held.shrink(batches.iter().map(RecordBatch::get_array_memory_size).sum());
+            held.shrink(batches.iter().map(bytes_of).sum());
             if left_out == 0 || traces.len() >= enough || held.refusal().is_some() {
                 return Ok(());
             }

@@ -31,6 +31,7 @@ use model::{Signal, TimeRange};
 use super::{LOOKUP_ROWS_MAX, Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
 use crate::head::GroupRows;
+use crate::memory::bytes_of;
 use crate::rows::{RowHeads, Wanted};
 use crate::segment::reader::Segment;
 use heads::{Found, PartHeads};
@@ -64,6 +65,14 @@ impl std::fmt::Debug for Finder<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Finder").field("range", &self.range).finish_non_exhaustive()
     }
+}
+
+/// What becomes of a batch once something was made of it.
+#[derive(Clone, Copy)]
+enum Batches {
+    /// It is given to the caller.
+    Given,
+    LetGo,
 }
 
 impl<'a> Finder<'a> {
@@ -134,17 +143,11 @@ impl<'a> Finder<'a> {
     /// # Errors
     /// For defects of ours only.
     pub fn read(&mut self, signal: Signal, places: &[Place], columns: &[&str]) -> Result<Vec<Rows>, Error> {
-        let held = self.snapshot.held();
-        held.shrink(std::mem::take(&mut self.given_bytes));
-        let given = AtomicUsize::new(0);
-        let rows = self.read_each(signal, places, columns, &|(): &mut (), rows: &Rows, made| {
-            if held.grow_by(&rows.batch).is_ok() {
-                given.fetch_add(rows.batch.get_array_memory_size(), Ordering::Relaxed);
-                made.push(rows.clone());
-            }
-        });
-        self.given_bytes = given.into_inner();
-        rows
+        self.snapshot.held().shrink(std::mem::take(&mut self.given_bytes));
+        let give = |(): &mut (), rows: &Rows, given: &mut Vec<Rows>| given.push(rows.clone());
+        let (rows, bytes) = self.read_parts(signal, places, columns, &give, Batches::Given)?;
+        self.given_bytes = bytes;
+        Ok(rows)
     }
 
     /// What `make` makes of the same rows, in no promised order. Batches are read one after another, in as many threads as
@@ -160,6 +163,18 @@ impl<'a> Finder<'a> {
         columns: &[&str],
         make: &(dyn Fn(&mut S, &Rows, &mut Vec<T>) + Sync),
     ) -> Result<Vec<T>, Error> {
+        self.read_parts(signal, places, columns, make, Batches::LetGo).map(|(made, _)| made)
+    }
+
+    /// What is made of the rows, and the bytes that stay reserved for batches that were read.
+    fn read_parts<T: Send, S: Default>(
+        &mut self,
+        signal: Signal,
+        places: &[Place],
+        columns: &[&str],
+        make: &(dyn Fn(&mut S, &Rows, &mut Vec<T>) + Sync),
+        batches: Batches,
+    ) -> Result<(Vec<T>, usize), Error> {
         let mut places = places.to_vec();
         places.sort_unstable();
         places.dedup();
@@ -180,7 +195,7 @@ impl<'a> Finder<'a> {
                 }
             }
         }
-        let all = Mutex::new(made);
+        let (all, given) = (Mutex::new(made), AtomicUsize::new(0));
         let read = |state: &mut S, (segment, ranges): &(&Segment, Vec<Range<usize>>)| -> Result<u64, Error> {
             let mut scanned = 0;
             let mut made = Vec::new();
@@ -189,11 +204,14 @@ impl<'a> Finder<'a> {
                 if held.grow_by(&batch).is_err() {
                     break;
                 }
-                let bytes = batch.get_array_memory_size();
+                let bytes = bytes_of(&batch);
                 scanned += batch.num_rows() as u64;
                 let rows = (0..batch.num_rows() as u32).collect();
                 make(state, &Rows { batch, rows }, &mut made);
-                held.shrink(bytes);
+                match batches {
+                    Batches::Given => drop(given.fetch_add(bytes, Ordering::Relaxed)),
+                    Batches::LetGo => held.shrink(bytes),
+                }
                 all.lock().unwrap_or_else(PoisonError::into_inner).append(&mut made);
             }
             Ok(scanned)
@@ -204,7 +222,7 @@ impl<'a> Finder<'a> {
                 Err(error) => missing(&error, stats),
             }
         }
-        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok((all.into_inner().unwrap_or_else(PoisonError::into_inner), given.into_inner()))
     }
 
     /// Forgets what was read to be looked at again, but for the stats.
@@ -308,7 +326,7 @@ pub struct Rows {
 impl Rows {
     /// Bytes of these rows, roughly.
     pub fn bytes(&self) -> usize {
-        self.batch.get_array_memory_size() / self.batch.num_rows().max(1) * self.rows.len()
+        bytes_of(&self.batch) / self.batch.num_rows().max(1) * self.rows.len()
     }
 }
 

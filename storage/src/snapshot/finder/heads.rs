@@ -8,7 +8,7 @@ use model::TimeRange;
 
 use super::{Place, Rows};
 use crate::error::Error;
-use crate::memory::Reservation;
+use crate::memory::{Reservation, bytes_of};
 use crate::rows::RowHeads;
 use crate::segment::reader::Segment;
 use crate::snapshot::{LOOKUP_ROWS_MAX, Part, ScanStats};
@@ -226,7 +226,7 @@ fn read_within(
             held.shrink(bytes);
             return batch.map(|_| None);
         };
-        bytes += batch.get_array_memory_size();
+        bytes += bytes_of(&batch);
         batches.push(batch);
     }
     Ok(Some((batches, bytes)))

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use arrow::array::{Array as _, ArrayRef};
 use model::{Signal, TimeRange, UnixNano};
 
 use super::{Finder, Place};
+use crate::memory::bytes_of;
 use crate::rows::LogRows;
 use crate::testing::{HOUR, NOW, SECOND, append_logs, log, open};
 use crate::{Snapshot, Store};
@@ -111,4 +113,22 @@ async fn a_look_up_that_was_prepared_for_other_terms_or_before_a_limit_finds_wha
     finder.limit_groups(Some(1));
     assert_eq!(places(&mut finder, "order_id=ORD-2").len(), 1);
     assert_eq!(finder.limit_groups(None), 1);
+}
+
+#[tokio::test]
+async fn rows_are_counted_by_what_they_use_not_by_the_buffers_of_their_reader() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let logs = (0..300).map(|at| log(&format!("body number {at} of them all"), 1, "ORD-1", at)).collect();
+    append_logs(&store, logs).await;
+    store.seal().await.expect("sealed");
+    let snapshot = store.snapshot();
+    let segment = snapshot.segments(Signal::Logs).next().expect("one");
+    for rows in [1, 300] {
+        let batch = segment.read(vec![0..rows], &[]).expect("readable").remove(0);
+        let used = |column: &ArrayRef| column.to_data().get_slice_memory_size().expect("counted");
+        let used: usize = batch.columns().iter().map(used).sum();
+        let counted = bytes_of(&batch);
+        assert!((used * 9 / 10..used * 3 / 2 + 64).contains(&counted), "{rows}: {counted} for {used}");
+    }
 }
