@@ -187,7 +187,7 @@ mod tests {
 
         let free = store.memory().free();
         assert!(admission.enter(Some(6 << 20), store.memory_free()).is_ok(), "queries hold nothing");
-        ticket.grow_to(6 << 20).expect("fits");
+        ticket.grow_to(7 << 20).expect("fits");
         assert!(store.memory().free() < free / 2, "what requests hold is not there for queries");
         drop(ticket);
         assert_eq!(store.memory().free(), free);
