@@ -26,8 +26,8 @@ use crate::text::{Rows, TextHint};
 
 /// The column with the number of each row in its part.
 pub(crate) const ROW: &str = "row";
-/// Picking rows pays when they are fewer than one in so many.
-const SCAN_SHARE: usize = 4;
+/// Passing over rows to the next range costs as much as reading so many.
+const RANGE_ROWS: usize = 32;
 /// Rows that stand closer than this are read with what is between them.
 const NEAR_ROWS: usize = 16;
 /// Rows of one batch that is made without reading.
@@ -76,12 +76,10 @@ impl Segment {
             let rows = visible.iter().flat_map(|range| chosen.within(range));
             return visit_numbers(rows.map(|row| row as u32), visit);
         }
-        let count = chosen.count();
-        let ranges = match count < self.meta().rows as usize / SCAN_SHARE {
-            true => visible.within(near(chosen).into_iter()),
-            false if count == 0 => return Ok(ControlFlow::Continue(())),
-            false => visible.iter().collect(),
-        };
+        let mut ranges = visible.within(near(chosen).into_iter());
+        if ranges.iter().map(|range| range.len() + RANGE_ROWS).sum::<usize>() > self.meta().rows as usize {
+            ranges = visible.iter().collect();
+        }
         self.visit_rows(ranges, columns, &mut |batch| {
             let rows = numbers(&batch).values();
             let is_chosen = BooleanBuffer::collect_bool(rows.len(), |at| chosen.contains(rows[at] as usize));
