@@ -1,26 +1,31 @@
 //! The client of the query API, for the terminal and the command line: over HTTP, or from a file.
+//!
+//! Owns: what can be asked. Does not own: how a question and its answer travel (`wire`), how the lines of a stream are
+//! read (`lines`).
+
+mod lines;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use model::{TimeRange, UnixNano};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::boards::{BoardsAnswer, NamedBoard};
 use crate::diff::JourneyDiff;
 use crate::doctor::DoctorAnswer;
 use crate::journey::{RowDetail, RowKey};
-use crate::offline::{Offline, refusal};
+use crate::offline::Offline;
 use crate::{
-    AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorAnswer,
-    ErrorBody, IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogRecord, LogsAnswer, MetricsAnswer,
-    MetricsData, PushRequest, RollbackRequest, ServicesAnswer, SqlAnswer, SqlRequest, StageRow, StagesAnswer,
-    WhereAnswer,
+    AgentConfigAnswer, AgentsAnswer, AlertsAnswer, DeleteReceipt, DeleteRequest, DeletesAnswer, ErrorBody,
+    IdGraph, IdKindsAnswer, InventoryAnswer, Journey, LogsAnswer, MetricsData, PushRequest, RollbackRequest,
+    ServicesAnswer, SqlAnswer, SqlRequest, StageRow, StagesAnswer, WhereAnswer,
 };
+
+use lines::{JOURNEY_LINE_BYTES_MAX, LINE_BYTES_MAX, lines, tail_item};
+pub use lines::{TailItem, tail_line};
 
 /// Why a request has no answer.
 #[derive(Debug, Error)]
@@ -54,15 +59,6 @@ pub enum Compared<'a> {
     Id(&'a str),
     /// A typical trace: `route:/checkout p50`.
     Baseline(&'a str),
-}
-
-/// One line of a live tail.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TailItem {
-    /// A record.
-    Record(Box<LogRecord>),
-    /// This many records were left out because the reader was slow.
-    Skipped(u64),
 }
 
 /// Talks to one server, or reads one file. Cheap to clone.
@@ -373,209 +369,4 @@ impl Client {
         let url = format!("{}/ready", self.base);
         matches!(self.http.get(url).send().await, Ok(response) if response.status().is_success())
     }
-
-    async fn prometheus(
-        &self,
-        path: &str,
-        parameters: &[(&str, String)],
-    ) -> Result<MetricsData, ClientError> {
-        if let Some(offline) = &self.offline {
-            let path = format!("/prometheus/api/v1/{path}");
-            return decode_offline(&**offline, &path, parameters, None);
-        }
-        let url = format!("{}/prometheus/api/v1/{path}", self.base);
-        let response = self
-            .http
-            .post(&url)
-            .form_body(parameters)
-            .send()
-            .await
-            .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
-        let answer: MetricsAnswer = decode(response, &url).await?;
-        answer.data.ok_or_else(|| {
-            ClientError::Refused(Box::new(ErrorBody {
-                code: "bad_query".to_owned(),
-                message: answer.error.unwrap_or_default(),
-                hint: None,
-                searched: Vec::new(),
-                range: None,
-            }))
-        })
-    }
-
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        let url = format!("{}{path}", self.base);
-        let response = self.send(self.http.post(&url).json(body), &url).await?;
-        decode(response, &url).await
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        parameters: &[(&str, String)],
-        range: Option<TimeRange>,
-    ) -> Result<T, ClientError> {
-        if let Some(offline) = &self.offline {
-            return decode_offline(&**offline, path, parameters, range);
-        }
-        let url = format!("{}{path}", self.base);
-        let mut request = self.http.get(&url).query(parameters);
-        if let Some(range) = range {
-            request = request.query(&[("from", range.from.to_string()), ("to", range.to.to_string())]);
-        }
-        let response = self.send(request, &url).await?;
-        decode(response, &url).await
-    }
-
-    /// Refuses what no file can answer.
-    fn online(&self, what: &str) -> Result<(), ClientError> {
-        let Some(offline) = &self.offline else { return Ok(()) };
-        let message = format!("{} is a file: {what} needs a server", offline.name());
-        Err(ClientError::Refused(Box::new(refusal("offline", message, Some("name one with --server")))))
-    }
-
-    async fn send(
-        &self,
-        request: reqwest::RequestBuilder,
-        url: &str,
-    ) -> Result<reqwest::Response, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let answer: ErrorAnswer = decode(response, url).await?;
-        Err(ClientError::Refused(Box::new(answer.error)))
-    }
-}
-
-trait FormBody {
-    fn form_body(self, parameters: &[(&str, String)]) -> Self;
-}
-
-impl FormBody for reqwest::RequestBuilder {
-    /// `application/x-www-form-urlencoded`, so that long expressions fit.
-    fn form_body(self, parameters: &[(&str, String)]) -> Self {
-        let mut body = String::new();
-        for (key, value) in parameters {
-            if !body.is_empty() {
-                body.push('&');
-            }
-            body.push_str(key);
-            body.push('=');
-            push_escaped(value, &mut body);
-        }
-        self.header("content-type", "application/x-www-form-urlencoded").body(body)
-    }
-}
-
-fn push_escaped(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            model::id::push_hex(&[byte], out);
-        }
-    }
-}
-
-async fn decode<T: DeserializeOwned>(response: reqwest::Response, url: &str) -> Result<T, ClientError> {
-    let unreadable = |problem: String| ClientError::Unreadable { url: url.to_owned(), problem };
-    let status = response.status();
-    let body = response.bytes().await.map_err(|error| unreadable(error.to_string()))?;
-    serde_json::from_slice(&body).map_err(|error| unreadable(format!("status {status}, {error}")))
-}
-
-fn decode_offline<T: DeserializeOwned>(
-    offline: &dyn Offline,
-    path: &str,
-    parameters: &[(&str, String)],
-    range: Option<TimeRange>,
-) -> Result<T, ClientError> {
-    let body = offline.answer(path, parameters, range);
-    let body = body.map_err(|error| ClientError::Refused(Box::new(error)))?;
-    let unreadable = |error: serde_json::Error| ClientError::Unreadable {
-        url: format!("{path} in {}", offline.name()),
-        problem: error.to_string(),
-    };
-    serde_json::from_slice(&body).map_err(unreadable)
-}
-
-/// A longer line ends a tail.
-const LINE_BYTES_MAX: usize = 16 << 20;
-/// A longer line ends a follower: a journey of 100,000 spans is as long.
-const JOURNEY_LINE_BYTES_MAX: usize = 256 << 20;
-
-/// Items of a newline-delimited stream; empty lines are signs of life.
-fn lines<S, T>(
-    bytes: S,
-    url: String,
-    line_bytes_max: usize,
-    parse: fn(&[u8]) -> Result<T, String>,
-) -> impl Stream<Item = Result<T, ClientError>> + Send
-where
-    S: Stream<Item = reqwest::Result<Bytes>> + Send + Unpin,
-    T: Send,
-{
-    /// What has come and is no whole line yet; `searched` bytes of it hold no end of a line.
-    #[derive(Default)]
-    struct Pending {
-        bytes: Vec<u8>,
-        searched: usize,
-    }
-    futures_util::stream::unfold(
-        (bytes, Pending::default(), url),
-        move |(mut bytes, mut pending, url)| async move {
-            loop {
-                let end = pending.bytes[pending.searched..].iter().position(|byte| *byte == b'\n');
-                if let Some(end) = end {
-                    let line: Vec<u8> = pending.bytes.drain(..=pending.searched + end).collect();
-                    pending.searched = 0;
-                    if line.trim_ascii().is_empty() {
-                        continue;
-                    }
-                    let item =
-                        parse(&line).map_err(|problem| ClientError::Unreadable { url: url.clone(), problem });
-                    return Some((item, (bytes, pending, url)));
-                }
-                pending.searched = pending.bytes.len();
-                match bytes.next().await {
-                    Some(Ok(chunk)) if pending.bytes.len() + chunk.len() <= line_bytes_max => {
-                        pending.bytes.extend_from_slice(&chunk)
-                    }
-                    Some(Err(source)) => {
-                        let error = ClientError::Unreachable { url: url.clone(), source };
-                        return Some((Err(error), (bytes, pending, url)));
-                    }
-                    _ => return None,
-                }
-            }
-        },
-    )
-}
-
-fn tail_item(line: &[u8]) -> Result<TailItem, String> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Line {
-        Skipped { skipped: u64 },
-        Record(Box<LogRecord>),
-    }
-    match serde_json::from_slice(line).map_err(|error| error.to_string())? {
-        Line::Skipped { skipped } => Ok(TailItem::Skipped(skipped)),
-        Line::Record(record) => Ok(TailItem::Record(record)),
-    }
-}
-
-/// Serialises one line of a tail, for the server's side of the protocol.
-///
-/// # Errors
-/// Never for the types of this crate.
-pub fn tail_line(item: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(item)?;
-    line.push(b'\n');
-    Ok(line)
 }
