@@ -76,6 +76,12 @@ pub struct DiffRow {
     pub service: String,
     /// Name, in `b` if it is there.
     pub name: String,
+    /// Of a queue wait: the service that the message waited for; empty while none has consumed it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub consumer: String,
+    /// Of a queue wait: the consumer group, as far as it is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// Duration in `a`.
     pub a_nano: Option<i64>,
     /// Duration in `b`.

@@ -1,19 +1,23 @@
 //! Two journeys side by side.
 //!
 //! ```text
-//! a: gateway POST /checkout          key of a row: kind, service, name without its variable parts, and its
-//!      checkout PlaceOrder     ─┐    number among siblings of the same key; a row's path is the keys above it.
-//!        send orders            ├─►  Rows of one path are the same row. The merged tree is drawn in the order
-//! b: gateway POST /checkout    ─┘    of b; what only a has stands after what it followed in a.
+//! a: gateway POST /checkout          key of a row: kind, service, name without its variable parts, who consumed
+//!      checkout PlaceOrder     ─┐    (`parties`), and its number among siblings of the same key; a row's path is
+//!        send orders            ├─►  the keys above it. Rows of one path are the same row. The merged tree is drawn
+//! b: gateway POST /checkout    ─┘    in the order of b; what only a has stands after what it followed in a.
 //!      checkout PlaceOrder
 //! ```
 //!
 //! Invariants: every span, wait, pause and missing span of both is in exactly one row; nothing recurses.
 
+mod parties;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use query_api::diff::{Change, DiffAttribute, DiffRow, DiffSide, DiffTemplate, DiffTime, JourneyDiff};
 use query_api::{Cut, Journey, JourneyRow, QueryStats, RowKind, Text, TimeClass};
+
+use parties::Parties;
 
 /// Attributes that differ, at most.
 const ATTRIBUTES_MAX: usize = 200;
@@ -77,7 +81,9 @@ struct Key {
     kind: &'static str,
     service: String,
     name: String,
-    /// Number among siblings of the same kind, service and name.
+    /// Who consumed the message; empty for what consumes none.
+    party: (String, String),
+    /// Number among siblings of the same kind, service, name and party.
     number: usize,
 }
 
@@ -92,6 +98,9 @@ struct Place {
     after: usize,
 }
 
+/// Waits that one journey alone has, of `b` and of `a`; each consumed, and open.
+type Alone = [[Vec<usize>; 2]; 2];
+
 struct Merged {
     /// The first is the root of everything.
     places: Vec<Place>,
@@ -100,13 +109,21 @@ struct Merged {
 impl Merged {
     fn new(a: &Journey, b: &Journey) -> Self {
         let mut merged = Self { places: vec![Place::default()] };
+        let parties = Parties::new(a, b);
         let mut index: HashMap<(usize, Key), usize> = HashMap::new();
-        merged.walk(b, &mut index, false);
-        merged.walk(a, &mut index, true);
+        merged.walk(b, &parties, &mut index, false);
+        merged.walk(a, &parties, &mut index, true);
+        merged.join_open_waits(a, b);
         merged
     }
 
-    fn walk(&mut self, journey: &Journey, index: &mut HashMap<(usize, Key), usize>, is_a: bool) {
+    fn walk(
+        &mut self,
+        journey: &Journey,
+        parties: &Parties<'_>,
+        index: &mut HashMap<(usize, Key), usize>,
+        is_a: bool,
+    ) {
         let mut numbers: HashMap<(usize, Key), usize> = HashMap::new();
         // The place of the last row of each depth.
         let mut open: Vec<(u16, usize)> = Vec::new();
@@ -125,7 +142,8 @@ impl Merged {
                 RowKind::QueueWait => String::new(),
                 _ => template(&row.name),
             };
-            let mut key = Key { kind, service: row.service.to_string(), name, number: 0 };
+            let party = parties.of(row);
+            let mut key = Key { kind, service: row.service.to_string(), name, party, number: 0 };
             let number = numbers.entry((parent, key.clone())).or_default();
             key.number = *number;
             *number += 1;
@@ -161,6 +179,36 @@ impl Merged {
         place
     }
 
+    /// Messages that nobody has consumed in one journey are those that somebody has in the other, when there are as
+    /// many: nothing says for whom an open wait waits, and it stands elsewhere, below its producer.
+    fn join_open_waits(&mut self, a: &Journey, b: &Journey) {
+        let mut by_destination: BTreeMap<&str, Alone> = BTreeMap::new();
+        for (at, place) in self.places.iter().enumerate() {
+            let (row, is_a) = match (place.a, place.b) {
+                (Some(row), None) => (&a.rows[row], true),
+                (None, Some(row)) => (&b.rows[row], false),
+                _ => continue,
+            };
+            if row.kind == RowKind::QueueWait {
+                let alone = by_destination.entry(&row.service).or_default();
+                alone[usize::from(is_a)][usize::from(row.is_open)].push(at);
+            }
+        }
+        let mut joined = BTreeSet::new();
+        for [[taken_b, open_b], [taken_a, open_a]] in by_destination.into_values() {
+            for (of_b, of_a) in [(taken_b, open_a), (open_b, taken_a)] {
+                let pairs = of_b.iter().zip(&of_a).filter(|_| of_b.len() == of_a.len());
+                for (of_b, of_a) in pairs {
+                    self.places[*of_b].a = self.places[*of_a].a;
+                    joined.insert(*of_a);
+                }
+            }
+        }
+        for place in &mut self.places {
+            place.children.retain(|child| !joined.contains(child));
+        }
+    }
+
     fn rows(&self, a: &Journey, b: &Journey) -> Vec<DiffRow> {
         let mut rows = Vec::with_capacity(self.places.len());
         let mut stack: Vec<usize> = self.places[0].children.iter().rev().copied().collect();
@@ -175,6 +223,8 @@ impl Merged {
                 depth: place.depth,
                 service: shown.service.to_string(),
                 name: shown.name.to_string(),
+                consumer: parties::consumer(shown).to_owned(),
+                group: parties::group(shown).to_owned(),
                 a_nano: in_a.map(|row| row.duration_nano),
                 b_nano: in_b.map(|row| row.duration_nano),
                 is_newly_failed: in_b.is_some_and(|row| row.is_error) && in_a.is_none_or(|row| !row.is_error),

@@ -78,7 +78,7 @@ fn line(row: &DiffRow, width: usize) -> Line {
     line.gap(1 + usize::from(row.depth.min(12)));
     line.push(Role::Strong, &row.service);
     let name = match row.kind {
-        RowKind::QueueWait => "waits".to_owned(),
+        RowKind::QueueWait => waits(row),
         RowKind::BackOff => format!("back-off before {}", row.name),
         _ => row.name.clone(),
     };
@@ -96,6 +96,15 @@ fn line(row: &DiffRow, width: usize) -> Line {
     };
     right.cell_right(role, &difference, 12);
     line.with_right(right, width)
+}
+
+/// For whom a message waits; the group when it is not called like its service.
+fn waits(row: &DiffRow) -> String {
+    match (row.consumer.as_str(), row.group.as_str()) {
+        ("", _) => "not consumed".to_owned(),
+        (consumer, group) if group.is_empty() || group == consumer => format!("waits for {consumer}"),
+        (consumer, group) => format!("waits for {consumer} ({group})"),
+    }
 }
 
 fn signed(nanos: i64) -> String {
