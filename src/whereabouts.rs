@@ -83,25 +83,34 @@ fn progress(group: &GroupProgress) -> String {
         GroupState::Passed { after: None, before } => {
             format!("group {name} passed it before {}", clock(*before))
         }
-        GroupState::NotConsumed { lag, growth_per_second, ahead, seen_at } => {
+        GroupState::NotConsumed { committed, lag, growth_per_second, ahead, seen_at } => {
             let growth = match growth_per_second {
                 Some(rate) if *rate >= 0.05 => format!(", growing {}/s", short(*rate)),
                 Some(rate) if *rate <= -0.05 => format!(", shrinking {}/s", short(-rate)),
                 Some(_) => ", steady".to_owned(),
                 None => String::new(),
             };
-            let (lag, ahead) = (grouped(*lag), grouped(*ahead));
-            format!(
-                "group {name} has not consumed it (lag {lag}{growth}; {ahead} before it; seen {})",
-                clock(*seen_at)
-            )
+            let (lag, ahead, seen) = (grouped(*lag), grouped(*ahead), clock(*seen_at));
+            match committed {
+                Some(_) => {
+                    format!(
+                        "group {name} has not consumed it (lag {lag}{growth}; {ahead} before it; seen {seen})"
+                    )
+                }
+                // Where it would begin, at the beginning or at the end, only its consumers know.
+                None => {
+                    format!(
+                        "group {name} has committed nothing in this partition (lag up to {lag}{growth}; seen {seen})"
+                    )
+                }
+            }
         }
     }
 }
 
 /// A rate: whole from ten on, else with one decimal.
 fn short(rate: f64) -> String {
-    if rate >= 10.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
+    if rate >= 9.95 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }
 
 /// Thousands apart, as in 1,204.
@@ -147,17 +156,24 @@ mod tests {
                 "group shipping passed it between 2020-01-01 12:03:10 and 2020-01-01 12:03:15",
             ),
             (
-                serde_json::json!({ "state": "not_consumed", "lag": 1204, "growth_per_second": 12.2, "ahead": 7, "seen_at": at }),
+                serde_json::json!({ "state": "not_consumed", "committed": 40, "lag": 1204, "growth_per_second": 12.2, "ahead": 7, "seen_at": at }),
                 "group shipping has not consumed it (lag 1,204, growing 12/s; 7 before it; seen 2020-01-01 12:03:10)",
             ),
             (
-                serde_json::json!({ "state": "not_consumed", "lag": 5, "ahead": 0, "seen_at": at }),
+                serde_json::json!({ "state": "not_consumed", "committed": 9, "lag": 5, "ahead": 0, "seen_at": at }),
                 "group shipping has not consumed it (lag 5; 0 before it; seen 2020-01-01 12:03:10)",
+            ),
+            (
+                serde_json::json!({ "state": "not_consumed", "lag": 5, "ahead": 3, "seen_at": at }),
+                "group shipping has committed nothing in this partition (lag up to 5; seen 2020-01-01 12:03:10)",
             ),
         ] {
             assert_eq!(told(state), expected);
         }
         assert_eq!(grouped(-1_234_567), "-1,234,567");
-        assert_eq!((short(0.26), short(12.2)), ("0.3".to_owned(), "12".to_owned()));
+        assert_eq!(
+            (short(0.26), short(9.97), short(12.2)),
+            ("0.3".to_owned(), "10".to_owned(), "12".to_owned())
+        );
     }
 }

@@ -219,6 +219,21 @@ async fn the_tap_follows_messages_and_offsets_of_a_mock_cluster() {
 }
 
 #[tokio::test]
+async fn the_first_topic_that_comes_into_being_is_tapped_before_the_next_look_for_topics_is_due() {
+    let cluster = MockCluster::new(1).expect("a cluster");
+    let broker = Broker { servers: cluster.bootstrap_servers(), mock: Some(cluster) };
+    let tap = KafkaTap { discovery_interval: Duration::from_secs(3600), ..broker.tap() };
+    let server = Server::with(|settings| settings.kafka_tap = Some(tap)).await;
+    let end = &[("topic", "orders"), ("partition", "1")];
+    broker.create("mails", 1).await;
+    broker.create("orders", 2).await;
+    broker.send("orders", 1, "ORD-1").await;
+    until("the message", || async { bodies(&server.store).await == ["orders/1@0 key=ORD-1"] }).await;
+    until("the end of the partition", || was(&server.store, "kafka.partition.current_offset", end, 1.0))
+        .await;
+}
+
+#[tokio::test]
 async fn settings_that_cannot_work_stop_the_start() {
     let store = Server::with(|_| {}).await;
     let tap = KafkaTap::new("127.0.0.1:1", Vec::<String>::new());
@@ -230,11 +245,11 @@ async fn settings_that_cannot_work_stop_the_start() {
 #[tokio::test]
 async fn the_tap_follows_messages_and_offsets_of_a_real_broker() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/parts/kafka.sh");
+    // Not killed when this test fails: its input is closed then, and it ends the broker; killed, it would leave it.
     let mut part = tokio::process::Command::new("bash")
         .arg(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .expect("bash runs");
     // The script says `ready HOST:PORT` or `skipped: why`, and ends the broker when its input is closed.

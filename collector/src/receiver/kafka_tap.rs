@@ -124,7 +124,7 @@ impl Tap {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => {
                     discovery = discovery.assign_new(&self.consumer).await;
-                    if discovery.has_failed() {
+                    if discovery.is_idle() {
                         tick.reset_after(pause);
                         pause = (pause * 2).min(PAUSE_MAX);
                     }

@@ -95,7 +95,11 @@ pub enum GroupState {
     },
     /// The group has not committed an offset beyond the message.
     NotConsumed {
-        /// Messages between the committed offset and the end of the partition.
+        /// The offset it has committed, that of the next message it takes; absent when it has committed nothing in
+        /// this partition: it may begin anywhere then, or not read it at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        committed: Option<i64>,
+        /// Messages between the committed offset, or the beginning, and the end of the partition.
         lag: i64,
         /// How fast the lag grows, in messages a second; below 0 when it shrinks.
         #[serde(default, skip_serializing_if = "Option::is_none")]

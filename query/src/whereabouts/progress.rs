@@ -85,7 +85,7 @@ impl Offsets {
         for (group, samples) in self.groups.get(&place).into_iter().flatten() {
             let is_known = message.groups.iter().any(|known| known.group == *group);
             let is_gone = samples.last().is_none_or(|(time, _)| newest.saturating_sub(*time) > GONE_MILLIS);
-            let state = state(message.offset, samples, ends);
+            let state = state(message.offset, samples, ends).map(|state| since(message.produced_at, state));
             let is_past = matches!(state, Some(GroupState::Passed { .. }));
             if let Some(state) = state.filter(|_| !is_known && (is_past || !is_gone)) {
                 message.groups.push(GroupProgress { group: group.clone(), state });
@@ -113,11 +113,24 @@ fn state(offset: i64, committed: &[(i64, f64)], ends: &[(i64, f64)]) -> Option<G
     }
     let (time, next) = *committed.last()?;
     Some(GroupState::NotConsumed {
+        committed: (next >= 0.0).then_some(next as i64),
         lag: lag_at(time, next, ends).unwrap_or(0.0) as i64,
         growth_per_second: growth(committed, ends),
         ahead: (offset - next.max(0.0)).max(0.0) as i64,
         seen_at: at(time),
     })
+}
+
+/// A group cannot have passed a message before it was produced, whenever the last look was.
+fn since(produced_at: UnixNano, state: GroupState) -> GroupState {
+    match state {
+        GroupState::Passed { after, before } => {
+            // By the clock of the producer, which may run ahead of ours.
+            let after = after.map(|after| after.max(produced_at).min(before));
+            GroupState::Passed { after, before }
+        }
+        state => state,
+    }
 }
 
 /// Messages between a committed offset and the end of its partition, which was looked at just before or
@@ -154,25 +167,37 @@ mod tests {
     }
 
     #[test]
+    fn a_group_passes_a_message_after_it_was_produced_and_before_the_look_that_tells() {
+        let passed = |after, before| GroupState::Passed { after: Some(at(after)), before: at(before) };
+        for (produced, after) in [(3, 5), (7, 7), (10, 10), (99, 10)] {
+            assert_eq!(
+                since(at(produced * S), passed(5 * S, 10 * S)),
+                passed(after * S, 10 * S),
+                "{produced}"
+            );
+        }
+    }
+
+    #[test]
     fn a_group_that_stands_still_has_a_lag_that_grows_as_messages_come() {
         let committed: Vec<_> = (0..=12).map(|look| (look * 10 * S, 40.0)).collect();
         let ends: Vec<_> = (0..=12).map(|look| (look * 10 * S + 1, 100.0 + 120.0 * look as f64)).collect();
-        let Some(GroupState::NotConsumed { lag, growth_per_second, ahead, seen_at }) =
+        let Some(GroupState::NotConsumed { committed, lag, growth_per_second, ahead, seen_at }) =
             state(90, &committed, &ends)
         else {
             panic!("not consumed")
         };
-        assert_eq!((lag, ahead, seen_at), (1_500, 50, at(120 * S)));
+        assert_eq!((committed, lag, ahead, seen_at), (Some(40), 1_500, 50, at(120 * S)));
         assert_eq!(growth_per_second, Some(12.0));
     }
 
     #[test]
     fn a_group_that_has_committed_nothing_waits_for_the_whole_partition() {
-        let Some(GroupState::NotConsumed { lag, growth_per_second, ahead, .. }) =
+        let Some(GroupState::NotConsumed { committed, lag, growth_per_second, ahead, .. }) =
             state(3, &[(0, -1.0)], &[(0, 10.0)])
         else {
             panic!("not consumed")
         };
-        assert_eq!((lag, growth_per_second, ahead), (10, None, 3));
+        assert_eq!((committed, lag, growth_per_second, ahead), (None, 10, None, 3));
     }
 }

@@ -25,19 +25,20 @@ pub(super) struct Discovery {
     /// Where reading goes on.
     positions: HashMap<Place, i64>,
     has_looked: bool,
-    has_failed: bool,
+    /// Whether the last look failed, or there was nothing to read.
+    is_idle: bool,
 }
 
 impl Discovery {
     pub(super) fn new(settings: &KafkaTap, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let (start, settings) = (settings.begin_at()?, settings.clone());
         let positions = HashMap::new();
-        Ok(Self { settings, start, store, clock, positions, has_looked: false, has_failed: false })
+        Ok(Self { settings, start, store, clock, positions, has_looked: false, is_idle: false })
     }
 
-    /// Whether the last look failed.
-    pub(super) const fn has_failed(&self) -> bool {
-        self.has_failed
+    /// Whether the last look failed, or there was nothing to read: looking again soon costs little then.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.is_idle
     }
 
     /// Everything before these offsets is durable.
@@ -50,7 +51,7 @@ impl Discovery {
         let consumer = Arc::clone(consumer);
         let looking = tokio::task::spawn_blocking(move || {
             let looked = self.look(&consumer);
-            self.has_failed = looked.is_err();
+            self.is_idle = looked.is_err() || self.positions.is_empty();
             if let Err(error) = looked {
                 tracing::warn!("looking for Kafka topics to tap: {error}");
             }
@@ -63,6 +64,9 @@ impl Discovery {
         let found = partitions(consumer, &self.settings.topics)?;
         let new: Vec<Place> = found.into_iter().filter(|place| !self.positions.contains_key(place)).collect();
         if new.is_empty() {
+            if self.positions.is_empty() && !self.has_looked {
+                tracing::warn!("no topic matches `kafka_tap.topics` yet; looking again");
+            }
             self.has_looked = true;
             return Ok(());
         }
