@@ -28,7 +28,9 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
     }
     let Some(tail) = tail else {
         if answer.matched == 0 {
+            let is_case = answer.cuts.iter().any(|cut| cut.limit == "case");
             output::remark(match arguments.range.is_default() {
+                _ if is_case => "no log record of the case matches",
                 true => "no log record of the last 15 minutes matches: look further back with --since 24h",
                 false => "no log record of that time matches",
             });

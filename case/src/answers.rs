@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::time::SECOND;
 use model::{Severity, TimeRange};
 use query_api::offline::{Offline, refusal};
 use query_api::{
-    AlertsAnswer, Attributes, Cut, ErrorBody, JourneyRow, LogRecord, LogsAnswer, MetricsData, RowKind,
-    Sample, Series,
+    AlertsAnswer, Attributes, Cut, ErrorBody, JourneyRow, LogBucket, LogRecord, LogsAnswer, MetricsData,
+    RowKind, Sample, Series,
 };
 use serde::Serialize;
 
@@ -117,12 +118,13 @@ impl OfflineCase {
         }
         records.sort_by_key(|record| record.time);
         let matched = records.len() as u64;
+        let histogram = histogram(&records);
         records.drain(..records.len().saturating_sub(limit));
         body(&LogsAnswer {
             range: self.case.about.range,
             records,
             matched,
-            histogram: Vec::new(),
+            histogram,
             facets: Vec::new(),
             cuts: vec![Cut {
                 what: "only the log records of the journey are in this case".to_owned(),
@@ -199,9 +201,45 @@ impl Offline for OfflineCase {
                 "one case holds one journey",
                 Some("compare two cases: silmari diff a.silmari b.silmari"),
             )),
-            path => Err(self.not_held(&format!("answer to {path}"))),
+            path => Err(self.not_held(other(path))),
         }
     }
+}
+
+/// What a request asks for that no case holds, in words.
+fn other(path: &str) -> &str {
+    match path {
+        "/api/v1/agents" | "/api/v1/agents/stages" | "/api/v1/agents/config" => "agents",
+        "/api/v1/inventory" => "instances of services",
+        "/api/v1/doctor" => "findings of the doctor",
+        "/api/v1/ids" => "list of id kinds",
+        "/api/v1/boards" => "list of boards",
+        "/api/v1/deletes" => "receipts of deletes",
+        path => path,
+    }
+}
+
+/// Buckets of the histogram.
+const BUCKETS: i64 = 60;
+
+/// Records over time, from the first to the last; `records` are sorted by time.
+fn histogram(records: &[LogRecord]) -> Vec<LogBucket> {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Vec::new() };
+    let start = first.time;
+    let width = (last.time.since(start) / BUCKETS + 1).max(SECOND / 1_000);
+    let count = last.time.since(start) / width + 1;
+    let empty = |number| LogBucket { time: start.plus(number * width), errors: 0, warnings: 0, others: 0 };
+    let mut buckets: Vec<LogBucket> = (0..count.min(BUCKETS)).map(empty).collect();
+    for record in records {
+        let at = usize::try_from(record.time.since(start) / width).unwrap_or(usize::MAX);
+        let Some(bucket) = buckets.get_mut(at) else { continue };
+        match record.severity_number {
+            17.. => bucket.errors += 1,
+            13.. => bucket.warnings += 1,
+            _ => bucket.others += 1,
+        }
+    }
+    buckets
 }
 
 fn parameter<'a>(parameters: &'a [(&str, String)], name: &str) -> &'a str {
@@ -210,4 +248,43 @@ fn parameter<'a>(parameters: &'a [(&str, String)], name: &str) -> &'a str {
 
 fn body(answer: &impl Serialize) -> Answer {
     serde_json::to_vec(answer).map_err(|error| refusal("internal", error.to_string(), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offline() -> OfflineCase {
+        OfflineCase::new("ORD-4711.silmari", crate::samples::case())
+    }
+
+    #[test]
+    fn what_a_case_does_not_hold_is_named_in_words() {
+        for (path, expected) in [
+            ("/api/v1/agents", "this case holds no agents"),
+            ("/api/v1/doctor", "this case holds no findings of the doctor"),
+            ("/api/v1/inventory", "this case holds no instances of services"),
+        ] {
+            assert_eq!(offline().answer(path, &[], None).expect_err("refused").message, expected);
+        }
+    }
+
+    #[test]
+    fn log_records_of_a_case_are_counted_over_time_by_severity() {
+        let answer = offline().answer("/api/v1/logs", &[], None).expect("answered");
+        let answer: LogsAnswer = serde_json::from_slice(&answer).expect("readable");
+        let errors = answer.records.iter().filter(|record| record.severity_number >= 17).count() as u64;
+        let counted = |count: fn(&LogBucket) -> u64| answer.histogram.iter().map(count).sum::<u64>();
+        assert_eq!(counted(|bucket| bucket.errors), errors);
+        assert_eq!(counted(|bucket| bucket.errors + bucket.warnings + bucket.others), answer.matched);
+        assert!(answer.matched > 0 && answer.histogram.len() <= 60, "{answer:?}");
+        let spread: Vec<LogRecord> = (0..1_000)
+            .map(|number| LogRecord {
+                time: answer.records[0].time.plus(number * number * 7),
+                ..answer.records[0].clone()
+            })
+            .collect();
+        let buckets = histogram(&spread);
+        assert_eq!(buckets.iter().map(|bucket| bucket.others).sum::<u64>(), 1_000, "{}", buckets.len());
+    }
 }

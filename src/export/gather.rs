@@ -8,7 +8,9 @@ use std::time::Duration;
 use case::{About, Case, MetricWindow};
 use model::{SystemClock, TimeRange, UnixNano};
 use query_api::boards::{Board, NamedBoard, Panel, PanelKind, Row};
-use query_api::{AlertState, AlertsAnswer, Client, ClientError, Cut, Journey, RowKind, ServicesAnswer};
+use query_api::{
+    AlertState, AlertsAnswer, Client, ClientError, Cut, Journey, MetricsData, RowKind, ServicesAnswer,
+};
 
 use crate::exit::Failure;
 use crate::ids::not_found;
@@ -134,9 +136,18 @@ async fn metrics(client: &Client, case: &mut Case) -> Result<(), Failure> {
     for (title, unit, promql) in expressions(&case.journey.services) {
         let answer = client.metrics_range(&promql, window, step).await;
         let Some(series) = kept(answer, title, &mut case.about.left_out)? else { continue };
+        // A panel that says nothing but that there is nothing would only take the room of the others.
+        if is_empty(&series) {
+            continue;
+        }
         panels.push(panel(title, unit, &promql));
         let step_nano = i64::try_from(step.as_nanos()).unwrap_or(i64::MAX);
         case.metrics.push(MetricWindow { title: title.to_owned(), promql, step_nano, series });
+    }
+    if panels.is_empty() {
+        let what = "metrics: these services sent no http.server.request.duration in that time".to_owned();
+        case.about.left_out.push(Cut { what, limit: "case".to_owned(), hint: None });
+        return Ok(());
     }
     let rows = panels.into_iter().map(|panel| Row { height: None, hide_below: None, panels: vec![panel] });
     let board = Board {
@@ -148,6 +159,13 @@ async fn metrics(client: &Client, case: &mut Case) -> Result<(), Failure> {
     };
     case.board = Some(NamedBoard { name: "case".to_owned(), board });
     Ok(())
+}
+
+fn is_empty(data: &MetricsData) -> bool {
+    match data {
+        MetricsData::Matrix(series) | MetricsData::Vector(series) => series.is_empty(),
+        _ => false,
+    }
 }
 
 /// Rate, errors and duration of the services, from the metrics that OpenTelemetry's HTTP servers have.

@@ -34,6 +34,14 @@ impl Range {
         }
     }
 
+    /// After "no record matches": `in the last 15m`, `in 10:00:00..10:20:00`.
+    pub(crate) fn within(self) -> String {
+        match self {
+            Self::Last(_) => format!("in the last {}", self.label()),
+            Self::Between(_) => format!("in {}", self.label()),
+        }
+    }
+
     /// The command-line flags that mean the same.
     pub(crate) fn flags(self) -> String {
         match self {
@@ -148,6 +156,13 @@ mod tests {
             Ok("10:00:00..10:20:00".to_owned())
         );
         assert_eq!(Range::parse("10:00 +20m", now()), Range::parse("10:00..10:20", now()));
+    }
+
+    #[test]
+    fn what_was_not_found_was_not_found_in_the_last_while_or_between_two_times() {
+        for (range, expected) in [("15m", "in the last 15m"), ("10:00..10:20", "in 10:00:00..10:20:00")] {
+            assert_eq!(Range::parse(range, now()).map(Range::within), Ok(expected.to_owned()));
+        }
     }
 
     #[test]

@@ -139,6 +139,8 @@ fn a_case_says_that_it_is_offline_and_asks_nothing_again() {
             .iter()
             .filter(|effect| !matches!(effect, Effect::Ask { pane: PaneId::Alerts, .. }));
         assert_eq!(again.count(), 0, "a file does not change");
+        harness.keys("8");
+        assert!(harness.text().contains("from the case"), "{}", harness.text());
     }
 }
 

@@ -36,14 +36,11 @@ fn draw_list(state: &State, area: Area, painter: &mut Painter<'_>) {
     let rows = alerts::rows(answer);
     if rows.is_empty() {
         painter.line(area, 1, &Line::of(Role::Text, " no rules are loaded"));
-        painter.line(
-            area,
-            2,
-            &Line::of(
-                Role::Dim,
-                " rules are YAML files in Prometheus' format, read from the server's rules folder",
-            ),
-        );
+        let hint = match state.offline {
+            Some(_) => " the server had none when the case was made",
+            None => " rules are YAML files in Prometheus' format, read from the server's rules folder",
+        };
+        painter.line(area, 2, &Line::of(Role::Dim, hint));
         return;
     }
     let detail: Vec<Line> =

@@ -49,7 +49,12 @@ fn title_line(state: &State, width: usize) -> Line {
     match &state.board.pane.answer {
         Some(board) => {
             line.push(Role::Strong, &board.title);
-            line.push(Role::Dim, &format!("  {}.toml · every {}", state.board.name, board.refresh));
+            let source = match state.offline {
+                // It is the one of the case, whatever it was asked for as, and nothing renews it.
+                Some(_) => "  from the case".to_owned(),
+                None => format!("  {}.toml · every {}", state.board.name, board.refresh),
+            };
+            line.push(Role::Dim, &source);
         }
         None => line.push(Role::Strong, &format!("board {}", state.board.name)),
     }

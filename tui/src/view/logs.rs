@@ -111,7 +111,7 @@ fn draw_facets(state: &State, area: Area, painter: &mut Painter<'_>) {
 fn draw_records(state: &State, area: Area, painter: &mut Painter<'_>) {
     let logs = &state.logs;
     if logs.records.is_empty() {
-        let text = format!(" no record matches in the last {}", state.range.label());
+        let text = format!(" no record matches {}", state.range.within());
         painter.line(area, 0, &Line::of(Role::Text, &text));
         painter.line(area, 1, &Line::of(Role::Dim, " / changes the search · t the range"));
         return;

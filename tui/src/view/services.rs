@@ -85,9 +85,8 @@ fn draw_table(state: &State, area: Area, painter: &mut Painter<'_>) {
 }
 
 fn empty(state: &State) -> [Line; 2] {
-    let range = state.range.label();
     [
-        Line::of(Role::Text, &format!(" no spans in the last {range}")),
+        Line::of(Role::Text, &format!(" no spans {}", state.range.within())),
         Line::of(Role::Dim, " t widens the range · services send OTLP to port 4317 (gRPC) or 4318 (HTTP)"),
     ]
 }

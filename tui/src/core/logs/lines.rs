@@ -131,7 +131,8 @@ pub(crate) fn histogram(summary: &Summary, width: usize) -> [Line; 2] {
     };
     let mut lines = Line::of(Role::Text, &format!("{} lines", format::count(summary.matched)));
     let mut errors_text = Line::of(Role::Text, &format!("{} errors", format::count(number_of_errors)));
-    if width >= 100 {
+    // A case has searched nothing.
+    if width >= 100 && stats.elapsed_nano > 0 {
         lines.push(Role::Dim, &format!(" · {cost}"));
     }
     lines.gap(1);
