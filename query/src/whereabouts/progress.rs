@@ -17,7 +17,9 @@ use crate::promql::{
 /// Looks this long before a message was produced show that a group had not passed it.
 const BEFORE: Duration = Duration::from_secs(300);
 /// The time over which the growth of a lag is measured.
-const GROWTH_OVER_MILLIS: i64 = 120_000;
+const GROWTH_OVER_MILLIS: i64 = 60_000;
+/// Looks that it is measured from, at most.
+const GROWTH_LOOKS_MAX: usize = 30;
 /// A group whose offsets were last seen so long before the others is gone.
 const GONE_MILLIS: i64 = 600_000;
 
@@ -136,18 +138,32 @@ fn since(produced_at: UnixNano, state: GroupState) -> GroupState {
 /// Messages between a committed offset and the end of its partition, which was looked at just before or
 /// after.
 fn lag_at(time: i64, next: f64, ends: &[(i64, f64)]) -> Option<f64> {
-    let near = ends.iter().min_by_key(|(end_time, _)| end_time.abs_diff(time))?;
+    let after = ends.partition_point(|(end_time, _)| *end_time < time);
+    let around = &ends[after.saturating_sub(1)..(after + 1).min(ends.len())];
+    let near = around.iter().min_by_key(|(end_time, _)| end_time.abs_diff(time))?;
     Some((near.1 - next.max(0.0)).max(0.0))
 }
 
-/// How fast the lag has grown over the last looks.
+/// How fast the lag has grown over the last looks: the median of what each two of them say. A group that caught up
+/// with much at once and has stood still since is not told as one whose lag shrinks.
 fn growth(committed: &[(i64, f64)], ends: &[(i64, f64)]) -> Option<f64> {
-    let (last_time, last_next) = *committed.last()?;
-    let since = last_time - GROWTH_OVER_MILLIS;
-    let (first_time, first_next) = *committed.iter().find(|(time, _)| *time >= since)?;
-    let seconds = (last_time - first_time) as f64 / 1_000.0;
-    let grown = lag_at(last_time, last_next, ends)? - lag_at(first_time, first_next, ends)?;
-    (seconds > 0.0).then(|| grown / seconds)
+    let (last_time, _) = *committed.last()?;
+    let recent = committed.partition_point(|(time, _)| *time < last_time - GROWTH_OVER_MILLIS);
+    let recent = &committed[recent..];
+    let thinned = recent.iter().rev().step_by(recent.len().div_ceil(GROWTH_LOOKS_MAX).max(1));
+    let lags: Vec<(i64, f64)> =
+        thinned.filter_map(|(time, next)| Some((*time, lag_at(*time, *next, ends)?))).collect();
+    let mut slopes = Vec::new();
+    for (at, (later, lag)) in lags.iter().enumerate() {
+        let earlier = lags[at + 1..].iter().filter(|(earlier, _)| earlier < later);
+        slopes.extend(earlier.map(|(earlier, before)| (lag - before) / ((later - earlier) as f64 / 1_000.0)));
+    }
+    slopes.sort_by(f64::total_cmp);
+    let middle = slopes.len() / 2;
+    match slopes.len() % 2 {
+        1 => Some(slopes[middle]),
+        _ => Some((slopes.get(middle.checked_sub(1)?)? + slopes[middle]) / 2.0),
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +205,23 @@ mod tests {
         };
         assert_eq!((committed, lag, ahead, seen_at), (Some(40), 1_500, 50, at(120 * S)));
         assert_eq!(growth_per_second, Some(12.0));
+    }
+
+    #[test]
+    fn the_growth_of_a_lag_is_that_of_now_whatever_was_caught_up_with_before_and_however_commits_come() {
+        let grown = |committed: &dyn Fn(i64) -> f64| {
+            let looks = |value: &dyn Fn(i64) -> f64| -> Vec<(i64, f64)> {
+                (0..=24).map(|look| (look * 5 * S, value(look * 5))).collect()
+            };
+            growth(&looks(committed), &looks(&|second| 10_000.0 + 12.0 * second as f64))
+        };
+        let caught_up = |second: i64| if second < 75 { 2_000.0 } else { 10_900.0 };
+        assert_eq!(grown(&caught_up), Some(12.0), "and has stood still since");
+        let in_bursts = |second: i64| 10_000.0 + 12.0 * (second / 20 * 20) as f64;
+        let steady = grown(&in_bursts).expect("known");
+        assert!(steady.abs() < 4.0, "a commit every 20 s is no growth: {steady}");
+        let faster = |second: i64| 2_000.0 + 40.0 * second as f64;
+        assert_eq!(grown(&faster), Some(-28.0));
     }
 
     #[test]

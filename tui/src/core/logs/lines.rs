@@ -130,7 +130,8 @@ pub(crate) fn histogram(summary: &Summary, width: usize) -> [Line; 2] {
         line.with_right(right, width)
     };
     let mut lines = Line::of(Role::Text, &format!("{} lines", format::count(summary.matched)));
-    let mut errors_text = Line::of(Role::Text, &format!("{} errors", format::count(number_of_errors)));
+    let errors_word = if number_of_errors == 1 { "error" } else { "errors" };
+    let mut errors_text = Line::of(Role::Text, &format!("{} {errors_word}", format::count(number_of_errors)));
     // A case has searched nothing.
     if width >= 100 && stats.elapsed_nano > 0 {
         lines.push(Role::Dim, &format!(" · {cost}"));
