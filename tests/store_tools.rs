@@ -97,8 +97,9 @@ async fn an_import_that_breaks_off_says_where_to_go_on_and_stores_nothing_twice_
     let interrupted =
         Command::new("kill").args(["-INT", &import.id().to_string()]).status().expect("kill runs");
     assert!(interrupted.success());
-    drop(feed);
+    // The file has no end yet: one that still waits for a line keeps nobody from leaving.
     let output = import.wait_with_output().expect("ends");
+    drop(feed);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("day.jsonl:3 is stored") && said.contains("--from-line 3"), "{said}");
