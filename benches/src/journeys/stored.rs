@@ -53,7 +53,13 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
             follow("one again and again", store, &vec![drawn[0]; drawn.len()], || Ok(()), &*clock)?,
         ];
         if drop_page_cache().is_ok() {
-            cases.push(follow("page cache dropped before each", store, few, || Ok(drop_page_cache()?), &*clock)?);
+            cases.push(follow(
+                "page cache dropped before each",
+                store,
+                few,
+                || Ok(drop_page_cache()?),
+                &*clock,
+            )?);
         }
         Ok(cases)
     };

@@ -221,7 +221,7 @@ fn read_within(
 ) -> Result<Option<(Vec<RecordBatch>, usize)>, Error> {
     let (mut batches, mut bytes) = (Vec::new(), 0);
     for batch in segment.read_ranges(ranges, columns)? {
-        let batch = batch.and_then(|batch| Ok(held.grow_by(&batch).is_ok().then_some(batch)));
+        let batch = batch.map(|batch| held.grow_by(&batch).is_ok().then_some(batch));
         let Ok(Some(batch)) = batch else {
             held.shrink(bytes);
             return batch.map(|_| None);

@@ -125,7 +125,7 @@ async fn rows_are_counted_by_what_they_use_not_by_the_buffers_of_their_reader() 
     let snapshot = store.snapshot();
     let segment = snapshot.segments(Signal::Logs).next().expect("one");
     for rows in [1, 300] {
-        let batch = segment.read(vec![0..rows], &[]).expect("readable").remove(0);
+        let batch = segment.read(std::iter::once(0..rows).collect(), &[]).expect("readable").remove(0);
         let used = |column: &ArrayRef| column.to_data().get_slice_memory_size().expect("counted");
         let used: usize = batch.columns().iter().map(used).sum();
         let counted = bytes_of(&batch);
