@@ -13,8 +13,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Of what the cgroup or the machine has. The rest is for the system and for what is not counted.
 const MEMORY_PERCENT: u64 = 60;
@@ -26,6 +25,13 @@ const MARK_PERCENT: u64 = 5;
 /// The same of the reserve. 64 MiB.
 const RESERVE_BYTES_MAX: u64 = 64 << 20;
 const RESERVE_PERCENT: u64 = 2;
+
+/// Threads that are worth having. Asked once: the answer is made of files of the kernel, which a look-up would wait for.
+pub(crate) fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *CORES
+}
 
 /// Memory for the process when no setting says how much. Bytes.
 pub fn memory_bytes_default() -> usize {

@@ -23,6 +23,8 @@
 //! held against their checksums (`files`) before it is asked the first time.
 
 pub(crate) mod files;
+mod sought;
+mod traces;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -30,16 +32,17 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
-use model::{IdTerm, Signal, TraceId};
+use model::{Signal, TraceId};
 use tantivy::columnar::Column;
 use tantivy::indexer::SingleSegmentIndexWriter;
+use tantivy::postings::TermInfo;
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
-    DocId, DocSet as _, Index, IndexReader, IndexSettings, ReloadPolicy, TERMINATED, TantivyDocument, Term,
+    DocId, DocSet as _, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, TantivyDocument,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -47,12 +50,16 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::RowTerms;
 use crate::schema::{TIME_BUCKET_NANO, time_column};
 use crate::segment::layout::Layout;
+pub(crate) use sought::Sought;
+use traces::Traces;
 
 const WRITER_BYTES: usize = 32 << 20;
 /// Bytes of a value that stands in the index as it is.
 const VALUE_BYTES_MAX: usize = 20;
 /// What stands for the second half of a trace id whose first half no neighbour has.
 const LAST_FOUR: u64 = 0xFFFF_FFFF;
+/// What goes wrong when an index cannot be read.
+const READING: &str = "reading the id index";
 /// What the hash of a longer value begins with.
 const HASH_SIGN: char = '~';
 
@@ -282,19 +289,13 @@ pub(crate) struct IdIndex {
     parts: OnceLock<Result<Vec<Part>, String>>,
 }
 
-/// The numbers of one tantivy segment's documents.
+/// The terms of one tantivy segment, and the numbers of its documents.
 struct Part {
+    ids: Arc<InvertedIndexReader>,
     row: Column,
     rows: Column,
     /// `None` in format 1.
     traces: Option<Traces>,
-    documents: DocId,
-}
-
-struct Traces {
-    bucket: Column,
-    trace: Column,
-    rest: Column,
 }
 
 /// One value of an id kind.
@@ -313,6 +314,40 @@ impl std::fmt::Debug for IdIndex {
 }
 
 impl Part {
+    /// The documents that carry the term, added to `found`.
+    fn documents(&self, term: &Sought, found: &mut Vec<DocId>) -> std::io::Result<()> {
+        if let Some((traces, trace)) = self.traces.as_ref().zip(term.trace) {
+            // Other records may name it too: those have its term.
+            traces.find(trace, found);
+        }
+        let Some(info) = self.ids.terms().get(self.stored(term))? else { return Ok(()) };
+        each_document(&self.ids, &info, &mut |document| found.push(document))
+    }
+
+    fn count(&self, term: &Sought) -> std::io::Result<usize> {
+        let mut found = Vec::new();
+        if let Some((traces, trace)) = self.traces.as_ref().zip(term.trace) {
+            traces.find(trace, &mut found);
+        }
+        let info = self.ids.terms().get(self.stored(term))?;
+        Ok(found.len() + info.map_or(0, |info| info.doc_freq as usize))
+    }
+
+    fn example(&self, term: String) -> Option<Example> {
+        let is_hash = term.split_once('=').is_some_and(|(_, value)| value.starts_with(HASH_SIGN));
+        if !is_hash || self.traces.is_none() {
+            return Some(Example::Term(term));
+        }
+        let info = self.ids.terms().get(&term).ok()??;
+        let postings = self.ids.read_postings_from_terminfo(&info, IndexRecordOption::Basic).ok()?;
+        Some(Example::On(self.rows_of(postings.doc()), term))
+    }
+
+    /// How the term stands in the dictionary.
+    fn stored<'t>(&self, term: &'t Sought) -> &'t str {
+        if self.traces.is_some() { &term.short } else { &term.text }
+    }
+
     fn rows_of(&self, document: DocId) -> Range<usize> {
         let start = number(&self.row, document) as usize;
         start..start + number(&self.rows, document) as usize
@@ -321,39 +356,6 @@ impl Part {
 
 fn number(column: &Column, document: DocId) -> u64 {
     column.first(document).unwrap_or(0)
-}
-
-impl Traces {
-    /// The documents of a trace: within every bucket documents are sorted by trace.
-    fn find(&self, trace: TraceId, documents: DocId, found: &mut Vec<DocId>) {
-        let (wanted, rest) = halves(trace);
-        let mut start = 0;
-        while start < documents {
-            let bucket = number(&self.bucket, start);
-            let end = partition(start..documents, |document| number(&self.bucket, document) <= bucket);
-            if bucket.is_multiple_of(2) {
-                let first = partition(start..end, |document| number(&self.trace, document) < wanted);
-                let last = partition(first..end, |document| number(&self.trace, document) <= wanted);
-                if last - first == 1 {
-                    found.extend((number(&self.rest, first) == rest & LAST_FOUR).then_some(first));
-                } else {
-                    let first = partition(first..last, |document| number(&self.rest, document) < rest);
-                    found.extend((first..last).take_while(|document| number(&self.rest, *document) == rest));
-                }
-            }
-            start = end;
-        }
-    }
-}
-
-/// The first of sorted documents for which `is_before` does not hold.
-fn partition(range: Range<DocId>, is_before: impl Fn(DocId) -> bool) -> DocId {
-    let (mut from, mut to) = (range.start, range.end);
-    while from < to {
-        let middle = from + (to - from) / 2;
-        if is_before(middle) { from = middle + 1 } else { to = middle }
-    }
-    from
 }
 
 impl IdIndex {
@@ -392,12 +394,13 @@ impl IdIndex {
             let column = |name| segment.fast_fields().u64(name).map_err(|error| error.to_string());
             let traces = match has_traces {
                 true => {
-                    Some(Traces { bucket: column("bucket")?, trace: column("trace")?, rest: column("rest")? })
+                    let (trace, rest) = (column("trace")?, column("rest")?);
+                    Some(Traces::new(&column("bucket")?, trace, rest, segment.max_doc()))
                 }
                 false => None,
             };
-            let documents = segment.max_doc();
-            parts.push(Part { row: column("row")?, rows: column("rows")?, traces, documents });
+            let ids = segment.inverted_index(self.id).map_err(|error| error.to_string())?;
+            parts.push(Part { ids, row: column("row")?, rows: column("rows")?, traces });
         }
         Ok(parts)
     }
@@ -406,18 +409,18 @@ impl IdIndex {
     /// Also how many were left out.
     pub(crate) fn lookup(
         &self,
-        terms: &[String],
+        terms: &[Sought],
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        caught("reading the id index", || self.groups(terms, groups_max))
+        caught(READING, || self.groups(terms, groups_max))
     }
 
-    fn groups(&self, terms: &[String], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
+    fn groups(&self, terms: &[Sought], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
         let (mut ranges, mut left_out) = (Vec::new(), 0);
-        for (at, part) in self.parts()?.iter().enumerate() {
+        for part in self.parts()? {
             let mut documents: Vec<DocId> = Vec::new();
             for term in terms {
-                self.documents((at, part), term, &mut documents)?;
+                part.documents(term, &mut documents).context(ErrorKind::Damaged, || READING.to_owned())?;
             }
             // Documents are numbered in the order of the rows.
             documents.sort_unstable();
@@ -429,59 +432,21 @@ impl IdIndex {
         Ok((ranges, left_out))
     }
 
-    /// The documents of a part that carry the term, added to `found`.
-    fn documents(&self, (at, part): (usize, &Part), term: &str, found: &mut Vec<DocId>) -> Result<(), Error> {
-        if let Some((traces, trace)) = part.traces.as_ref().zip(trace_of(term)) {
-            // Other records may name it too: those have its term.
-            traces.find(trace, part.documents, found);
-        }
-        let doing = || "reading the id index".to_owned();
-        let term = self.term(part, term);
-        let searcher = self.reader.searcher();
-        let inverted =
-            searcher.segment_reader(at as u32).inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
-        let postings = inverted.read_postings(&term, IndexRecordOption::Basic);
-        let Some(mut postings) = postings.context(ErrorKind::Damaged, doing)? else { return Ok(()) };
-        while postings.doc() != TERMINATED {
-            found.push(postings.doc());
-            postings.advance();
-        }
-        Ok(())
-    }
-
-    fn term(&self, part: &Part, term: &str) -> Term {
-        match part.traces {
-            Some(_) => Term::from_field_text(self.id, &shortened(term)),
-            None => Term::from_field_text(self.id, term),
-        }
-    }
-
     /// How many groups carry the term. Reads no postings.
-    pub(crate) fn count(&self, term: &str) -> Result<usize, Error> {
-        let doing = || "reading the id index".to_owned();
+    pub(crate) fn count(&self, term: &Sought) -> Result<usize, Error> {
         let mut groups = 0;
-        for (segment, part) in self.reader.searcher().segment_readers().iter().zip(self.parts()?) {
-            if let Some((traces, trace)) = part.traces.as_ref().zip(trace_of(term)) {
-                let mut found = Vec::new();
-                traces.find(trace, part.documents, &mut found);
-                groups += found.len();
-            }
-            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
-            let count = inverted.doc_freq(&self.term(part, term));
-            groups += count.context(ErrorKind::Damaged, doing)? as usize;
+        for part in self.parts()? {
+            groups += part.count(term).context(ErrorKind::Damaged, || READING.to_owned())?;
         }
         Ok(groups)
     }
 
     /// How many terms begin with `kind=`, and the last of them. Reads two places of the dictionary.
     pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<Example>), Error> {
-        let doing = || "reading the id index".to_owned();
+        let doing = || READING.to_owned();
         let (mut values, mut example) = (0, None);
-        for (at, (segment, part)) in
-            self.reader.searcher().segment_readers().iter().zip(self.parts()?).enumerate()
-        {
-            let inverted = segment.inverted_index(self.id).context(ErrorKind::Damaged, doing)?;
-            let terms = inverted.terms();
+        for part in self.parts()? {
+            let terms = part.ids.terms();
             // `>` is the sign after `=`.
             let (from, to) = (format!("{kind}="), format!("{kind}>"));
             let place = |bound: &str| -> Result<u64, Error> {
@@ -493,34 +458,31 @@ impl IdIndex {
             if end > first {
                 let mut bytes = Vec::new();
                 terms.ord_to_term(end - 1, &mut bytes).context(ErrorKind::Damaged, doing)?;
-                example = String::from_utf8(bytes).ok().and_then(|term| self.example((at, part), term));
+                example = String::from_utf8(bytes).ok().and_then(|term| part.example(term));
             }
         }
         Ok((values, example))
     }
+}
 
-    fn example(&self, (at, part): (usize, &Part), term: String) -> Option<Example> {
-        let is_hash = term.split_once('=').is_some_and(|(_, value)| value.starts_with(HASH_SIGN));
-        if !is_hash || part.traces.is_none() {
-            return Some(Example::Term(term));
-        }
-        let searcher = self.reader.searcher();
-        let inverted = searcher.segment_reader(at as u32).inverted_index(self.id).ok()?;
-        let wanted = Term::from_field_text(self.id, &term);
-        let postings = inverted.read_postings(&wanted, IndexRecordOption::Basic).ok()??;
-        Some(Example::On(part.rows_of(postings.doc()), term))
+/// The documents of a term, a block at a time.
+pub(crate) fn each_document(
+    index: &InvertedIndexReader,
+    term: &TermInfo,
+    each: &mut dyn FnMut(DocId),
+) -> std::io::Result<()> {
+    let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+    while !blocks.docs().is_empty() {
+        blocks.docs().iter().for_each(|document| each(*document));
+        blocks.advance();
     }
+    Ok(())
 }
 
 /// What `work` gives, or that a file is damaged: tantivy takes files apart as if they could not be, and panics.
 pub(crate) fn caught<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::damaged(format!("{doing}: its files are damaged"))))
-}
-
-/// The trace that a term names.
-fn trace_of(term: &str) -> Option<TraceId> {
-    term.parse::<IdTerm>().ok()?.trace_id()
 }
 
 /// Whether a term stands in the index as `short`.
@@ -541,13 +503,5 @@ mod tests {
         assert_ne!(short, shortened("correlation_id=0af76519-16cd-43dd-8448-eb211c80319d"));
         assert!(shortened("order_id=~0000000000").len() == 20, "a value that looks like a hash is hashed");
         assert!(is_shortened_to(id, &short));
-    }
-
-    #[test]
-    fn partition_finds_the_first_that_is_not_before() {
-        for wanted in 0..6 {
-            assert_eq!(partition(0..5, |at| at < wanted), wanted.min(5));
-        }
-        assert_eq!(partition(3..3, |_| true), 3);
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use model::Signal;
 
+use crate::budget::cores;
 use crate::compaction::{self, plan::LARGE_ROWS};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
@@ -259,7 +260,7 @@ fn write_one(
 
 /// Threads of a seal: what is received waits for it.
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+    cores().min(THREADS_MAX)
 }
 
 /// The columns for a segment of these rows.

@@ -21,6 +21,8 @@ use bench_table::{Table, drop_page_cache, whole};
 
 /// Journeys with the page cache dropped.
 const COLD: usize = 40;
+/// What a journey is wanted to have.
+const TRACES_FEW: usize = 4;
 /// Spans are drawn from so many places of the store; reading one takes a while.
 const PLACES: u32 = 64;
 
@@ -47,9 +49,11 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
         let drawn = draw(&snapshot, count, &mut StdRng::seed_from_u64(seed))?;
         let store = (&snapshot, &**asking.ids());
         let few = &drawn[..drawn.len().min(COLD)];
+        let small = small(store, &drawn)?;
         let mut cases = vec![
             follow("each for the first time", store, &drawn, || Ok(()), &*clock)?,
             follow("each once more", store, &drawn, || Ok(()), &*clock)?,
+            follow("those of four traces at most", store, &small, || Ok(()), &*clock)?,
             follow("one again and again", store, &vec![drawn[0]; drawn.len()], || Ok(()), &*clock)?,
         ];
         if drop_page_cache().is_ok() {
@@ -103,6 +107,20 @@ fn draw(snapshot: &Snapshot, count: usize, rng: &mut StdRng) -> anyhow::Result<V
 /// From when to when each segment of spans goes.
 fn times(snapshot: &Snapshot) -> anyhow::Result<Vec<TimeRange>> {
     snapshot.segment_files(Signal::Traces).map(|file| Ok(file?.time())).collect()
+}
+
+/// Those whose journeys have no more than [`TRACES_FEW`] traces.
+fn small((snapshot, ids): (&Snapshot, &IdRules), drawn: &[Drawn]) -> anyhow::Result<Vec<Drawn>> {
+    let limits = Limits::default();
+    let mut small = Vec::new();
+    for drawn in drawn {
+        let id = drawn.trace.to_string();
+        let request = Request { id: &id, range: TimeRange::ALL, is_corrected: false };
+        if find(snapshot, ids, &request, &limits)?.counts.traces <= TRACES_FEW {
+            small.push(*drawn);
+        }
+    }
+    Ok(small)
 }
 
 /// Follows each once; `before` comes first, and is not measured.

@@ -8,7 +8,7 @@ use tantivy::schema::Field;
 use tantivy::{Index, Searcher};
 
 use super::stats::IdKindStats;
-use crate::index::{IdIndex, files};
+use crate::index::{IdIndex, Sought, files};
 
 /// The terms of one row.
 pub(super) struct Sample {
@@ -73,7 +73,7 @@ fn look_up(index: &IdIndex, samples: &[Sample], checked: &mut Checked) {
     for sample in samples {
         for term in &sample.terms {
             checked.looked_up += 1;
-            match index.lookup(std::slice::from_ref(term), usize::MAX) {
+            match index.lookup(&[Sought::new(term)], usize::MAX) {
                 Ok((ranges, _)) if ranges.iter().any(|range| range.contains(&(sample.row as usize))) => {}
                 Ok(_) => missed.push(format!("row {} by `{term}`", sample.row)),
                 Err(error) => {

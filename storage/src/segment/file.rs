@@ -18,6 +18,7 @@ use super::home::source::{Copies, Fetch, SegmentSource};
 use super::reader::Segment;
 use super::{RowRanges, SegmentMeta};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::index::Sought;
 use crate::schema;
 
 /// A Parquet file with the rows of one segment. Cheap to clone; the file stays as long as it is held.
@@ -102,7 +103,7 @@ impl SegmentFile {
         let has_ids = schema::group_column(meta.signal).is_some();
         let mut wanted: Option<RowSelection> = None;
         for either in terms.iter().filter(|_| has_ids) {
-            let ranges = RowRanges::new(self.segment.groups_with(either, usize::MAX)?.0);
+            let ranges = RowRanges::new(self.segment.groups_with(&Sought::all(either), usize::MAX)?.0);
             let these = RowSelection::from_consecutive_ranges(ranges.iter(), all);
             wanted = Some(match wanted {
                 None => these,

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RowRanges;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{Example, is_shortened_to};
+use crate::index::{Example, Sought, is_shortened_to};
 use crate::memory::Reservation;
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
@@ -36,7 +36,7 @@ impl Segment {
         columns: &[&str],
         held: &Reservation,
     ) -> Result<(Vec<RecordBatch>, usize), Error> {
-        let (ranges, left_out) = self.groups_with(terms, groups_max)?;
+        let (ranges, left_out) = self.groups_with(&Sought::all(terms), groups_max)?;
         let ranges: Vec<_> = ranges.into_iter().flat_map(|range| self.hidden().outside(range)).collect();
         if ranges.is_empty() {
             return Ok((Vec::new(), left_out));
@@ -60,7 +60,7 @@ impl Segment {
     /// many groups were left out.
     pub(crate) fn groups_with(
         &self,
-        terms: &[String],
+        terms: &[Sought],
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
         if let Some(found) = self.ids().ask(|ids| ids.lookup(terms, groups_max)) {
@@ -72,10 +72,10 @@ impl Segment {
     }
 
     /// How many groups carry the term, told by the index alone.
-    pub(crate) fn count_groups(&self, term: &str) -> Result<usize, Error> {
+    pub(crate) fn count_groups(&self, term: &Sought) -> Result<usize, Error> {
         match self.ids().ask(|ids| ids.count(term)) {
             Some(count) => Ok(count),
-            None => Ok(self.groups_without_index(&[term.to_owned()])?.len()),
+            None => Ok(self.groups_without_index(std::slice::from_ref(term))?.len()),
         }
     }
 
@@ -110,7 +110,7 @@ impl Segment {
         if self.signal() == Signal::Metrics {
             return Ok(RowRanges::default());
         }
-        let (groups, _) = self.groups_with(&[term.to_owned()], usize::MAX)?;
+        let (groups, _) = self.groups_with(&[Sought::new(term)], usize::MAX)?;
         if groups.is_empty() {
             return Ok(RowRanges::default());
         }
@@ -137,8 +137,8 @@ impl Segment {
     }
 
     /// The groups as the index has them, found by reading every row's ids.
-    fn groups_without_index(&self, terms: &[String]) -> Result<Vec<Range<usize>>, Error> {
-        let wanted = Wanted::new(terms.iter().map(String::as_str));
+    fn groups_without_index(&self, terms: &[Sought]) -> Result<Vec<Range<usize>>, Error> {
+        let wanted = Wanted::new(terms.iter().map(|term| term.text.as_str()));
         let (mut found, mut row_number) = (Vec::new(), 0);
         let (mut trace, mut first, mut is_found) = (None, 0, false);
         self.each_id_batch(&mut |columns, rows| {

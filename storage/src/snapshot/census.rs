@@ -9,6 +9,7 @@ use model::{Signal, TimeRange, TraceId, UnixNano};
 
 use super::{Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
+use crate::index::Sought;
 use crate::memory::{Reservation, bytes_of};
 use crate::rows::{TermColumns, Wanted};
 use crate::schema::time_column;
@@ -38,8 +39,9 @@ impl Snapshot {
         stats: &mut ScanStats,
     ) -> usize {
         let mut groups = 0;
+        let sought = Sought::new(term);
         for segment in self.segments(signal).filter(|segment| segment.meta().time.overlaps(range)) {
-            match segment.count_groups(term) {
+            match segment.count_groups(&sought) {
                 Ok(count) => groups += count,
                 Err(error) => missing(&error, stats),
             }

@@ -29,8 +29,10 @@ use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
 
 use super::{LOOKUP_ROWS_MAX, Part, ScanOrder, ScanStats, Snapshot, missing};
+use crate::budget::cores;
 use crate::error::Error;
 use crate::head::GroupRows;
+use crate::index::Sought;
 use crate::memory::bytes_of;
 use crate::rows::{RowHeads, Wanted};
 use crate::segment::reader::Segment;
@@ -259,7 +261,7 @@ impl<'a> Finder<'a> {
                 jobs.push((segment.clone(), part));
             }
         }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        let (terms, threads) = (&*Sought::all(terms), cores().min(jobs.len()));
         let queue = Mutex::new(jobs.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let run = || {

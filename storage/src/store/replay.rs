@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 
 use super::Shared;
 use super::gate::{Arrived, Gate};
+use crate::budget::cores;
 use crate::decode::{self, Batch};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::frame::{Compression, decompress};
@@ -183,7 +184,7 @@ struct Decoders {
 impl Decoders {
     /// They end when this is dropped.
     fn start<'scope>(scope: &'scope Scope<'scope, '_>, ids: &'scope Arc<IdRules>) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores();
         let (jobs, taken) = mpsc::channel::<Job>();
         let taken = Arc::new(Mutex::new(taken));
         for _ in 0..threads {

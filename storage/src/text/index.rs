@@ -10,15 +10,14 @@ use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
 use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::{
-    DocId, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
-    TantivyDocument,
+    Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader, TantivyDocument,
 };
 
 use super::shapes::{self, DocumentTokenizer, Shapes};
 use super::tokens::TextTokenizer;
 use super::{Piece, Rows, TextHint, TextRows};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{caught, files};
+use crate::index::{caught, each_document, files};
 
 const WRITER_BYTES: usize = 64 << 20;
 /// Blocks of stored shapes that are kept while they are read in order.
@@ -351,19 +350,6 @@ impl Found {
 fn terms_of(index: &InvertedIndexReader, shapes: &BTreeSet<u32>) -> std::io::Result<Vec<(u32, TermInfo)>> {
     let term = |shape: &u32| index.terms().get(shapes::term(*shape)).map(|term| Some((*shape, term?)));
     shapes.iter().filter_map(|shape| term(shape).transpose()).collect()
-}
-
-fn each_document(
-    index: &InvertedIndexReader,
-    term: &TermInfo,
-    each: &mut dyn FnMut(DocId),
-) -> std::io::Result<()> {
-    let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
-    while !blocks.docs().is_empty() {
-        blocks.docs().iter().for_each(|document| each(*document));
-        blocks.advance();
-    }
-    Ok(())
 }
 
 /// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.

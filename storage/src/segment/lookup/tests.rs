@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::TimeRange;
 
 use super::*;
+use crate::index::Sought;
 use crate::rows::{LogRows, completed};
 use crate::testing::*;
 
@@ -41,7 +42,7 @@ fn order_id(order: u8) -> String {
 
 fn answers(segment: &Segment) -> Answers {
     let terms = terms(segment.signal());
-    let groups = |term: &String| segment.groups_with(std::slice::from_ref(term), 2).expect("readable");
+    let groups = |term: &String| segment.groups_with(&[Sought::new(term)], 2).expect("readable");
     let mut with_text = 0;
     let hint = TextHint::default().and("needle");
     let mut visit = |rows: RecordBatch, is_sure: bool| {
@@ -59,7 +60,10 @@ fn answers(segment: &Segment) -> Answers {
     assert_eq!(flow, ControlFlow::Continue(()));
     Answers {
         groups: terms.iter().map(groups).collect(),
-        counts: terms.iter().map(|term| segment.count_groups(term).expect("readable")).collect(),
+        counts: terms
+            .iter()
+            .map(|term| segment.count_groups(&Sought::new(term)).expect("readable"))
+            .collect(),
         values: ["order_id", "session_id"].iter().map(|kind| values(segment, kind)).collect(),
         with_text: if segment.signal() == Signal::Logs { with_text } else { 0 },
     }

@@ -8,6 +8,7 @@ use model::TimeRange;
 
 use super::{Place, Rows};
 use crate::error::Error;
+use crate::index::Sought;
 use crate::memory::{Reservation, bytes_of};
 use crate::rows::RowHeads;
 use crate::segment::reader::Segment;
@@ -92,7 +93,7 @@ impl<'a> PartHeads<'a> {
         let groups = match prepared {
             Some(groups) => groups?,
             None => {
-                let (groups, left_out) = segment.groups_with(terms, found.groups)?;
+                let (groups, left_out) = segment.groups_with(&Sought::all(terms), found.groups)?;
                 stats.groups_left_out += left_out as u64;
                 found.groups = found.groups.saturating_sub(groups.len());
                 self.read_groups(segment, groups, found.left, found.held, stats)?
@@ -121,7 +122,7 @@ impl<'a> PartHeads<'a> {
     pub(super) fn prepare(
         &mut self,
         segment: &Segment,
-        terms: &[String],
+        terms: &[Sought],
         held: &Reservation,
         stats: &mut ScanStats,
     ) -> Result<Vec<Range<usize>>, Error> {

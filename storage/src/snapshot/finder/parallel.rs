@@ -1,5 +1,6 @@
 //! Several segments at once.
 
+use crate::budget::cores;
 use crate::error::Error;
 
 /// Works on several segments at once, as many as there are cores: decompressing pages is what it costs. In no
@@ -8,7 +9,7 @@ pub(super) fn side_by_side<J: Sync, S: Default>(
     jobs: &[J],
     work: &(dyn Fn(&mut S, &J) -> Result<u64, Error> + Sync),
 ) -> Vec<Result<u64, Error>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let threads = cores().min(jobs.len());
     let run = |thread: usize| -> Vec<Result<u64, Error>> {
         let mut state = S::default();
         jobs.iter().skip(thread).step_by(threads.max(1)).map(|job| work(&mut state, job)).collect()
