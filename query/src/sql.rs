@@ -79,7 +79,7 @@ pub struct SqlLimits {
     pub scan_bytes_max: usize,
     /// How long it may take. Default 30 s.
     pub timeout: Duration,
-    /// Stack of the thread it is planned and run on. Default 64 MiB, of which only what is used is real.
+    /// Stack of the thread it is planned on. Default 64 MiB, of which only what is used is real.
     pub stack_bytes: usize,
 }
 
@@ -101,11 +101,9 @@ impl Default for SqlLimits {
     }
 }
 
-impl SqlLimits {
-    /// Threads of one statement.
-    fn threads(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
-    }
+/// Threads of one statement.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
 }
 
 /// Why a statement has no answer.
@@ -259,7 +257,7 @@ fn run_here(
         return Err(SqlError::limit(message, "aggregate, or ask in parts"));
     }
     let statement = guard::check(&request.query, limits)?;
-    let mut runtime = match limits.threads() {
+    let mut runtime = match threads() {
         1 => tokio::runtime::Builder::new_current_thread(),
         // This thread waits for them.
         threads => {

@@ -36,7 +36,7 @@ use super::table::{STORE_URL, SegmentTable};
 /// spilled to disk.
 pub(super) fn context(tables: &Arc<Tables>, limits: &SqlLimits) -> Result<SessionContext> {
     let mut config =
-        SessionConfig::new().with_target_partitions(limits.threads()).with_information_schema(false);
+        SessionConfig::new().with_target_partitions(super::threads()).with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.enable_recursive_ctes = false;

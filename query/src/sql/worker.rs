@@ -1,7 +1,7 @@
 //! A SQL worker: a process that runs statements for a server and can be ended at any moment.
 //!
 //! ```text
-//! stdin ─► main thread: messages ─► statement thread (large stack): open segments, guard, plan, run ─► stdout
+//! stdin ─► main thread: messages ─► statement thread (large stack): open segments, guard, plan ─► threads: run ─► stdout
 //!          end of input: exit        rows of the head, and files of segments that are kept in an object store, are asked for
 //!                                    over stdout; rows come over stdin, files are in the server's cache then
 //! ```
@@ -27,16 +27,17 @@ use super::source::{Head, HeadWanted, Opened, Segment, Tables};
 use super::wire::{self, Kind, Outcome, Query};
 use super::{SqlError, SqlLimits, run_here};
 
-/// Memory beside what DataFusion accounts for: the program, stacks, footers, indexes, the answer.
+/// Memory beside what DataFusion accounts for: the program, footers, indexes, the answer.
 const MEMORY_BESIDE_BYTES: u64 = 768 << 20;
 
 /// Runs statements until standard input ends. `memory_bytes_max` is the limit of a statement; the kernel
-/// refuses more than that and [`MEMORY_BESIDE_BYTES`].
+/// refuses more than that, the stacks and [`MEMORY_BESIDE_BYTES`].
 ///
 /// # Errors
 /// When the limits cannot be set or the pipes break.
 pub fn run(memory_bytes_max: usize, stack_bytes: usize) -> io::Result<()> {
-    let memory = memory_bytes_max as u64 + stack_bytes as u64 + MEMORY_BESIDE_BYTES;
+    let stacks = stack_bytes + super::threads() * super::RUN_STACK_BYTES;
+    let memory = memory_bytes_max as u64 + stacks as u64 + MEMORY_BESIDE_BYTES;
     // Private writable memory; files mapped for reading do not count.
     limit(Resource::Data, memory)?;
     limit(Resource::Core, 0)?;

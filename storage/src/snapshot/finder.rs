@@ -203,10 +203,10 @@ impl<'a> Finder<'a> {
             let mut made = Vec::new();
             for batch in segment.read_ranges(ranges.clone(), columns)? {
                 let batch = batch?;
-                if held.grow_by(&batch).is_err() {
+                let bytes = bytes_of(&batch);
+                if held.grow(bytes).is_err() {
                     break;
                 }
-                let bytes = bytes_of(&batch);
                 scanned += batch.num_rows() as u64;
                 let rows = (0..batch.num_rows() as u32).collect();
                 make(state, &Rows { batch, rows }, &mut made);
