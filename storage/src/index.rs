@@ -407,19 +407,23 @@ impl IdIndex {
 
     /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
     /// Also how many were left out.
-    pub(crate) fn lookup(
+    pub(crate) fn lookup<'t>(
         &self,
-        terms: &[Sought],
+        terms: impl IntoIterator<Item = &'t Sought, IntoIter: Clone>,
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        caught(READING, || self.groups(terms, groups_max))
+        caught(READING, || self.groups(terms.into_iter(), groups_max))
     }
 
-    fn groups(&self, terms: &[Sought], groups_max: usize) -> Result<(Vec<Range<usize>>, usize), Error> {
+    fn groups<'t>(
+        &self,
+        terms: impl Iterator<Item = &'t Sought> + Clone,
+        groups_max: usize,
+    ) -> Result<(Vec<Range<usize>>, usize), Error> {
         let (mut ranges, mut left_out) = (Vec::new(), 0);
         for part in self.parts()? {
             let mut documents: Vec<DocId> = Vec::new();
-            for term in terms {
+            for term in terms.clone() {
                 part.documents(term, &mut documents).context(ErrorKind::Damaged, || READING.to_owned())?;
             }
             // Documents are numbered in the order of the rows.

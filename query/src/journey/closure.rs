@@ -194,28 +194,36 @@ impl<'a> Search<'a> {
         records: &mut R,
         terms: Vec<Term>,
     ) -> Result<Vec<Term>, storage::Error> {
+        let counted =
+            terms.iter().filter_map(|term| Some((term.text.as_str(), self.enough(term)?.saturating_add(1))));
+        let mut fanouts = records.fanouts(&counted.collect::<Vec<_>>())?.into_iter();
         let mut kept = Vec::with_capacity(terms.len());
         let mut has_asked_hub = false;
         for term in terms {
-            let enough = match term.sort {
-                _ if term.is_asked => self.limits.traces,
-                TermSort::Id { max_fanout, .. } => max_fanout,
-                _ => usize::MAX,
-            };
-            let is_trace = matches!(term.sort, TermSort::Trace(_) | TermSort::Named(_));
-            let fanout = match is_trace || enough == usize::MAX {
-                true => 0,
-                false => records.fanout(&term.text, enough.saturating_add(1))?,
-            };
-            if fanout > enough && !term.is_asked {
-                self.refuse(&term.text, Refusal::TooManyTraces, fanout);
-                continue;
+            if let Some(enough) = self.enough(&term)
+                && let Some(fanout) = fanouts.next().filter(|fanout| *fanout > enough)
+            {
+                if !term.is_asked {
+                    self.refuse(&term.text, Refusal::TooManyTraces, fanout);
+                    continue;
+                }
+                has_asked_hub = true;
             }
-            has_asked_hub |= fanout > enough;
             kept.push(term);
         }
         records.limit_groups(has_asked_hub.then(|| self.limits.traces.saturating_mul(GROUPS_PER_TRACE)));
         Ok(kept)
+    }
+
+    /// On how many traces a term may hang; nothing where that is not counted.
+    fn enough(&self, term: &Term) -> Option<usize> {
+        match term.sort {
+            TermSort::Trace(_) | TermSort::Named(_) => None,
+            _ if term.is_asked => Some(self.limits.traces),
+            TermSort::Id { max_fanout, .. } => Some(max_fanout),
+            TermSort::LinksTo(_) | TermSort::LinksToSpan(..) => None,
+        }
+        .filter(|enough| *enough < usize::MAX)
     }
 
     /// Which terms are followed; the others are noted as refused.

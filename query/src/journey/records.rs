@@ -129,10 +129,10 @@ pub(crate) trait Records {
         Ok(Vec::new())
     }
 
-    /// On how many traces a term hangs, told without reading its rows; counting may end at `enough`. 0 where
-    /// that is not known: the rows tell then.
-    fn fanout(&mut self, _term: &str, _enough: usize) -> Result<usize, storage::Error> {
-        Ok(0)
+    /// On how many traces each of the terms hangs, told without reading its rows; counting may end at the number beside
+    /// the term. 0 where that is not known: the rows tell then.
+    fn fanouts(&mut self, terms: &[(&str, usize)]) -> Result<Vec<usize>, storage::Error> {
+        Ok(vec![0; terms.len()])
     }
 
     /// From now on a lookup may leave out all but the newest groups (traces within a minute, or single
@@ -330,21 +330,24 @@ impl Records for StoreRecords<'_> {
         Ok(found)
     }
 
-    fn fanout(&mut self, term: &str, enough: usize) -> Result<usize, storage::Error> {
+    fn fanouts(&mut self, terms: &[(&str, usize)]) -> Result<Vec<usize>, storage::Error> {
         let Self { snapshot, range, finder, .. } = self;
+        let counts = finder.count_groups(terms);
         let stats = &mut finder.stats;
-        let mut most = 0;
-        for signal in [Signal::Traces, Signal::Logs] {
-            // The index counts groups: a trace has several, and parts reach beyond the range. That settles
-            // most ids; the others are counted trace by trace.
-            let groups = snapshot.count_groups(signal, range, term, enough, stats);
-            let traces = match groups < enough {
-                true => groups,
-                false => snapshot.count_traces(signal, range, term, enough, stats)?,
-            };
-            most = most.max(if traces < enough { traces } else { groups.max(traces) });
-        }
-        Ok(most)
+        let fanout = |((term, enough), counts): (&(&str, usize), [usize; 2])| {
+            let (mut most, enough) = (0, *enough);
+            for (signal, groups) in [Signal::Traces, Signal::Logs].into_iter().zip(counts) {
+                // The index counts groups: a trace has several, and parts reach beyond the range. That settles
+                // most ids; the others are counted trace by trace.
+                let traces = match groups < enough {
+                    true => groups,
+                    false => snapshot.count_traces(signal, range, term, enough, stats)?,
+                };
+                most = most.max(if traces < enough { traces } else { groups.max(traces) });
+            }
+            Ok(most)
+        };
+        terms.iter().zip(counts).map(fanout).collect()
     }
 
     fn limit_groups(&mut self, groups_max: Option<usize>) -> u64 {

@@ -6,8 +6,9 @@
 //! 1. a segment with hidden rows is rewritten alone, so that deleted bytes go;
 //! 2. [`Settings::fan_in`] segments of similar size in one window, or as many as fill the largest segment there may be.
 //!    Segments of [`LARGE_ROWS`] are left alone: under load a row is written once, or twice when its seal was small;
-//! 3. whatever is not full in a window that ended [`Settings::window_grace`] ago and that no rows arrive for, smallest
-//!    first. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
+//! 3. whatever is not full in a window that ended [`Settings::window_grace`] ago and that no rows arrive for, the smaller
+//!    ones first, and those of about one size in the order of their times: what comes of them covers a few minutes each,
+//!    and an id is in few of them. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
 //!
 //! A segment that could not be read is in no merge for a while.
@@ -120,8 +121,16 @@ fn chains<'a>(
         return candidates.split(|candidate| !is_free(candidate)).map(metas).collect();
     }
     candidates.retain(is_free);
-    candidates.sort_unstable_by(|a, b| (a.meta.rows, &a.meta.name).cmp(&(b.meta.rows, &b.meta.name)));
+    candidates.sort_by_cached_key(|candidate| {
+        let SegmentMeta { rows, time, name, .. } = &candidate.meta;
+        (size_class(*rows), time.from, name.clone())
+    });
     vec![metas(&candidates)]
+}
+
+/// Segments of one class differ in size by less than four times; large seals are in one.
+fn size_class(rows: u64) -> u32 {
+    rows.max(1).ilog2().div_ceil(2)
 }
 
 /// Where a segment's rows belong: merges never leave it.

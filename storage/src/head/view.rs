@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use model::Signal;
+use model::{Signal, TimeRange};
 
 use super::{HeadBatch, TermIndex};
 use crate::rows::{TermColumns, Wanted, trace_hash};
@@ -79,6 +79,20 @@ impl HeadView {
                 }
             }
         }
+    }
+
+    /// How many groups of batches that overlap `range` carry a term; counting ends at `enough`.
+    pub(crate) fn count_groups(&self, term: &str, range: &TimeRange, enough: usize) -> usize {
+        let mut groups = HashSet::new();
+        if enough > 0 {
+            self.each_carrier(&Wanted::new([term]), &mut |batch, columns, row| {
+                if batch.time.overlaps(range) {
+                    groups.insert((batch.rows_before, columns.group(row)));
+                }
+                if groups.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+        }
+        groups.len()
     }
 
     /// The rows that carry one of the terms.

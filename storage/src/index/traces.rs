@@ -1,4 +1,4 @@
-//! Documents of a trace, by binary search: within every bucket documents are sorted by trace.
+//! Documents of a trace, by searching: within every bucket documents are sorted by trace, and traces are spread evenly.
 //!
 //! ```text
 //! bucket   minute, with traces │ minute, without │ minute, with traces │ …
@@ -39,12 +39,16 @@ impl Traces {
     pub(super) fn find(&self, trace: TraceId, found: &mut Vec<DocId>) {
         let (wanted, rest) = halves(trace);
         for bucket in &self.buckets {
-            let first = partition(bucket.clone(), |document| number(&self.trace, document) < wanted);
+            let first = first_not_below(bucket.clone(), wanted, |document| number(&self.trace, document));
             // Most buckets do not have it.
             if first == bucket.end || number(&self.trace, first) != wanted {
                 continue;
             }
-            let last = partition(first..bucket.end, |document| number(&self.trace, document) <= wanted);
+            let is_alone = first + 1 == bucket.end || number(&self.trace, first + 1) != wanted;
+            let last = match is_alone {
+                true => first + 1,
+                false => partition(first..bucket.end, |document| number(&self.trace, document) <= wanted),
+            };
             if last - first == 1 {
                 found.extend((number(&self.rest, first) == rest & LAST_FOUR).then_some(first));
             } else {
@@ -53,6 +57,46 @@ impl Traces {
             }
         }
     }
+}
+
+/// Places to look at first, each a guess from what the one before had.
+const GUESSES: usize = 3;
+
+/// The first of sorted documents whose value is not below `wanted`. Ids are drawn evenly, so that a guess is near, and the
+/// next one next to it: a halving would look at places all over the column, and wait for memory at each.
+fn first_not_below(range: Range<DocId>, wanted: u64, value: impl Fn(DocId) -> u64) -> DocId {
+    // What is before `from` is below, and what is from `to` on is not.
+    let (mut from, mut to) = (range.start, range.end);
+    let (mut low, mut high, mut is_below) = (0, u64::MAX, false);
+    for _ in 0..GUESSES {
+        if from == to {
+            return from;
+        }
+        let share = u128::from(wanted - low) * u128::from(to - from) / u128::from(high - low).max(1);
+        let guess = (from + share as DocId).min(to - 1);
+        let here = value(guess);
+        is_below = here < wanted;
+        if is_below { (from, low) = (guess + 1, here) } else { (to, high) = (guess, here) }
+    }
+    let mut step = 1;
+    while from < to {
+        let next = if is_below { from + step.min(to - from) - 1 } else { to - step.min(to - from) };
+        if (value(next) < wanted) != is_below {
+            if is_below {
+                to = next
+            } else {
+                from = next + 1
+            }
+            break;
+        }
+        if is_below {
+            from = next + 1
+        } else {
+            to = next
+        }
+        step *= 2;
+    }
+    partition(from..to, |document| value(document) < wanted)
 }
 
 /// The first of sorted documents for which `is_before` does not hold.
@@ -67,7 +111,43 @@ fn partition(range: Range<DocId>, is_before: impl Fn(DocId) -> bool) -> DocId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn guessing_finds_what_halving_finds_however_values_are_spread(
+            mut values in prop::collection::vec(prop_oneof![any::<u64>(), 0..9_u64, Just(u64::MAX)], 0..300),
+            wanted in prop_oneof![any::<u64>(), 0..9_u64, Just(u64::MAX)],
+            at in any::<prop::sample::Index>(),
+            is_there in any::<bool>(),
+            start in 0..5_u32,
+        ) {
+            values.sort_unstable();
+            let is_there = is_there && !values.is_empty();
+            let wanted = if is_there { values[at.index(values.len())] } else { wanted };
+            let range = start..start + values.len() as DocId;
+            let found = first_not_below(range, wanted, |document| values[(document - start) as usize]);
+            prop_assert_eq!(found, start + values.partition_point(|value| *value < wanted) as DocId);
+        }
+    }
+
+    #[test]
+    fn of_evenly_spread_values_few_are_looked_at() {
+        let values: Vec<u64> = (0..20_000_u64).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable();
+        let looks = std::cell::Cell::new(0);
+        let value = |document: DocId| {
+            looks.set(looks.get() + 1);
+            sorted[document as usize]
+        };
+        values.iter().take(1_000).for_each(|wanted| {
+            first_not_below(0..20_000, *wanted, value);
+        });
+        assert!(looks.get() < 9_000, "{} looks for a thousand values", looks.get());
+    }
 
     #[test]
     fn partition_finds_the_first_that_is_not_before() {

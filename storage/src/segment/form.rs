@@ -17,14 +17,16 @@ pub(super) const ROWS_PER_GROUP: usize = 65_536;
 pub(super) const GROUP_BYTES_MAX: usize = 256 << 20;
 /// A look-up decompresses all of a page for one row.
 const PAGES: Pages = Pages { rows: 2_048, bytes: 256 << 10 };
-/// Of texts that resemble one another: a page of a quarter takes a third more.
-const TEXT_PAGES: Pages = Pages { rows: 8_192, bytes: 1 << 20 };
+/// Of texts that resemble one another: in pages of a quarter they take a third more.
+const TEXT_PAGES: Pages = Pages { rows: 4_096, bytes: 512 << 10 };
 /// Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
 const POINT_PAGES: Pages = Pages { rows: ROWS_PER_GROUP, bytes: 1 << 20 };
 /// Rows after which the size of a page is looked at.
 const ROWS_PER_WRITE: usize = 1_024;
 /// A column with a larger dictionary in a row group goes on without one: look-ups would have to read it all.
 const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+/// Of texts that hardly repeat the dictionary would be filled by the first thousand rows, and be read for each of the others.
+const TEXT_DICTIONARY_BYTES_MAX: usize = 32 << 10;
 /// The key under which a file names its format.
 pub(super) const VERSION_KEY: &str = "silmari.format_version";
 /// The key under which a file names the attributes that hold ids, as a JSON array.
@@ -69,6 +71,7 @@ fn properties(layout: &Layout, level: u32, pages: Pages) -> WriterProperties {
         .set_data_page_size_limit(pages.bytes)
         .set_write_batch_size(ROWS_PER_WRITE)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+        .set_column_dictionary_page_size_limit(ColumnPath::from(TEXT), TEXT_DICTIONARY_BYTES_MAX)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_key_value_metadata(Some(vec![version]));
     for field in layout.schema().fields() {

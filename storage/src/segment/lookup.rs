@@ -58,12 +58,13 @@ impl Segment {
 
     /// Ranges of the rows of the last `groups_max` groups that carry one of the terms, hidden ones too, and how
     /// many groups were left out.
-    pub(crate) fn groups_with(
+    pub(crate) fn groups_with<'t>(
         &self,
-        terms: &[Sought],
+        terms: impl IntoIterator<Item = &'t Sought, IntoIter: Clone>,
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        if let Some(found) = self.ids().ask(|ids| ids.lookup(terms, groups_max)) {
+        let terms = terms.into_iter();
+        if let Some(found) = self.ids().ask(|ids| ids.lookup(terms.clone(), groups_max)) {
             return Ok(found);
         }
         let mut groups = self.groups_without_index(terms)?;
@@ -75,7 +76,7 @@ impl Segment {
     pub(crate) fn count_groups(&self, term: &Sought) -> Result<usize, Error> {
         match self.ids().ask(|ids| ids.count(term)) {
             Some(count) => Ok(count),
-            None => Ok(self.groups_without_index(std::slice::from_ref(term))?.len()),
+            None => Ok(self.groups_without_index(std::iter::once(term))?.len()),
         }
     }
 
@@ -137,8 +138,11 @@ impl Segment {
     }
 
     /// The groups as the index has them, found by reading every row's ids.
-    fn groups_without_index(&self, terms: &[Sought]) -> Result<Vec<Range<usize>>, Error> {
-        let wanted = Wanted::new(terms.iter().map(|term| term.text.as_str()));
+    fn groups_without_index<'t>(
+        &self,
+        terms: impl Iterator<Item = &'t Sought>,
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let wanted = Wanted::new(terms.map(|term| term.text.as_str()));
         let (mut found, mut row_number) = (Vec::new(), 0);
         let (mut trace, mut first, mut is_found) = (None, 0, false);
         self.each_id_batch(&mut |columns, rows| {

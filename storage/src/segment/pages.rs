@@ -12,6 +12,8 @@
 //! Invariants: no more than its bytes are held, pages that somebody reads just now left out; pages of a file go with it; a page was held
 //! against its checksum when it was read.
 
+mod unpack;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +28,7 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::checksums::CheckedFile;
+use unpack::{packed, unpack};
 
 /// What a page takes beside its bytes, roughly.
 const PAGE_OVERHEAD: usize = 256;
@@ -234,8 +237,17 @@ struct CachedPages {
     dictionary: Option<i64>,
     /// Number of the page that comes next.
     next: usize,
-    /// Reads what is not in the cache, and stands at the page with this number.
-    reader: Option<(SerializedPageReader<CheckedFile>, usize)>,
+    /// Reads what is not in the cache.
+    reader: Option<OpenReader>,
+}
+
+/// A reader of one column chunk.
+struct OpenReader {
+    pages: SerializedPageReader<CheckedFile>,
+    /// Number of the page that it stands at.
+    at: usize,
+    /// Whether it gives pages as they are in the file.
+    is_packed: bool,
 }
 
 impl CachedPages {
@@ -255,21 +267,27 @@ impl CachedPages {
     }
 
     fn read(&mut self) -> Result<Option<Page>> {
-        let (reader, at) = match &mut self.reader {
+        let bytes_max = usize::try_from(self.chunk.column().uncompressed_size()).unwrap_or(0);
+        let OpenReader { pages, at, is_packed } = match &mut self.reader {
             Some(reader) => reader,
             None => {
                 let (column, rows) = (self.chunk.column(), self.chunk.rows() as usize);
                 let locations = self.chunk.locations().map(<[PageLocation]>::to_vec);
-                let reader = SerializedPageReader::new(self.file.get()?, column, rows, locations)?;
-                self.reader.insert((reader, 0))
+                let packed = packed(column);
+                let (is_packed, column) = (packed.is_some(), packed.as_ref().unwrap_or(column));
+                let pages = SerializedPageReader::new(self.file.get()?, column, rows, locations)?;
+                self.reader.insert(OpenReader { pages, at: 0, is_packed })
             }
         };
         while *at < self.next {
-            reader.skip_next_page()?;
+            pages.skip_next_page()?;
             *at += 1;
         }
         *at += 1;
-        reader.get_next_page()
+        match pages.get_next_page()? {
+            Some(page) if *is_packed => unpack(page, bytes_max).map(Some),
+            page => Ok(page),
+        }
     }
 }
 

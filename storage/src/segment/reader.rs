@@ -246,6 +246,16 @@ impl Segment {
         groups.into_iter().map(within).filter(|ranges| !ranges.is_empty()).collect()
     }
 
+    /// Sorted ranges of rows, none of them cut, apart by the row group that they begin in.
+    pub(crate) fn chunks(&self, ranges: &[Range<usize>]) -> Vec<Vec<Range<usize>>> {
+        if ranges.is_empty() {
+            return Vec::new();
+        }
+        let groups = self.group_rows(0..self.files.parquet.metadata().num_row_groups());
+        let group_of = |range: &Range<usize>| groups.partition_point(|group| group.end <= range.start);
+        ranges.chunk_by(|a, b| group_of(a) == group_of(b)).map(<[Range<usize>]>::to_vec).collect()
+    }
+
     /// Rows of the file, hidden ones too, with the columns named (all when empty), batch by batch.
     pub(crate) fn read_ranges(
         &self,

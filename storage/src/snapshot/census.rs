@@ -9,7 +9,6 @@ use model::{Signal, TimeRange, TraceId, UnixNano};
 
 use super::{Part, ScanOrder, ScanStats, Snapshot, missing};
 use crate::error::Error;
-use crate::index::Sought;
 use crate::memory::{Reservation, bytes_of};
 use crate::rows::{TermColumns, Wanted};
 use crate::schema::time_column;
@@ -28,37 +27,6 @@ pub struct IdKindCount {
 }
 
 impl Snapshot {
-    /// How many groups (see [`Snapshot::lookup`]) carry `term` in the parts that overlap `range`. Told by
-    /// the index, so that a hub costs as much as a rare id; counting in the head ends at `enough`.
-    pub fn count_groups(
-        &self,
-        signal: Signal,
-        range: &TimeRange,
-        term: &str,
-        enough: usize,
-        stats: &mut ScanStats,
-    ) -> usize {
-        let mut groups = 0;
-        let sought = Sought::new(term);
-        for segment in self.segments(signal).filter(|segment| segment.meta().time.overlaps(range)) {
-            match segment.count_groups(&sought) {
-                Ok(count) => groups += count,
-                Err(error) => missing(&error, stats),
-            }
-        }
-        if groups >= enough {
-            return groups;
-        }
-        let mut here = HashSet::new();
-        self.head_view(signal).each_carrier(&Wanted::new([term]), &mut |batch, columns, row| {
-            if batch.time.overlaps(range) {
-                here.insert((batch.rows_before, columns.group(row)));
-            }
-            if groups + here.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        groups + here.len()
-    }
-
     /// How many traces carry `term` within `range`; counting ends at `enough`. Reads the columns that say so
     /// and no others.
     ///

@@ -1,9 +1,10 @@
 //! Finding rows by id, step after step: what a search that follows ids reads, and nothing twice.
 //!
 //! ```text
-//! find(terms) ─► identity index ─► groups ─► few rows: whole                    once a group, parts side by side
-//!                                        └─► many: heads (trace, time, ids, links)
-//! read(places) ─────────────────────────────► whole rows, as far as they were not read yet
+//! count_groups(terms) ─► identity index ─► how many, and which parts have none
+//! find(terms) ─────────► identity index ─► groups ─► few rows: whole            once a group, parts side by side
+//!                                                └─► many: heads (trace, time, ids, links)
+//! read(places) ─────────────────────────────────────► whole rows, as far as they were not read yet
 //! ```
 //!
 //! What a look-up costs is decompressing pages, so few rows are read with all columns at once: reading their heads
@@ -21,6 +22,7 @@ mod parallel;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -29,15 +31,14 @@ use arrow::array::RecordBatch;
 use model::{Signal, TimeRange};
 
 use super::{LOOKUP_ROWS_MAX, Part, ScanOrder, ScanStats, Snapshot, missing};
-use crate::budget::cores;
 use crate::error::Error;
 use crate::head::GroupRows;
 use crate::index::Sought;
 use crate::memory::bytes_of;
 use crate::rows::{RowHeads, Wanted};
 use crate::segment::reader::Segment;
-use heads::{Found, PartHeads};
-use parallel::side_by_side;
+use heads::{Found, PartHeads, Unread};
+use parallel::{each_of, side_by_side};
 
 /// Where a row is: a part of the snapshot and a row of that part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,8 @@ pub struct Finder<'a> {
     logs: Option<Vec<PartHeads<'a>>>,
     /// The terms that were looked up in the segments already, for the next look-up of spans and of log records.
     prepared: [Option<Vec<String>>; 2],
+    /// The terms whose groups were counted, and the number under which the parts know them.
+    counted: HashMap<String, usize>,
     groups_max: usize,
     /// Bytes of the rows that the last [`Finder::read`] gave.
     given_bytes: usize,
@@ -67,6 +70,18 @@ impl std::fmt::Debug for Finder<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Finder").field("range", &self.range).finish_non_exhaustive()
     }
+}
+
+/// A segment, and what is known of it.
+type SegmentPart<'f, 'a> = (&'a Segment, &'f mut PartHeads<'a>);
+
+/// The part again, and the visible groups of it that carry one of the terms.
+fn looked_up<'f, 'a>(
+    (segment, part): SegmentPart<'f, 'a>,
+    terms: &[(Sought, Option<usize>)],
+) -> (SegmentPart<'f, 'a>, Result<Vec<Range<usize>>, Error>) {
+    let groups = part.look_up(segment, terms);
+    ((segment, part), groups)
 }
 
 /// What becomes of a batch once something was made of it.
@@ -81,8 +96,8 @@ impl<'a> Finder<'a> {
     /// Looks for rows of a snapshot within a time range.
     pub fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
         let (spans, logs, stats) = (None, None, ScanStats::default());
-        let (prepared, groups_max) = ([None, None], usize::MAX);
-        Self { snapshot, range, spans, logs, prepared, groups_max, given_bytes: 0, stats }
+        let (prepared, counted, groups_max) = ([None, None], HashMap::new(), usize::MAX);
+        Self { snapshot, range, spans, logs, prepared, counted, groups_max, given_bytes: 0, stats }
     }
 
     /// From now on [`Finder::find`] gives no more than this many groups, the newest. Gives how many groups
@@ -198,10 +213,10 @@ impl<'a> Finder<'a> {
             }
         }
         let (all, given) = (Mutex::new(made), AtomicUsize::new(0));
-        let read = |state: &mut S, (segment, ranges): &(&Segment, Vec<Range<usize>>)| -> Result<u64, Error> {
+        let read = |state: &mut S, (segment, ranges): (&Segment, Vec<Range<usize>>)| -> Result<u64, Error> {
             let mut scanned = 0;
             let mut made = Vec::new();
-            for batch in segment.read_ranges(ranges.clone(), columns)? {
+            for batch in segment.read_ranges(ranges, columns)? {
                 let batch = batch?;
                 let bytes = bytes_of(&batch);
                 if held.grow(bytes).is_err() {
@@ -218,13 +233,64 @@ impl<'a> Finder<'a> {
             }
             Ok(scanned)
         };
-        for read in side_by_side(&jobs, &read) {
+        for read in side_by_side(jobs, &read) {
             match read {
                 Ok(scanned) => stats.rows_scanned += scanned,
                 Err(error) => missing(&error, stats),
             }
         }
         Ok((all.into_inner().unwrap_or_else(PoisonError::into_inner), given.into_inner()))
+    }
+
+    /// How many groups (see [`Snapshot::lookup`]) of spans, and how many of log records, carry each of the terms in the parts
+    /// that overlap the range. Told by the index, so that a hub costs as much as a rare id; counting in the head ends at the
+    /// number beside the term. What is looked for in the next step is not sought again in segments that have none of it.
+    pub fn count_groups(&mut self, terms: &[(&str, usize)]) -> Vec<[usize; 2]> {
+        let sought: Vec<Sought> = terms.iter().map(|(term, _)| Sought::new(term)).collect();
+        let first = self.counted.len();
+        self.counted
+            .extend(terms.iter().map(|(term, _)| *term).zip(first..).map(|(term, at)| (term.to_owned(), at)));
+        let mut counts = vec![[0; 2]; terms.len()];
+        if terms.is_empty() {
+            return counts;
+        }
+        let count = |(): &mut (), (segment, part): SegmentPart<'_, '_>| {
+            (slot(segment.signal()), part.count(segment, &sought, first))
+        };
+        let jobs = self.segments(&[Signal::Traces, Signal::Logs]);
+        let lookups = jobs.len() * terms.len();
+        for (slot, counted) in each_of(jobs, lookups, &count) {
+            match counted {
+                Ok(here) => here.iter().zip(&mut counts).for_each(|(here, count)| count[slot] += here),
+                Err(error) => missing(&error, &mut self.stats),
+            }
+        }
+        for signal in [Signal::Traces, Signal::Logs] {
+            let head = self.snapshot.head_view(signal);
+            for ((term, enough), count) in terms.iter().zip(&mut counts) {
+                let count = &mut count[slot(signal)];
+                *count += head.count_groups(term, &self.range, enough.saturating_sub(*count));
+            }
+        }
+        counts
+    }
+
+    /// The segments of signals, and what is known of them.
+    fn segments(&mut self, signals: &[Signal]) -> Vec<SegmentPart<'_, 'a>> {
+        for signal in signals {
+            self.parts(*signal);
+        }
+        // Log records first: they take longer.
+        let wanted = [(Signal::Logs, &mut self.logs), (Signal::Traces, &mut self.spans)].into_iter();
+        let parts =
+            wanted.filter(|(signal, _)| signals.contains(signal)).flat_map(|(_, parts)| parts.iter_mut());
+        let mut segments = Vec::new();
+        for part in parts.flatten() {
+            if let Part::Segment(segment) = part.part {
+                segments.push((segment, part));
+            }
+        }
+        segments
     }
 
     /// Forgets what was read to be looked at again, but for the stats.
@@ -246,47 +312,33 @@ impl<'a> Finder<'a> {
     /// Looks the terms up in all segments of signals, and reads the heads of what is new, as many segments at once as
     /// there are cores. Only for look-ups whose parts do not depend on one another.
     fn prepare_in(&mut self, signals: &[Signal], terms: &[String]) {
-        for signal in signals {
-            self.parts(*signal);
-        }
         let held = self.snapshot.held();
-        let Self { spans, logs, stats, .. } = self;
-        // Log records first: they take longer.
-        let wanted = [(Signal::Logs, logs), (Signal::Traces, spans)].into_iter();
-        let parts =
-            wanted.filter(|(signal, _)| signals.contains(signal)).flat_map(|(_, parts)| parts.iter_mut());
-        let mut jobs: Vec<(Segment, &mut PartHeads<'_>)> = Vec::new();
-        for part in parts.flatten() {
-            if let Part::Segment(segment) = part.part {
-                jobs.push((segment.clone(), part));
+        let known = |term: &String| (Sought::new(term), self.counted.get(term).copied());
+        let terms: Vec<(Sought, Option<usize>)> = terms.iter().map(known).collect();
+        let jobs = self.segments(signals);
+        let look_up = |(): &mut (), part| looked_up(part, &terms);
+        let lookups = jobs.len() * terms.len();
+        let (mut parts, mut unread, mut stats) = (Vec::new(), Vec::new(), ScanStats::default());
+        for ((segment, part), groups) in each_of(jobs, lookups, &look_up) {
+            if let Ok(groups) = &groups {
+                let of_part = part.unread(segment, groups, LOOKUP_ROWS_MAX, &mut stats);
+                unread.extend(of_part.into_iter().map(|unread| (parts.len(), segment, unread)));
             }
+            part.prepared = Some(groups);
+            parts.push(part);
         }
-        let (terms, threads) = (&*Sought::all(terms), cores().min(jobs.len()));
-        let queue = Mutex::new(jobs.into_iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let run = || {
-            let mut own = ScanStats::default();
-            while let Some((segment, part)) = next() {
-                part.prepared = Some(part.prepare(&segment, terms, held, &mut own));
-            }
-            own
+        let read = |(): &mut (), (part, segment, unread): (usize, &Segment, Unread)| {
+            let heads = unread.read(segment, held);
+            (part, unread, heads)
         };
-        let done: Vec<ScanStats> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-            let mut done = vec![run()];
-            for other in others {
-                match other.join() {
-                    Ok(stats) => done.push(stats),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+        for (part, unread, heads) in side_by_side(unread, &read) {
+            match heads {
+                Ok(heads) => stats.rows_scanned += parts[part].keep(unread, heads),
+                Err(error) => parts[part].prepared = Some(Err(error)),
             }
-            done
-        });
-        for own in done {
-            stats.rows_scanned += own.rows_scanned;
-            stats.segments_read += own.segments_read;
-            stats.is_cut |= own.is_cut;
         }
+        self.stats.rows_scanned += stats.rows_scanned;
+        self.stats.segments_read += stats.segments_read;
     }
 
     fn parts(&mut self, signal: Signal) -> (&mut Vec<PartHeads<'a>>, &mut ScanStats) {

@@ -310,8 +310,15 @@ async fn a_linked_span_is_found_by_the_span_it_links_to_and_a_hub_is_counted_and
         }
         let mut stats = ScanStats::default();
         let (all, term) = (&TimeRange::ALL, "user_id=u-7");
-        assert_eq!(snapshot.count_groups(Signal::Traces, all, term, 100, &mut stats), 20);
-        assert_eq!(snapshot.count_groups(Signal::Traces, all, "user_id=u-8", 100, &mut stats), 0);
+        let mut finder = crate::Finder::new(&snapshot, *all);
+        assert_eq!(finder.count_groups(&[(term, 100), ("user_id=u-8", 100)]), [[20, 0], [0, 0]]);
+        let mut found = 0;
+        finder.prepare(&[term.to_owned(), "user_id=u-8".to_owned()]);
+        finder
+            .find(Signal::Traces, &[term.to_owned(), "user_id=u-8".to_owned()], &mut |_, _, _| found += 1)
+            .expect("readable");
+        assert_eq!(found, 20, "what was counted is found, sealed: {is_sealed}");
+        drop(finder);
         let traces = snapshot.count_traces(Signal::Traces, all, term, 100, &mut stats);
         assert_eq!(traces.expect("readable"), 20);
         let kinds = ["user_id", "user", "order_id"];

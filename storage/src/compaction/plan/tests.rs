@@ -154,6 +154,20 @@ fn merged_rows(all: &[Candidate]) -> Vec<Vec<u64>> {
 }
 
 #[test]
+fn what_is_merged_at_the_end_of_a_window_lies_close_in_time() {
+    // Sealed one after the other, of whatever size; the numbers in their names say nothing of their times.
+    let sizes = [300_000, 260_000, 310_000, 290_000, 270_000, 305_000, 280_000, 295_000];
+    let sealed = |(at, rows): (usize, &u64)| {
+        let mut candidate = candidate(sizes.len() as u64 - at as u64, hours_ago(), *rows, 0);
+        let from = candidate.meta.time.from.plus(at as i64 * 60);
+        candidate.meta.time = TimeRange { from, to: from.plus(60) };
+        candidate
+    };
+    let all: Vec<_> = sizes.iter().enumerate().map(sealed).collect();
+    assert_eq!(merged_rows(&all), [&sizes[..3], &sizes[3..6], &sizes[6..]]);
+}
+
+#[test]
 fn an_open_window_waits_for_enough_of_a_size_and_a_closed_one_is_tidied() {
     let few: Vec<_> = (0..7).map(|number| candidate(number, 0, 100, 0)).collect();
     assert!(merged_rows(&few).is_empty(), "seven of eight");

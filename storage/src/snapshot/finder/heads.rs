@@ -12,7 +12,7 @@ use crate::index::Sought;
 use crate::memory::{Reservation, bytes_of};
 use crate::rows::RowHeads;
 use crate::segment::reader::Segment;
-use crate::snapshot::{LOOKUP_ROWS_MAX, Part, ScanStats};
+use crate::snapshot::{Part, ScanStats};
 
 /// A part, and the heads of its rows that were read.
 pub(super) struct PartHeads<'a> {
@@ -21,6 +21,8 @@ pub(super) struct PartHeads<'a> {
     known: BTreeMap<usize, HeadsAt>,
     batches: Vec<Batch>,
     is_read: bool,
+    /// Whether the segment may have the terms that were counted, by their numbers.
+    carried: Vec<bool>,
     /// The groups of the look-up at hand, when they were looked up beside others.
     pub(super) prepared: Option<Result<Vec<Range<usize>>, Error>>,
 }
@@ -74,7 +76,14 @@ impl Found<'_> {
 
 impl<'a> PartHeads<'a> {
     pub(super) fn new(part: Part<'a>) -> Self {
-        Self { part, known: BTreeMap::new(), batches: Vec::new(), is_read: false, prepared: None }
+        Self {
+            part,
+            known: BTreeMap::new(),
+            batches: Vec::new(),
+            is_read: false,
+            carried: Vec::new(),
+            prepared: None,
+        }
     }
 
     pub(super) fn find_in(
@@ -96,7 +105,7 @@ impl<'a> PartHeads<'a> {
                 let (groups, left_out) = segment.groups_with(&Sought::all(terms), found.groups)?;
                 stats.groups_left_out += left_out as u64;
                 found.groups = found.groups.saturating_sub(groups.len());
-                self.read_groups(segment, groups, found.left, found.held, stats)?
+                self.read_groups(segment, visible(segment, groups), found.left, found.held, stats)?
             }
         };
         for group in groups {
@@ -118,19 +127,38 @@ impl<'a> PartHeads<'a> {
         self.batches.drain(..).map(|batch| batch.bytes).sum()
     }
 
-    /// The visible groups that carry one of the terms, all of them, their heads read.
-    pub(super) fn prepare(
+    /// How many groups carry each of the terms, which have numbers from `first` on.
+    pub(super) fn count(
         &mut self,
         segment: &Segment,
         terms: &[Sought],
-        held: &Reservation,
-        stats: &mut ScanStats,
-    ) -> Result<Vec<Range<usize>>, Error> {
-        let (groups, _) = segment.groups_with(terms, usize::MAX)?;
-        self.read_groups(segment, groups, LOOKUP_ROWS_MAX, held, stats)
+        first: usize,
+    ) -> Result<Vec<usize>, Error> {
+        self.carried.resize(first + terms.len(), true);
+        let counts: Vec<usize> =
+            terms.iter().map(|term| segment.count_groups(term)).collect::<Result<_, _>>()?;
+        for (carried, count) in self.carried[first..].iter_mut().zip(&counts) {
+            *carried = *count > 0;
+        }
+        Ok(counts)
     }
 
-    /// The visible rows of groups, their heads read.
+    /// The visible groups that carry one of the terms, all of them. Beside each term is its number, if it was counted.
+    pub(super) fn look_up(
+        &self,
+        segment: &Segment,
+        terms: &[(Sought, Option<usize>)],
+    ) -> Result<Vec<Range<usize>>, Error> {
+        let may_have =
+            |number: &Option<usize>| number.is_none_or(|number| self.carried.get(number) != Some(&false));
+        let terms = terms.iter().filter(|(_, number)| may_have(number)).map(|(term, _)| term);
+        match terms.clone().next() {
+            Some(_) => Ok(visible(segment, segment.groups_with(terms, usize::MAX)?.0)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The same groups, their heads read.
     fn read_groups(
         &mut self,
         segment: &Segment,
@@ -139,13 +167,50 @@ impl<'a> PartHeads<'a> {
         held: &Reservation,
         stats: &mut ScanStats,
     ) -> Result<Vec<Range<usize>>, Error> {
-        let groups: Vec<Range<usize>> =
-            groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect();
+        for unread in self.unread(segment, &groups, rows_max, stats) {
+            let heads = unread.read(segment, held)?;
+            stats.rows_scanned += self.keep(unread, heads);
+        }
+        Ok(groups)
+    }
+
+    /// What is to be read for groups whose heads are not known yet, `rows_max` rows or a few more, apart by row groups, so that
+    /// several can be read at once.
+    pub(super) fn unread(
+        &mut self,
+        segment: &Segment,
+        groups: &[Range<usize>],
+        rows_max: usize,
+        stats: &mut ScanStats,
+    ) -> Vec<Unread> {
         if !groups.is_empty() && !std::mem::replace(&mut self.is_read, true) {
             stats.segments_read += 1;
         }
-        self.read_heads(segment, &groups, rows_max, held, stats)?;
-        Ok(groups)
+        let mut rows = 0;
+        let unknown = groups.iter().filter(|group| !self.known.contains_key(&group.start));
+        let unknown: Vec<Range<usize>> = unknown
+            .take_while(|group| {
+                let has_room = rows < rows_max;
+                rows += group.len();
+                has_room
+            })
+            .cloned()
+            .collect();
+        let is_whole = rows <= WHOLE_ROWS_MAX;
+        segment.chunks(&unknown).into_iter().map(|groups| Unread { groups, is_whole }).collect()
+    }
+
+    /// Keeps heads that were read, if there was memory for them. Gives how many rows they are.
+    pub(super) fn keep(&mut self, unread: Unread, heads: Option<Heads>) -> u64 {
+        let Some(Heads { rows, bytes }) = heads else { return 0 };
+        let (batch, mut first) = (self.batches.len(), 0);
+        for group in unread.groups {
+            self.known.insert(group.start, HeadsAt { batch, first, rows: group.len() });
+            first += group.len();
+        }
+        let scanned = rows.num_rows() as u64;
+        self.batches.push(Batch { rows, is_whole: unread.is_whole, bytes });
+        scanned
     }
 
     /// Shows the rows of those places that were read whole; gives the others. Places are of this part, ascending.
@@ -166,51 +231,47 @@ impl<'a> PartHeads<'a> {
         }
         unread
     }
+}
 
-    /// Reads the heads of the groups that are not known yet, `rows_max` rows or a few more; none when there is no
-    /// memory for them.
-    fn read_heads(
-        &mut self,
-        segment: &Segment,
-        groups: &[Range<usize>],
-        rows_max: usize,
-        held: &Reservation,
-        stats: &mut ScanStats,
-    ) -> Result<(), Error> {
-        let mut rows = 0;
-        let unknown = groups.iter().filter(|group| !self.known.contains_key(&group.start));
-        let unknown = unknown.take_while(|group| {
-            let has_room = rows < rows_max;
-            rows += group.len();
-            has_room
-        });
-        let unknown: Vec<Range<usize>> = unknown.cloned().collect();
-        if unknown.is_empty() || held.refusal().is_some() {
-            return Ok(());
+/// Groups of a segment whose heads are to be read.
+pub(super) struct Unread {
+    groups: Vec<Range<usize>>,
+    /// With all columns.
+    is_whole: bool,
+}
+
+/// What was read for them.
+pub(super) struct Heads {
+    rows: RecordBatch,
+    /// Reserved for it.
+    bytes: usize,
+}
+
+impl Unread {
+    /// Reads them; nothing when there is no memory for them.
+    pub(super) fn read(&self, segment: &Segment, held: &Reservation) -> Result<Option<Heads>, Error> {
+        if held.refusal().is_some() {
+            return Ok(None);
         }
-        let is_whole = rows <= WHOLE_ROWS_MAX;
-        let columns = if is_whole { &[] } else { RowHeads::columns(segment.signal()) };
-        let Some((batches, bytes)) = read_within(segment, unknown.clone(), columns, held)? else {
-            return Ok(());
+        let columns = if self.is_whole { &[] } else { RowHeads::columns(segment.signal()) };
+        let Some((batches, bytes)) = read_within(segment, self.groups.clone(), columns, held)? else {
+            return Ok(None);
         };
-        let heads = arrow::compute::concat_batches(&batches[0].schema(), &batches)
+        let wanted: usize = self.groups.iter().map(Range::len).sum();
+        let read: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if read != wanted || batches.is_empty() {
+            let what = format!("{}: {read} rows came where {wanted} were asked for", segment.doing());
+            return Err(Error::damaged(what));
+        }
+        let rows = arrow::compute::concat_batches(&batches[0].schema(), &batches)
             .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing())))?;
-        stats.rows_scanned += heads.num_rows() as u64;
-        let (batch, mut first) = (self.batches.len(), 0);
-        for group in unknown {
-            self.known.insert(group.start, HeadsAt { batch, first, rows: group.len() });
-            first += group.len();
-        }
-        if first != heads.num_rows() {
-            return Err(Error::damaged(format!(
-                "{}: {} rows came where {first} were asked for",
-                segment.doing(),
-                heads.num_rows()
-            )));
-        }
-        self.batches.push(Batch { rows: heads, is_whole, bytes });
-        Ok(())
+        Ok(Some(Heads { rows, bytes }))
     }
+}
+
+/// What is left of groups without hidden rows.
+fn visible(segment: &Segment, groups: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect()
 }
 
 /// The rows of ranges and the bytes reserved for them; `None` when there is no memory for all of them.
