@@ -194,14 +194,15 @@ impl<'a> Search<'a> {
         records: &mut R,
         terms: Vec<Term>,
     ) -> Result<Vec<Term>, storage::Error> {
-        let counted =
-            terms.iter().filter_map(|term| Some((term.text.as_str(), self.enough(term)?.saturating_add(1))));
-        let mut fanouts = records.fanouts(&counted.collect::<Vec<_>>())?.into_iter();
+        let limits = terms
+            .iter()
+            .filter_map(|term| Some((term.text.as_str(), self.traces_max(term)?.saturating_add(1))));
+        let mut fanouts = records.fanouts(&limits.collect::<Vec<_>>())?.into_iter();
         let mut kept = Vec::with_capacity(terms.len());
         let mut has_asked_hub = false;
         for term in terms {
-            if let Some(enough) = self.enough(&term)
-                && let Some(fanout) = fanouts.next().filter(|fanout| *fanout > enough)
+            if let Some(traces_max) = self.traces_max(&term)
+                && let Some(fanout) = fanouts.next().filter(|fanout| *fanout > traces_max)
             {
                 if !term.is_asked {
                     self.refuse(&term.text, Refusal::TooManyTraces, fanout);
@@ -216,14 +217,14 @@ impl<'a> Search<'a> {
     }
 
     /// On how many traces a term may hang; nothing where that is not counted.
-    fn enough(&self, term: &Term) -> Option<usize> {
+    fn traces_max(&self, term: &Term) -> Option<usize> {
         match term.sort {
             TermSort::Trace(_) | TermSort::Named(_) => None,
             _ if term.is_asked => Some(self.limits.traces),
             TermSort::Id { max_fanout, .. } => Some(max_fanout),
             TermSort::LinksTo(_) | TermSort::LinksToSpan(..) => None,
         }
-        .filter(|enough| *enough < usize::MAX)
+        .filter(|traces_max| *traces_max < usize::MAX)
     }
 
     /// Which terms are followed; the others are noted as refused.

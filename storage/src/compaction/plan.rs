@@ -8,7 +8,7 @@
 //!    Segments of [`LARGE_ROWS`] are left alone: under load a row is written once, or twice when its seal was small;
 //! 3. whatever is not full in a window that ended [`Settings::window_grace`] ago and that no rows arrive for, the smaller
 //!    ones first, and those of about one size in the order of their times: what comes of them covers a few minutes each,
-//!    and an id is in few of them. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
+//!    and an id is sought in few minutes of them. What that leaves alone is packed by size. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
 //!
 //! A segment that could not be read is in no merge for a while.
@@ -104,7 +104,7 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
 }
 
 /// The segments of a place that may be merged, in lists of which any neighbours may: of points as they were
-/// received, in one list what nothing stands between; of others by size.
+/// received, in one list what nothing stands between; of others by size, once the window is closed by class of size and time.
 fn chains<'a>(
     mut candidates: Vec<&'a Candidate>,
     settings: &Settings,
@@ -121,16 +121,21 @@ fn chains<'a>(
         return candidates.split(|candidate| !is_free(candidate)).map(metas).collect();
     }
     candidates.retain(is_free);
-    candidates.sort_by_cached_key(|candidate| {
-        let SegmentMeta { rows, time, name, .. } = &candidate.meta;
-        (size_class(*rows), time.from, name.clone())
-    });
+    candidates.sort_unstable_by(|a, b| (a.meta.rows, &a.meta.name).cmp(&(b.meta.rows, &b.meta.name)));
+    if is_closed {
+        candidates.sort_by_key(|candidate| (size_class(candidate.meta.rows), middle(&candidate.meta)));
+    }
     vec![metas(&candidates)]
 }
 
 /// Segments of one class differ in size by less than four times; large seals are in one.
 fn size_class(rows: u64) -> u32 {
     rows.max(1).ilog2().div_ceil(2)
+}
+
+/// The middle of a segment's time: a late row moves it less than its beginning.
+fn middle(meta: &SegmentMeta) -> i64 {
+    meta.time.from.0.midpoint(meta.time.to.0)
 }
 
 /// Where a segment's rows belong: merges never leave it.
@@ -180,9 +185,23 @@ fn similar(segments: &[&SegmentMeta], times: u64) -> usize {
     segments.iter().take_while(is_similar).count().max(1)
 }
 
-/// All segments of a window that has ended, packed as they come.
+/// All segments of a window that has ended, packed as they come; of what stays alone, what has the fewest bytes together.
 fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
-    let mut merges = Vec::new();
+    let (mut merges, mut alone) = pack(segments, settings);
+    if alone.first().is_some_and(|first| first.signal != Signal::Metrics) {
+        alone.sort_by_key(|segment| segment.bytes);
+        let (more, rest) = pack(&alone, settings);
+        merges.extend(more);
+        alone = rest;
+    }
+    let is_new = |segment: &&SegmentMeta| segment.level == 0 && segment.rows >= PROMOTE_ROWS;
+    merges.extend(alone.into_iter().filter(is_new).map(|segment| merge(&[segment])));
+    merges
+}
+
+/// Merges of neighbours, and the segments that are in none.
+fn pack<'a>(segments: &[&'a SegmentMeta], settings: &Settings) -> (Vec<Merge>, Vec<&'a SegmentMeta>) {
+    let (mut merges, mut alone) = (Vec::new(), Vec::new());
     let mut left = segments;
     while !left.is_empty() {
         let mut taken = fitting(left, settings).max(1);
@@ -193,13 +212,13 @@ fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
             // The others go on without it, those before it or those behind it.
             taken = largest.max(1);
         }
-        let is_lone_and_new = taken == 1 && left[0].level == 0 && left[0].rows >= PROMOTE_ROWS;
-        if taken > 1 || is_lone_and_new {
-            merges.push(merge(&left[..taken]));
+        match taken {
+            1 => alone.push(left[0]),
+            _ => merges.push(merge(&left[..taken])),
         }
         left = &left[taken..];
     }
-    merges
+    (merges, alone)
 }
 
 /// Which of the segments outweighs all the others, if one does.

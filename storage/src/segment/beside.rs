@@ -144,6 +144,16 @@ impl<T: Send + Sync + 'static> Beside<T> {
         self.is_damaged.load(Ordering::Relaxed)
     }
 
+    /// Whether it says at once what it is asked: it is there, sound and ready.
+    pub(super) fn is_at_hand(&self, is_ready: impl Fn(&T) -> bool) -> bool {
+        let is_ready = match &self.index {
+            Held::None => true,
+            Held::Open(index) => is_ready(index),
+            Held::Fetched(fetched) => fetched.slot().as_deref().is_some_and(is_ready),
+        };
+        is_ready && !self.is_damaged()
+    }
+
     /// What a sound index says.
     pub(super) fn ask<R>(&self, ask: impl Fn(&T) -> Result<R, Error>) -> Option<R> {
         if self.is_damaged() {

@@ -17,7 +17,7 @@ pub(super) const ROWS_PER_GROUP: usize = 65_536;
 pub(super) const GROUP_BYTES_MAX: usize = 256 << 20;
 /// A look-up decompresses all of a page for one row.
 const PAGES: Pages = Pages { rows: 2_048, bytes: 256 << 10 };
-/// Of texts that resemble one another: in pages of a quarter they take a third more.
+/// Of texts that resemble one another: in pages of 2,048 rows they would take a third more than in four times as large ones.
 const TEXT_PAGES: Pages = Pages { rows: 4_096, bytes: 512 << 10 };
 /// Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
 const POINT_PAGES: Pages = Pages { rows: ROWS_PER_GROUP, bytes: 1 << 20 };

@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use model::Signal;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -131,6 +131,19 @@ impl Layout {
     pub(crate) fn promoted_key<'a>(&self, column: &'a str) -> Option<&'a str> {
         let key = column.strip_prefix(PREFIX)?;
         self.promoted.binary_search_by(|known| known.as_str().cmp(key)).ok().map(|_| key)
+    }
+
+    /// The columns of a file as look-ups read them: of texts that many rows have, each once.
+    pub(crate) fn looked_up(stored: &Schema) -> Fields {
+        let field = |field: &FieldRef| match field.name().as_str() {
+            "resource_attributes" | "labels" | ID_ATTRIBUTES if *field.data_type() == DataType::Utf8 => {
+                let key = Box::new(DataType::Int32);
+                let texts = DataType::Dictionary(key, Box::new(DataType::Utf8));
+                Arc::new(field.as_ref().clone().with_data_type(texts))
+            }
+            _ => Arc::clone(field),
+        };
+        stored.fields().iter().map(field).collect()
     }
 
     /// Whether values repeat in an attribute's column, so that a dictionary pays.

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RowRanges;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{Example, Sought, is_shortened_to};
+use crate::index::{Example, IdIndex, Sought, is_shortened_to};
 use crate::memory::Reservation;
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
@@ -72,7 +72,12 @@ impl Segment {
         Ok((groups.split_off(left_out), left_out))
     }
 
-    /// How many groups carry the term, told by the index alone.
+    /// Whether looking an id up takes no longer than asking an open index.
+    pub(crate) fn has_ids_at_hand(&self) -> bool {
+        self.ids().is_at_hand(IdIndex::is_ready)
+    }
+
+    /// How many groups carry the term, told by the index alone, or by the rows where it is damaged.
     pub(crate) fn count_groups(&self, term: &Sought) -> Result<usize, Error> {
         match self.ids().ask(|ids| ids.count(term)) {
             Some(count) => Ok(count),

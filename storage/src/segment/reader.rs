@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Fields;
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -54,6 +55,8 @@ struct Files {
     checksums: Option<Arc<Checksums>>,
     parquet: ArrowReaderMetadata,
     layout: Layout,
+    /// The columns as look-ups read them.
+    fields: Fields,
     ids: Beside<IdIndex>,
     text: Beside<TextIndex>,
     batch_rows: usize,
@@ -98,10 +101,10 @@ impl Segment {
         let data_bytes = file.bytes();
         let batch_rows = batch_rows(&parquet);
         let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
-        let (pages, dead) = (pages.of_file(), OnceLock::new());
+        let (pages, dead, fields) = (pages.of_file(), OnceLock::new(), Layout::looked_up(parquet.schema()));
         #[rustfmt::skip]
         let files = Files {
-            meta, source, data, data_bytes, checksums, parquet, layout, ids, text, batch_rows, pages, dead,
+            meta, source, data, data_bytes, checksums, parquet, layout, fields, ids, text, batch_rows, pages, dead,
         };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
@@ -262,6 +265,17 @@ impl Segment {
         ranges: Vec<Range<usize>>,
         columns: &[&str],
     ) -> Result<RowReader<'_>, Error> {
+        let rows = ranges.iter().map(Range::len).sum();
+        self.read_some(ranges, columns, rows)
+    }
+
+    /// As [`Segment::read_ranges`], where these are some of so many rows that are read of the file.
+    pub(crate) fn read_some(
+        &self,
+        ranges: Vec<Range<usize>>,
+        columns: &[&str],
+        rows_read: usize,
+    ) -> Result<RowReader<'_>, Error> {
         // A reader decodes the dictionaries of row groups that it passes over, so it gets none to pass over.
         let (mut groups, mut within, mut rows) = (Vec::new(), Vec::new(), 0);
         let all = 0..self.files.parquet.metadata().num_row_groups();
@@ -280,16 +294,16 @@ impl Segment {
         }
         let selection = RowSelection::from_consecutive_ranges(within.into_iter(), rows);
         let doing = || self.doing();
-        let Files { meta, source, checksums, parquet, pages, batch_rows, .. } = &*self.files;
+        let Files { meta, source, checksums, parquet, fields, pages, batch_rows, .. } = &*self.files;
         let open = {
             let (source, meta, checksums) = (source.clone(), meta.clone(), checksums.clone());
             move || source.open_data(&meta, checksums.clone())
         };
-        let kept = (selection.row_count() <= KEPT_ROWS_MAX)
+        let kept = (rows_read <= KEPT_ROWS_MAX)
             .then(|| CachedGroups::new(parquet.metadata(), groups.clone(), pages, open));
         let stored = match kept.flatten() {
             Some(groups) => {
-                let (stored, hint) = (parquet.parquet_schema(), Some(parquet.schema().fields()));
+                let (stored, hint) = (parquet.parquet_schema(), Some(fields));
                 let levels = parquet_to_arrow_field_levels(stored, self.projection(columns), hint);
                 let levels = levels.context(ErrorKind::Damaged, doing)?;
                 ParquetRecordBatchReader::try_new_with_row_groups(

@@ -57,8 +57,10 @@ pub struct Finder<'a> {
     logs: Option<Vec<PartHeads<'a>>>,
     /// The terms that were looked up in the segments already, for the next look-up of spans and of log records.
     prepared: [Option<Vec<String>>; 2],
-    /// The terms whose groups were counted, and the number under which the parts know them.
+    /// The terms whose groups were counted, and the number under which the parts know each.
     counted: HashMap<String, usize>,
+    /// Numbers given so far.
+    numbers: usize,
     groups_max: usize,
     /// Bytes of the rows that the last [`Finder::read`] gave.
     given_bytes: usize,
@@ -74,6 +76,11 @@ impl std::fmt::Debug for Finder<'_> {
 
 /// A segment, and what is known of it.
 type SegmentPart<'f, 'a> = (&'a Segment, &'f mut PartHeads<'a>);
+
+/// Whether nothing has to be fetched or opened to look something up in it.
+fn is_quick((segment, _): &SegmentPart<'_, '_>) -> bool {
+    segment.has_ids_at_hand()
+}
 
 /// The part again, and the visible groups of it that carry one of the terms.
 fn looked_up<'f, 'a>(
@@ -97,7 +104,8 @@ impl<'a> Finder<'a> {
     pub fn new(snapshot: &'a Snapshot, range: TimeRange) -> Self {
         let (spans, logs, stats) = (None, None, ScanStats::default());
         let (prepared, counted, groups_max) = ([None, None], HashMap::new(), usize::MAX);
-        Self { snapshot, range, spans, logs, prepared, counted, groups_max, given_bytes: 0, stats }
+        let (numbers, given_bytes) = (0, 0);
+        Self { snapshot, range, spans, logs, prepared, counted, numbers, groups_max, given_bytes, stats }
     }
 
     /// From now on [`Finder::find`] gives no more than this many groups, the newest. Gives how many groups
@@ -247,19 +255,20 @@ impl<'a> Finder<'a> {
     /// number beside the term. What is looked for in the next step is not sought again in segments that have none of it.
     pub fn count_groups(&mut self, terms: &[(&str, usize)]) -> Vec<[usize; 2]> {
         let sought: Vec<Sought> = terms.iter().map(|(term, _)| Sought::new(term)).collect();
-        let first = self.counted.len();
+        let first = self.numbers;
+        self.numbers += terms.len();
         self.counted
             .extend(terms.iter().map(|(term, _)| *term).zip(first..).map(|(term, at)| (term.to_owned(), at)));
         let mut counts = vec![[0; 2]; terms.len()];
         if terms.is_empty() {
             return counts;
         }
-        let count = |(): &mut (), (segment, part): SegmentPart<'_, '_>| {
+        let count = |(segment, part): SegmentPart<'_, '_>| {
             (slot(segment.signal()), part.count(segment, &sought, first))
         };
         let jobs = self.segments(&[Signal::Traces, Signal::Logs]);
-        let lookups = jobs.len() * terms.len();
-        for (slot, counted) in each_of(jobs, lookups, &count) {
+        let lookups = sought.iter().map(Sought::lookups).sum();
+        for (slot, counted) in each_of(jobs, lookups, is_quick, &count) {
             match counted {
                 Ok(here) => here.iter().zip(&mut counts).for_each(|(here, count)| count[slot] += here),
                 Err(error) => missing(&error, &mut self.stats),
@@ -309,17 +318,17 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Looks the terms up in all segments of signals, and reads the heads of what is new, as many segments at once as
+    /// Looks the terms up in all segments of signals, and reads the heads of what is new, as many row groups at once as
     /// there are cores. Only for look-ups whose parts do not depend on one another.
     fn prepare_in(&mut self, signals: &[Signal], terms: &[String]) {
         let held = self.snapshot.held();
         let known = |term: &String| (Sought::new(term), self.counted.get(term).copied());
         let terms: Vec<(Sought, Option<usize>)> = terms.iter().map(known).collect();
         let jobs = self.segments(signals);
-        let look_up = |(): &mut (), part| looked_up(part, &terms);
-        let lookups = jobs.len() * terms.len();
+        let look_up = |part| looked_up(part, &terms);
+        let lookups = terms.iter().map(|(term, _)| term.lookups()).sum();
         let (mut parts, mut unread, mut stats) = (Vec::new(), Vec::new(), ScanStats::default());
-        for ((segment, part), groups) in each_of(jobs, lookups, &look_up) {
+        for ((segment, part), groups) in each_of(jobs, lookups, is_quick, &look_up) {
             if let Ok(groups) = &groups {
                 let of_part = part.unread(segment, groups, LOOKUP_ROWS_MAX, &mut stats);
                 unread.extend(of_part.into_iter().map(|unread| (parts.len(), segment, unread)));

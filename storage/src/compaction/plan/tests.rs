@@ -168,6 +168,38 @@ fn what_is_merged_at_the_end_of_a_window_lies_close_in_time() {
 }
 
 #[test]
+fn what_does_not_fit_its_neighbours_in_time_is_packed_by_size() {
+    // 65 and 200 MiB take turns, so that no neighbours fit together.
+    let mib = |at: u64, mib: u64| {
+        let mut candidate = candidate(at, hours_ago(), 300_000, 1);
+        candidate.meta.time.from = candidate.meta.time.from.plus(at as i64);
+        candidate.meta.bytes = mib << 20;
+        candidate
+    };
+    let all: Vec<_> = [65, 200, 65, 200, 65].into_iter().zip(1..).map(|(size, at)| mib(at, size)).collect();
+    let merges = plan(&all, &Settings::default(), NOW);
+    let bytes: Vec<u64> =
+        merges.iter().flat_map(|merge| &merge.inputs).map(|input| input.bytes >> 20).collect();
+    assert_eq!(bytes, [65, 65, 65]);
+    let of = |at: i64, rows| {
+        let mut candidate = candidate(at as u64, hours_ago(), rows, 1);
+        candidate.meta.time.to = candidate.meta.time.to.plus(at * 60);
+        candidate
+    };
+    assert_eq!(merged_rows(&[of(1, 1_000_000), of(2, 600_000), of(3, 200_000)]), [[200_000, 600_000]]);
+}
+
+#[test]
+fn in_an_open_window_segments_of_one_size_are_merged_whatever_came_between() {
+    let settings = Settings { fan_in: 2, ..Settings::default() };
+    let sizes = [40_000, 100_000, 40_000, 100_000];
+    let all: Vec<_> = sizes.iter().zip(1..).map(|(rows, at)| candidate(at, 0, *rows, 0)).collect();
+    let merges = plan(&all, &settings, NOW);
+    assert_eq!(merges.len(), 2);
+    assert!(merges.iter().all(|merge| merge.inputs[0].rows == merge.inputs[1].rows));
+}
+
+#[test]
 fn an_open_window_waits_for_enough_of_a_size_and_a_closed_one_is_tidied() {
     let few: Vec<_> = (0..7).map(|number| candidate(number, 0, 100, 0)).collect();
     assert!(merged_rows(&few).is_empty(), "seven of eight");

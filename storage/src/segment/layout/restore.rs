@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, ListArray, MapArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use xxhash_rust::xxh3::xxh3_64;
@@ -43,7 +43,7 @@ impl Layout {
         match name {
             EXEMPLARS if !self.has(name) => Ok(columns::no_exemplars(stored.num_rows())),
             _ if self.is_plain => column(stored, name).cloned(),
-            "resource_attributes" | "labels" => maps_of(text(stored, name)?),
+            "resource_attributes" | "labels" => maps_of(&Few::of(stored, name)?),
             "observed_time" => observed_times(stored),
             "attributes" => Ok(self.attributes(stored)?.finish()),
             "ids" => self.ids(stored),
@@ -97,29 +97,49 @@ impl Layout {
 
 /// The ids of stored rows.
 pub(crate) struct StoredIds<'a> {
-    sources: &'a StringArray,
+    sources: Few<'a>,
     others: &'a ListArray,
     /// `None` when columns hold them all.
     map: Option<&'a MapArray>,
-    /// What each text in `sources` means.
-    meanings: Known<'a, Vec<(&'a str, Holder<'a>)>>,
+    /// What each text of `sources` means.
+    meanings: Vec<Vec<(&'a str, Holder<'a>)>>,
 }
 
-/// What few texts mean that many rows have.
-struct Known<'a, T>(HashMap<u64, Vec<(&'a str, T)>>);
+/// A column of few texts that many rows have.
+struct Few<'a> {
+    texts: Vec<&'a str>,
+    /// The text of each row.
+    numbers: Vec<u32>,
+}
 
-impl<'a, T> Known<'a, T> {
-    fn new() -> Self {
-        Self(HashMap::new())
-    }
-
-    fn get(&self, text: &str) -> Option<&T> {
-        let like = self.0.get(&xxh3_64(text.as_bytes()))?;
-        like.iter().find(|(known, _)| *known == text).map(|(_, meaning)| meaning)
-    }
-
-    fn put(&mut self, text: &'a str, meaning: T) {
-        self.0.entry(xxh3_64(text.as_bytes())).or_default().push((text, meaning));
+impl<'a> Few<'a> {
+    fn of(stored: &'a RecordBatch, name: &str) -> Result<Self, Error> {
+        let column = column(stored, name)?;
+        if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
+            let texts = dictionary.values().as_string_opt::<i32>().ok_or_else(|| odd(name))?;
+            let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
+            let numbers: Vec<u32> = dictionary.keys().values().iter().map(|key| *key as u32).collect();
+            let is_sound = numbers.iter().all(|number| (*number as usize) < texts.len());
+            return if is_sound { Ok(Self { texts, numbers }) } else { Err(odd(name)) };
+        }
+        let column = column.as_string_opt::<i32>().ok_or_else(|| odd(name))?;
+        let mut few = Self { texts: Vec::new(), numbers: Vec::with_capacity(column.len()) };
+        let mut known: HashMap<u64, Vec<u32>> = HashMap::new();
+        let mut last = 0;
+        for text in column.iter().map(Option::unwrap_or_default) {
+            if few.texts.get(last as usize) != Some(&text) {
+                let like = known.entry(xxh3_64(text.as_bytes())).or_default();
+                let known = like.iter().copied().find(|number| few.texts[*number as usize] == text);
+                last = known.unwrap_or_else(|| {
+                    let number = few.texts.len() as u32;
+                    few.texts.push(text);
+                    like.push(number);
+                    number
+                });
+            }
+            few.numbers.push(last);
+        }
+        Ok(few)
     }
 }
 
@@ -132,19 +152,17 @@ enum Holder<'a> {
 
 impl<'a> StoredIds<'a> {
     pub(crate) fn new(layout: &'a Layout, stored: &'a RecordBatch) -> Result<Self, Error> {
-        let sources = text(stored, ID_ATTRIBUTES)?;
+        let sources = Few::of(stored, ID_ATTRIBUTES)?;
         let promoted = layout.promoted_columns(stored);
         let holder = |key: &'a str| match promoted.binary_search_by_key(&key, |(key, _)| *key) {
             Ok(at) => Holder::Column(promoted[at].1),
             Err(_) => Holder::Key(key),
         };
-        let mut meanings = Known::new();
-        for text in sources.iter().flatten() {
-            if meanings.get(text).is_none() {
-                let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
-                meanings.put(text, pairs.map(|(kind, key)| (kind, holder(key))).collect::<Vec<_>>());
-            }
-        }
+        let meaning = |text: &&'a str| -> Vec<(&'a str, Holder<'a>)> {
+            let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+            pairs.map(|(kind, key)| (kind, holder(key))).collect()
+        };
+        let meanings = sources.texts.iter().map(meaning).collect();
         let others = column(stored, "ids")?.as_list_opt::<i32>().ok_or_else(|| odd("ids"))?;
         let map = stored.column_by_name("attributes").and_then(|column| column.as_map_opt());
         Ok(Self { sources, others, map, meanings })
@@ -152,7 +170,7 @@ impl<'a> StoredIds<'a> {
 
     /// Calls `each` with every id of a row, as `kind=value`.
     pub(crate) fn each(&self, row: usize, each: &mut dyn FnMut(&str), scratch: &mut String) {
-        for (kind, holder) in self.meanings.get(self.sources.value(row)).into_iter().flatten() {
+        for (kind, holder) in &self.meanings[self.sources.numbers[row] as usize] {
             let Some(value) = self.value(row, holder) else { continue };
             scratch.clear();
             scratch.push_str(kind);
@@ -186,10 +204,6 @@ fn odd(name: &str) -> Error {
     Error::damaged(format!("the column `{name}` of a segment has another type than it was written with"))
 }
 
-fn text<'a>(stored: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
-    column(stored, name)?.as_string_opt::<i32>().ok_or_else(|| odd(name))
-}
-
 fn map(stored: &RecordBatch) -> Result<&MapArray, Error> {
     column(stored, "attributes")?.as_map_opt().ok_or_else(|| odd("attributes"))
 }
@@ -203,20 +217,23 @@ fn observed_times(stored: &RecordBatch) -> Result<ArrayRef, Error> {
 }
 
 /// JSON objects as maps. Rows mostly have one of few, which are read once.
-fn maps_of(objects: &StringArray) -> Result<ArrayRef, Error> {
-    let mut known: Known<'_, Block> = Known::new();
+fn maps_of(objects: &Few<'_>) -> Result<ArrayRef, Error> {
+    let mut blocks: Vec<Option<Block>> = objects.texts.iter().map(|_| None).collect();
     let mut pairs = Pairs::default();
-    for object in objects.iter().map(Option::unwrap_or_default) {
-        if known.get(object).is_none() {
-            let mut reader = serde_json::Deserializer::from_str(object);
-            let block = reader
-                .deserialize_map(Object)
-                .context(ErrorKind::Damaged, || "reading attributes of a resource".to_owned())?;
-            known.put(object, block);
-        }
-        if let Some(block) = known.get(object) {
-            pairs.push_block(block);
-        }
+    for number in &objects.numbers {
+        let slot = &mut blocks[*number as usize];
+        let block = match slot {
+            Some(block) => block,
+            None => {
+                let mut reader = serde_json::Deserializer::from_str(objects.texts[*number as usize]);
+                slot.insert(
+                    reader
+                        .deserialize_map(Object)
+                        .context(ErrorKind::Damaged, || "reading attributes of a resource".to_owned())?,
+                )
+            }
+        };
+        pairs.push_block(block);
         pairs.end();
     }
     Ok(pairs.finish())

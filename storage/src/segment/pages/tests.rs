@@ -1,10 +1,11 @@
 //! The cache holds what it may, and rows read through it are the file's.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
+use arrow::array::AsArray as _;
 use bytes::Bytes;
-use model::Signal;
+use model::{Signal, TimeRange};
 use parquet::basic::Encoding;
 use proptest::prelude::*;
 
@@ -100,7 +101,13 @@ async fn rows_read_through_the_cache_are_those_of_the_file_whatever_it_holds() {
         .run(&(cuts, columns), |(cuts, columns)| {
             let ranges = ranges_of(&cuts);
             prop_assume!(!ranges.is_empty());
-            let all = plain.read(only(0..ROWS), columns).expect("readable");
+            // Decompressed by Parquet's own reader.
+            let mut all = Vec::new();
+            let mut visit = |batch| {
+                all.push(batch);
+                Ok(ControlFlow::Continue(()))
+            };
+            plain.scan(&TimeRange::ALL, columns, &mut visit).expect("readable").is_break();
             let all = arrow::compute::concat_batches(&all[0].schema(), &all).expect("of one schema");
             for segment in &cached {
                 let mut read = segment.read(ranges.clone(), columns).expect("readable").into_iter();
@@ -134,4 +141,41 @@ async fn what_was_read_once_needs_the_file_no_more() {
     std::fs::remove_file(segment.data_path()).expect("removable");
     assert_eq!(segment.read(only(5..9), &["body"]).expect("in the cache"), first);
     assert!(segment.read(only(ROWS - 3..ROWS), &["body"]).is_err(), "another page");
+}
+
+#[tokio::test]
+async fn a_group_that_straddles_row_groups_is_read_whole_and_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let (in_group, all) = (crate::segment::form::ROWS_PER_GROUP, crate::segment::form::ROWS_PER_GROUP + 500);
+    let rows: Vec<usize> = (0..all).collect();
+    for lot in rows.chunks(2_000) {
+        // Two traces in one minute: the second begins before the end of the row group.
+        let logs = lot
+            .iter()
+            .map(|at| log(&format!("line {at}"), if *at < in_group - 10 { 1 } else { 2 }, "", *at as i64));
+        append_logs(&store, logs.collect()).await;
+    }
+    store.seal().await.expect("sealed");
+    let segment = Arc::clone(&store.shared().state().segments[0]);
+    let groups = [0..in_group - 10, in_group - 10..all - 3, all - 3..all - 1, all - 1..all];
+    assert_eq!(segment.chunks(&groups), [&groups[..2], &groups[2..]]);
+    assert!(segment.chunks(&[]).is_empty());
+    let snapshot = store.snapshot();
+    let mut finder = crate::Finder::new(&snapshot, TimeRange::ALL);
+    let term = format!("trace_id={}", "02".repeat(16));
+    let mut found = Vec::new();
+    finder.find(Signal::Logs, &[term], &mut |place, _, _| found.push(place)).expect("readable");
+    assert_eq!(found.len(), 510);
+    let bodies: Vec<String> = finder
+        .read(Signal::Logs, &found, &["body"])
+        .expect("readable")
+        .iter()
+        .flat_map(|part| {
+            let bodies = part.batch.column_by_name("body").expect("asked for").as_string::<i32>();
+            part.rows.iter().map(|row| bodies.value(*row as usize).to_owned())
+        })
+        .collect();
+    let wanted: Vec<String> = (in_group - 10..all).map(|at| format!("line {at}")).collect();
+    assert_eq!(bodies, wanted);
 }

@@ -5,6 +5,8 @@
 //! SerializedPageReader, told that nothing is compressed ─► page as it is on disk ─► unpack ─► page
 //! ```
 //!
+//! Invariant: every frame says how large its content is, as those of `zstd::bulk` do, which Parquet's writer uses.
+//!
 //! Does not own: reading pages and their headers (Parquet's reader), checksums (`checksums`).
 
 use std::io::Cursor;
@@ -130,6 +132,6 @@ mod tests {
         assert!(text(second(TEXT[..5].to_vec(), true)).is_err(), "shorter than its levels");
         let sound = zstd(TEXT);
         assert!(text(dictionary(sound[..sound.len() - 3].to_vec())).is_err(), "cut off");
-        assert_eq!(text(dictionary(sound)).expect("a context that failed is as good as new"), TEXT);
+        assert_eq!(text(dictionary(sound)).expect("others go on"), TEXT);
     }
 }

@@ -97,6 +97,7 @@ impl<'a> PartHeads<'a> {
     ) -> Result<(), Error> {
         let prepared = self.prepared.take();
         if found.left == 0 {
+            stats.is_cut |= prepared.is_none_or(|groups| groups.is_ok_and(|groups| !groups.is_empty()));
             return Ok(());
         }
         let groups = match prepared {
@@ -158,7 +159,7 @@ impl<'a> PartHeads<'a> {
         }
     }
 
-    /// The same groups, their heads read.
+    /// Reads the heads of groups, and gives the groups back.
     fn read_groups(
         &mut self,
         segment: &Segment,
@@ -197,7 +198,7 @@ impl<'a> PartHeads<'a> {
             .cloned()
             .collect();
         let is_whole = rows <= WHOLE_ROWS_MAX;
-        segment.chunks(&unknown).into_iter().map(|groups| Unread { groups, is_whole }).collect()
+        segment.chunks(&unknown).into_iter().map(|groups| Unread { groups, is_whole, rows }).collect()
     }
 
     /// Keeps heads that were read, if there was memory for them. Gives how many rows they are.
@@ -238,6 +239,8 @@ pub(super) struct Unread {
     groups: Vec<Range<usize>>,
     /// With all columns.
     is_whole: bool,
+    /// Rows that are read of the segment with these, altogether.
+    rows: usize,
 }
 
 /// What was read for them.
@@ -254,42 +257,47 @@ impl Unread {
             return Ok(None);
         }
         let columns = if self.is_whole { &[] } else { RowHeads::columns(segment.signal()) };
-        let Some((batches, bytes)) = read_within(segment, self.groups.clone(), columns, held)? else {
+        let Some((batches, bytes)) = self.read_within(segment, columns, held)? else {
             return Ok(None);
         };
         let wanted: usize = self.groups.iter().map(Range::len).sum();
         let read: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        if read != wanted || batches.is_empty() {
-            let what = format!("{}: {read} rows came where {wanted} were asked for", segment.doing());
-            return Err(Error::damaged(what));
+        let rows = match batches.first() {
+            Some(first) if read == wanted => arrow::compute::concat_batches(&first.schema(), &batches)
+                .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing()))),
+            _ => {
+                let what = format!("{}: {read} rows came where {wanted} were asked for", segment.doing());
+                Err(Error::damaged(what))
+            }
+        };
+        if rows.is_err() {
+            held.shrink(bytes);
         }
-        let rows = arrow::compute::concat_batches(&batches[0].schema(), &batches)
-            .map_err(|error| Error::damaged(format!("{}: {error}", segment.doing())))?;
-        Ok(Some(Heads { rows, bytes }))
+        Ok(Some(Heads { rows: rows?, bytes }))
+    }
+
+    /// The rows and the bytes reserved for them; `None` when there is no memory for all of them.
+    fn read_within(
+        &self,
+        segment: &Segment,
+        columns: &[&str],
+        held: &Reservation,
+    ) -> Result<Option<(Vec<RecordBatch>, usize)>, Error> {
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        for batch in segment.read_some(self.groups.clone(), columns, self.rows)? {
+            let batch = batch.map(|batch| held.grow_by(&batch).is_ok().then_some(batch));
+            let Ok(Some(batch)) = batch else {
+                held.shrink(bytes);
+                return batch.map(|_| None);
+            };
+            bytes += bytes_of(&batch);
+            batches.push(batch);
+        }
+        Ok(Some((batches, bytes)))
     }
 }
 
 /// What is left of groups without hidden rows.
 fn visible(segment: &Segment, groups: Vec<Range<usize>>) -> Vec<Range<usize>> {
     groups.into_iter().flat_map(|group| segment.hidden().outside(group)).collect()
-}
-
-/// The rows of ranges and the bytes reserved for them; `None` when there is no memory for all of them.
-fn read_within(
-    segment: &Segment,
-    ranges: Vec<Range<usize>>,
-    columns: &[&str],
-    held: &Reservation,
-) -> Result<Option<(Vec<RecordBatch>, usize)>, Error> {
-    let (mut batches, mut bytes) = (Vec::new(), 0);
-    for batch in segment.read_ranges(ranges, columns)? {
-        let batch = batch.map(|batch| held.grow_by(&batch).is_ok().then_some(batch));
-        let Ok(Some(batch)) = batch else {
-            held.shrink(bytes);
-            return batch.map(|_| None);
-        };
-        bytes += bytes_of(&batch);
-        batches.push(batch);
-    }
-    Ok(Some((batches, bytes)))
 }

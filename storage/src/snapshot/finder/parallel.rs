@@ -1,23 +1,29 @@
-//! Several segments at once.
+//! Several segments, or row groups of them, at once.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::budget::cores;
 
-/// A look-up of one term in one segment takes less than a microsecond, and a thread a tenth of a millisecond to begin and end.
+/// A look-up of one term in the open index of a segment takes less than a microsecond, and a thread a tenth of a millisecond
+/// to begin and end.
 const LOOKUPS_ALONE: usize = 2_048;
 
-/// Works on jobs that are so many look-ups together, one after another as long as they are few.
-pub(super) fn each_of<J: Send, S: Default, R: Send>(
+/// Works on jobs side by side, but for those that are quick: these are done alone as long as they are few look-ups, with so
+/// many in each.
+pub(super) fn each_of<J: Send, R: Send>(
     jobs: Vec<J>,
     lookups: usize,
-    work: &(dyn Fn(&mut S, J) -> R + Sync),
+    is_quick: impl Fn(&J) -> bool,
+    work: &(dyn Fn(J) -> R + Sync),
 ) -> Vec<R> {
-    if lookups > LOOKUPS_ALONE {
-        return side_by_side(jobs, work);
+    let (quick, slow): (Vec<J>, Vec<J>) = jobs.into_iter().partition(is_quick);
+    let beside = |(): &mut (), job| work(job);
+    if quick.len() * lookups > LOOKUPS_ALONE {
+        return side_by_side(slow.into_iter().chain(quick).collect(), &beside);
     }
-    let mut state = S::default();
-    jobs.into_iter().map(|job| work(&mut state, job)).collect()
+    let mut done = side_by_side(slow, &beside);
+    done.extend(quick.into_iter().map(work));
+    done
 }
 
 /// Works on jobs in as many threads as there are cores, whoever is free takes the next: of most segments nothing is

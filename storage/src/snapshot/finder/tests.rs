@@ -132,3 +132,27 @@ async fn rows_are_counted_by_what_they_use_not_by_the_buffers_of_their_reader() 
         assert!((used * 9 / 10..used * 3 / 2 + 64).contains(&counted), "{rows}: {counted} for {used}");
     }
 }
+
+#[tokio::test]
+async fn what_was_counted_in_several_steps_is_found_in_the_segments_that_have_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append_logs(&store, vec![log("a", 1, "ORD-1", 0), log("b", 2, "ORD-2", 1)]).await;
+    store.seal().await.expect("sealed");
+    append_logs(&store, vec![log("c", 3, "ORD-2", 2), log("d", 4, "ORD-3", 3)]).await;
+    store.seal().await.expect("sealed");
+    append_logs(&store, vec![log("e", 5, "ORD-3", 4)]).await;
+    let snapshot = store.snapshot();
+    let mut finder = Finder::new(&snapshot, TimeRange::ALL);
+    let [one, two, three] = ["order_id=ORD-1", "order_id=ORD-2", "order_id=ORD-3"];
+    assert_eq!(finder.count_groups(&[]), [[0; 2]; 0]);
+    assert_eq!(finder.count_groups(&[(one, 9)]), [[0, 1]]);
+    // Counted again, and twice at once: numbers are given anew.
+    assert_eq!(finder.count_groups(&[(one, 9), (two, 9), (two, 9)]), [[0, 1], [0, 2], [0, 2]]);
+    assert_eq!(finder.count_groups(&[(three, 9), ("order_id=none", 9)]), [[0, 2], [0, 0]]);
+    let terms = [one, two, three, "order_id=none"].map(str::to_owned);
+    finder.prepare(&terms);
+    let mut found = Vec::new();
+    finder.find(Signal::Logs, &terms, &mut |place, _, _| found.push(place)).expect("readable");
+    assert_eq!(bodies(&mut finder, &found), set(&["a", "b", "c", "d", "e"]));
+}
