@@ -2,7 +2,6 @@
 
 mod agents;
 mod alerts;
-mod arenas;
 mod cli;
 mod config;
 mod delete;
@@ -37,13 +36,13 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 
+#[global_allocator]
+static ALLOCATOR: allocator::Jemalloc = allocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Command::SqlWorker(arguments)) = cli.command {
         return sql_worker::run(&arguments);
-    }
-    if let Some(Command::Serve(_)) = cli.command {
-        arenas::bound();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,16 +1,21 @@
 //! An allocator that counts: how much memory something holds at most while it runs.
 //!
-//! A benchmark that wants to know makes it its global allocator; without that everything is 0.
+//! A benchmark that wants to know makes it its global allocator; without that everything is 0. It counts only while it is
+//! asked to ([`used`]): counting costs each allocation as much again, and the more the more threads there are.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
-/// The system's allocator, counted.
+use allocator::Jemalloc;
+
+/// The server's allocator, counted.
 #[derive(Debug)]
 pub struct Counting;
 
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static IS_COUNTED: AtomicBool = AtomicBool::new(false);
+/// Below zero when more of what was allocated before is freed than allocated.
+static HELD: AtomicIsize = AtomicIsize::new(0);
+static MOST: AtomicIsize = AtomicIsize::new(0);
 
 /// Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,50 +26,49 @@ pub struct Used {
     pub held: usize,
 }
 
-fn grown(bytes: usize) {
-    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    MOST.fetch_max(held, Ordering::Relaxed);
-}
-
-fn shrunk(bytes: usize) {
-    HELD.fetch_sub(bytes, Ordering::Relaxed);
+fn changed(grown: usize, shrunk: usize) {
+    if IS_COUNTED.load(Ordering::Relaxed) {
+        let by = grown as isize - shrunk as isize;
+        let held = HELD.fetch_add(by, Ordering::Relaxed) + by;
+        MOST.fetch_max(held, Ordering::Relaxed);
+    }
 }
 
 #[expect(unsafe_code, reason = "an allocator is unsafe to implement; this one hands every call on as it is")]
-// SAFETY: every call goes to the system's allocator with the arguments it came with.
+// SAFETY: every call goes to the server's allocator with the arguments it came with.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's contract is that of `System`.
-        unsafe { System.alloc(layout) }
+        changed(layout.size(), 0);
+        // SAFETY: the caller's contract is that of `Jemalloc`.
+        unsafe { Jemalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's contract is that of `System`.
-        unsafe { System.alloc_zeroed(layout) }
+        changed(layout.size(), 0);
+        // SAFETY: the caller's contract is that of `Jemalloc`.
+        unsafe { Jemalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        shrunk(layout.size());
-        // SAFETY: the caller's contract is that of `System`.
-        unsafe { System.dealloc(memory, layout) }
+        changed(0, layout.size());
+        // SAFETY: the caller's contract is that of `Jemalloc`.
+        unsafe { Jemalloc.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        grown(bytes);
-        shrunk(layout.size());
-        // SAFETY: the caller's contract is that of `System`.
-        unsafe { System.realloc(memory, layout, bytes) }
+        changed(bytes, layout.size());
+        // SAFETY: the caller's contract is that of `Jemalloc`.
+        unsafe { Jemalloc.realloc(memory, layout, bytes) }
     }
 }
 
 /// What `work` allocates beyond what is held already. Nothing else should run meanwhile.
 pub fn used<T>(work: impl FnOnce() -> T) -> (T, Used) {
-    let before = HELD.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    HELD.store(0, Ordering::Relaxed);
+    MOST.store(0, Ordering::Relaxed);
+    IS_COUNTED.store(true, Ordering::Relaxed);
     let result = work();
-    let most = MOST.load(Ordering::Relaxed).saturating_sub(before);
-    let held = HELD.load(Ordering::Relaxed).saturating_sub(before);
+    IS_COUNTED.store(false, Ordering::Relaxed);
+    let [most, held] = [&MOST, &HELD].map(|bytes| bytes.load(Ordering::Relaxed).max(0) as usize);
     (result, Used { most, held })
 }
