@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
 #[path = "engine/workload.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod workload;
 
 use std::collections::BTreeMap;
@@ -27,10 +28,13 @@ const LOOKUPS: usize = 300;
 /// Half past an hour, so that all rows lie in one window.
 const START: UnixNano = UnixNano(500_000 * 3_600_000_000_000 + 60_000_000_000);
 
+#[global_allocator]
+static ALLOCATOR: allocator::Jemalloc = allocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let spans = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(SPANS_DEFAULT);
-    let lot = workload::records(spans, START);
+    let lot = workload::records(workload::Shape::Traces, spans, START);
     let points = workload::points(spans / 2_000, START);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("making a folder")?;
     let settings = Settings {

@@ -11,6 +11,7 @@
 #[expect(dead_code, reason = "each benchmark uses some of it")]
 mod replay;
 #[path = "engine/workload.rs"]
+#[expect(dead_code, reason = "each benchmark uses some of it")]
 mod workload;
 
 use std::path::Path;
@@ -45,6 +46,9 @@ struct Load {
     rate: Option<f64>,
 }
 
+#[global_allocator]
+static ALLOCATOR: allocator::Jemalloc = allocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -68,7 +72,7 @@ fn requests(signal: Signal, start: UnixNano) -> (Vec<Replay>, i64) {
         let points = workload::points(SCRAPES, start);
         return (points.iter().map(Replay::new).collect(), SCRAPES as i64 * 10_000_000_000);
     }
-    let lot = workload::records(LOT_SPANS, start);
+    let lot = workload::records(workload::Shape::Traces, LOT_SPANS, start);
     let requests = lot.requests.iter().filter(|request| request.signal == signal);
     (requests.map(Replay::new).collect(), lot.correlation_ids.len() as i64 * workload::TRACE_NANOS)
 }

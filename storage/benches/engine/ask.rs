@@ -31,12 +31,15 @@ pub(crate) async fn all(store: &Store, lot: &Lot, clock: &dyn Clock) -> anyhow::
         stats.segment_bytes as f64 / 1e9,
         Process::own().memory()?.resident / 1_000_000
     );
-    let passes = (rows[0] / super::LOT_SPANS as u64).max(1) as u32;
+    let of_lot = lot.requests.iter().filter(|request| request.signal == Signal::Traces);
+    let of_lot: usize = of_lot.map(|request| model::otlp::count_items(&request.bytes)).sum();
+    let passes = (rows[0] / of_lot.max(1) as u64).max(1) as u32;
     let ids = |count: usize| -> Vec<String> {
         let step = (lot.correlation_ids.len() / count).max(1);
         let id = |at: usize| correlation_id(&lot.correlation_ids[at * step], at as u32 % passes);
         (0..count).map(|at| format!("correlation_id={}", id(at))).collect()
     };
+    lookups("correlation id, spans and logs, first", &snapshot, &ids(LOOKUPS_COLD), clock, false)?;
     lookups("correlation id, spans and logs, warm", &snapshot, &ids(LOOKUPS), clock, false)?;
     let traces = traces_of(&snapshot, &ids(LOOKUPS))?;
     lookups("trace id, spans and logs, warm", &snapshot, &traces, clock, false)?;

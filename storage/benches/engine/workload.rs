@@ -1,4 +1,4 @@
-//! A seeded shop: traces of about ten spans over forty services, a log record of 200 bytes for each span,
+//! A seeded shop: traces over forty services, log records of 200 bytes with their spans ([`Shape`] says how many),
 //! series of counters and gauges.
 //!
 //! As in real life a request carries the records of one service, so that a trace is spread over many
@@ -43,6 +43,70 @@ const SYLLABLES: [&str; 32] = [
     "ven", "work",
 ];
 
+/// Which records there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Traces of about ten spans, a log record for each; some carry the id of one of the last orders, few orders have many
+    /// traces.
+    Traces,
+    /// Orders of 60 spans and 150 log records, in four traces that begin within about half a minute.
+    Orders,
+}
+
+/// Spans of each trace of [`Shape::Orders`].
+const ORDER_TRACE_SPANS: usize = 15;
+/// Its traces.
+const ORDER_TRACES: usize = 4;
+/// Orders that the next trace may belong to.
+const ORDERS_OPEN: usize = 4_096;
+
+/// What the next trace belongs to, and how large it is.
+struct Trace {
+    order: usize,
+    spans: usize,
+    /// Log records of each of its spans, in turn.
+    logs: [usize; 2],
+}
+
+/// Draws one trace after another.
+struct Orders {
+    shape: Shape,
+    made: usize,
+    /// Of [`Shape::Orders`], with the traces that each has so far.
+    open: Vec<(usize, usize)>,
+}
+
+impl Orders {
+    /// The next trace; of an order that was begun, once `is_end`.
+    fn next(&mut self, rng: &mut StdRng, is_end: bool) -> Trace {
+        match self.shape {
+            Shape::Traces => {
+                if rng.random_bool(0.35) {
+                    self.made += 1;
+                }
+                let back = skewed(rng, self.made.clamp(1, 256), 2.0).min(self.made);
+                Trace { order: self.made - back, spans: rng.random_range(8..=12), logs: [1, 1] }
+            }
+            Shape::Orders => {
+                if self.open.len() < ORDERS_OPEN && !is_end {
+                    self.made += 1;
+                    self.open.push((self.made, 0));
+                }
+                let at = rng.random_range(0..self.open.len());
+                let (order, traces) = &mut self.open[at];
+                // 38 and 37 log records in turn.
+                let logs = if traces.is_multiple_of(2) { [3, 2] } else { [2, 3] };
+                let trace = Trace { order: *order, spans: ORDER_TRACE_SPANS, logs };
+                *traces += 1;
+                if *traces == ORDER_TRACES {
+                    self.open.swap_remove(at);
+                }
+                trace
+            }
+        }
+    }
+}
+
 /// One request, encoded.
 pub(crate) struct Request {
     pub(crate) signal: Signal,
@@ -56,23 +120,21 @@ pub(crate) struct Lot {
     pub(crate) correlation_ids: Vec<String>,
 }
 
-/// At least `spans` spans and as many log records, from `start` on.
-pub(crate) fn records(spans: usize, start: UnixNano) -> Lot {
+/// At least `spans` spans and their log records, from `start` on.
+pub(crate) fn records(shape: Shape, spans: usize, start: UnixNano) -> Lot {
     let mut rng = StdRng::seed_from_u64(7);
     let mut lot = Lot { requests: Vec::new(), correlation_ids: Vec::new() };
     let mut waiting: Vec<(Vec<Span>, Vec<LogRecord>)> = vec![<_>::default(); SERVICES];
     let mut made = 0;
-    let mut order = 0;
-    while made < spans {
+    let mut orders = Orders { shape, made: 0, open: Vec::new() };
+    while made < spans || !orders.open.is_empty() {
         let time = start.plus(lot.correlation_ids.len() as i64 * TRACE_NANOS);
-        if rng.random_bool(0.35) {
-            order += 1;
-        }
-        let order_id = format!("ORD-{:08}", order - skewed(&mut rng, order.clamp(1, 256), 2.0).min(order));
+        let next = orders.next(&mut rng, made >= spans);
+        let order_id = format!("ORD-{:08}", next.order);
         let correlation_id = uuid(&mut rng);
         let trace: [u8; 16] = rng.random();
         let mut ids: Vec<[u8; 8]> = Vec::new();
-        for at in 0..rng.random_range(8..=12) {
+        for at in 0..next.spans {
             let parent = match ids.len() {
                 0 => Vec::new(),
                 // One of the last three: most spans that call call more than once.
@@ -82,10 +144,12 @@ pub(crate) fn records(spans: usize, start: UnixNano) -> Lot {
             let id: [u8; 8] = rng.random();
             let begin = time.plus(rng.random_range(0..200_000_000));
             let span = span(&mut rng, (trace, id, &parent), (service, at), begin, &order_id, &correlation_id);
-            let log = log(&mut rng, (trace, id), (service, at), begin, &order_id, &correlation_id);
-            ids.push(id);
             waiting[service].0.push(span);
-            waiting[service].1.push(log);
+            for _ in 0..next.logs[at % 2] {
+                let log = log(&mut rng, (trace, id), (service, at), begin, &order_id, &correlation_id);
+                waiting[service].1.push(log);
+            }
+            ids.push(id);
             made += 1;
             if waiting[service].0.len() >= BATCH {
                 flush(service, &mut waiting[service], &mut lot.requests);

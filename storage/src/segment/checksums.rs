@@ -13,6 +13,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crc32c::{crc32c, crc32c_append};
 use disk::Appender;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
+use rustix::fs::Advice;
 
 use super::home::source::Chunks;
 
@@ -230,6 +233,22 @@ impl CheckedFile {
         }
         let skipped = (start - from) as usize;
         Ok(bytes.slice(skipped..skipped + length))
+    }
+
+    /// Has the system read no more than it is asked for: of what lies behind nothing is wanted.
+    pub(super) fn read_here_and_there(&self) {
+        if let Place::File(file) = &self.place {
+            let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
+        }
+    }
+
+    /// Has the system bring these bytes into memory, and does not wait for it. What is kept elsewhere is fetched when it is read.
+    pub(super) fn fetch_ahead(&self, bytes: Range<u64>) {
+        let Place::File(file) = &self.place else { return };
+        if let Some(length) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            // Without it reading takes longer, no more.
+            let _ = rustix::fs::fadvise(file, bytes.start, Some(length), Advice::WillNeed);
+        }
     }
 
     fn read(&self, from: u64, to: u64) -> io::Result<Bytes> {

@@ -1,7 +1,8 @@
 //! Pages of Parquet files as they are once decompressed, those used last.
 //!
 //! ```text
-//! rows wanted ─► pages they stand on ─► in the cache: taken        not: read, checked, decompressed ─► cache
+//! rows wanted ─► pages they stand on ─► in the cache: taken        not: asked of the disk all at once ─► read, checked,
+//!                                                                       decompressed ─► cache
 //! ```
 //!
 //! What a look-up costs is decompressing a page of every column for a few rows, and what one step of a journey reads the next reads
@@ -16,10 +17,12 @@ mod unpack;
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowGroups;
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
@@ -105,6 +108,13 @@ pub(super) struct FilePages {
     file: FileNumber,
 }
 
+impl FilePages {
+    /// Whether the page that begins there is kept.
+    fn has(&self, offset: i64) -> bool {
+        self.cache.pages().by_place.contains(&(self.file, offset))
+    }
+}
+
 impl Drop for FilePages {
     fn drop(&mut self) {
         let mut pages = self.cache.pages();
@@ -130,6 +140,7 @@ impl LazyFile {
             return Ok(Arc::clone(file));
         }
         let file = (self.open)().map_err(|error| ParquetError::External(Box::new(error)))?;
+        file.read_here_and_there();
         Ok(Arc::clone(self.opened.get_or_init(|| Arc::new(file))))
     }
 }
@@ -153,6 +164,29 @@ impl<'a> CachedGroups<'a> {
         metadata.offset_index()?;
         let file = Arc::new(LazyFile { open: Box::new(open), opened: OnceLock::new() });
         Some(Self { metadata, groups, pages, file })
+    }
+
+    /// Has the system read what some rows of these columns need and the cache does not have: places all over the file, at once
+    /// and not one after another. Rows are counted through the row groups.
+    pub(super) fn fetch_ahead(&self, rows: &[Range<usize>], columns: &ProjectionMask) -> Result<()> {
+        let leaves = self.metadata.file_metadata().schema_descr().num_columns();
+        let mut before = 0;
+        for group in &self.groups {
+            let end = before + self.metadata.row_group(*group).num_rows() as usize;
+            let first = rows.partition_point(|range| range.end <= before);
+            let here = rows[first..].iter().take_while(|range| range.start < end);
+            let here: Vec<Range<i64>> = here
+                .map(|range| (range.start.max(before) - before) as i64..(range.end - before) as i64)
+                .collect();
+            for column in (0..leaves).filter(|column| columns.leaf_included(*column)) {
+                let chunk = Chunk { metadata: Arc::clone(self.metadata), group: *group, column };
+                for bytes in chunk.bytes_of(&here, &|place| self.pages.has(place)) {
+                    self.file.get()?.fetch_ahead(bytes);
+                }
+            }
+            before = end;
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +254,28 @@ impl Chunk {
 
     fn column(&self) -> &ColumnChunkMetaData {
         self.metadata.row_group(self.group).column(self.column)
+    }
+
+    /// Where the dictionary and the pages of rows are, but for those that are known, which lie next to each other together.
+    fn bytes_of(&self, rows: &[Range<i64>], is_known: &dyn Fn(i64) -> bool) -> Vec<Range<u64>> {
+        let Some(pages) = self.locations() else { return Vec::new() };
+        let start = self.column().byte_range().0 as i64;
+        let dictionary = pages.first().map(|first| start..first.offset).filter(|bytes| !bytes.is_empty());
+        let wanted = pages.iter().enumerate().filter(|(at, page)| {
+            let end = pages.get(at + 1).map_or(i64::MAX, |next| next.first_row_index);
+            let first = rows.partition_point(|range| range.end <= page.first_row_index);
+            rows.get(first).is_some_and(|range| range.start < end)
+        });
+        let wanted = wanted.map(|(_, page)| page.offset..page.offset + i64::from(page.compressed_page_size));
+        let mut together: Vec<Range<u64>> = Vec::new();
+        for bytes in dictionary.into_iter().chain(wanted).filter(|bytes| !is_known(bytes.start)) {
+            let bytes = bytes.start.max(0) as u64..bytes.end.max(0) as u64;
+            match together.last_mut().filter(|last| last.end == bytes.start) {
+                Some(last) => last.end = bytes.end,
+                None => together.push(bytes),
+            }
+        }
+        together
     }
 
     fn rows(&self) -> i64 {

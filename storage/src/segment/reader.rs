@@ -4,6 +4,7 @@
 //! readers; no block of Parquet is given out whose checksum does not hold; files stay as long as anyone holds the segment; hidden rows are never given out; a batch is small
 //! enough for Arrow's 32-bit offsets however large a row is.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection,
 };
-use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
@@ -57,6 +58,8 @@ struct Files {
     layout: Layout,
     /// The columns as look-ups read them.
     fields: Fields,
+    /// What is read for all of them.
+    levels: OnceLock<FieldLevels>,
     ids: Beside<IdIndex>,
     text: Beside<TextIndex>,
     batch_rows: usize,
@@ -101,10 +104,12 @@ impl Segment {
         let data_bytes = file.bytes();
         let batch_rows = batch_rows(&parquet);
         let layout = Layout::of_file(meta.signal, parquet.schema()).with_id_keys(id_keys(&parquet));
-        let (pages, dead, fields) = (pages.of_file(), OnceLock::new(), Layout::looked_up(parquet.schema()));
+        let (pages, fields) = (pages.of_file(), Layout::looked_up(parquet.schema()));
+        let (levels, dead) = (OnceLock::new(), OnceLock::new());
         #[rustfmt::skip]
         let files = Files {
-            meta, source, data, data_bytes, checksums, parquet, layout, fields, ids, text, batch_rows, pages, dead,
+            meta, source, data, data_bytes, checksums, parquet, layout, fields, levels, ids, text, batch_rows,
+            pages, dead,
         };
         Ok(Arc::new(Self { files: Arc::new(files), hidden: RowRanges::default() }))
     }
@@ -292,9 +297,11 @@ impl Segment {
                 rows += span.len();
             }
         }
-        let selection = RowSelection::from_consecutive_ranges(within.into_iter(), rows);
+        // Rows behind the last one are not passed over.
+        let (end, wanted) = (within.last().map_or(0, |last| last.end), within.iter().map(Range::len).sum());
+        let selection = RowSelection::from_consecutive_ranges(within.iter().cloned(), end);
         let doing = || self.doing();
-        let Files { meta, source, checksums, parquet, fields, pages, batch_rows, .. } = &*self.files;
+        let Files { meta, source, checksums, parquet, pages, batch_rows, .. } = &*self.files;
         let open = {
             let (source, meta, checksums) = (source.clone(), meta.clone(), checksums.clone());
             move || source.open_data(&meta, checksums.clone())
@@ -303,9 +310,9 @@ impl Segment {
             .then(|| CachedGroups::new(parquet.metadata(), groups.clone(), pages, open));
         let stored = match kept.flatten() {
             Some(groups) => {
-                let (stored, hint) = (parquet.parquet_schema(), Some(fields));
-                let levels = parquet_to_arrow_field_levels(stored, self.projection(columns), hint);
-                let levels = levels.context(ErrorKind::Damaged, doing)?;
+                let ahead = groups.fetch_ahead(&within, &self.projection(columns));
+                ahead.context(ErrorKind::Damaged, doing)?;
+                let levels = self.levels(columns)?;
                 ParquetRecordBatchReader::try_new_with_row_groups(
                     &levels,
                     &groups,
@@ -315,13 +322,27 @@ impl Segment {
             }
             None => self.builder(columns)?.with_row_groups(groups).with_row_selection(selection).build(),
         };
-        Ok(self.restoring(stored.context(ErrorKind::Damaged, doing)?, columns))
+        let rows = self.restoring(stored.context(ErrorKind::Damaged, doing)?, columns);
+        Ok(RowReader { left: wanted, ..rows })
+    }
+
+    /// What is read for columns that are named, all when none is; for all it is found out once.
+    fn levels(&self, columns: &[&str]) -> Result<Cow<'_, FieldLevels>, Error> {
+        let Files { parquet, fields, levels, .. } = &*self.files;
+        let (is_all, doing) = (columns.is_empty(), || self.doing());
+        if let Some(levels) = levels.get().filter(|_| is_all) {
+            return Ok(Cow::Borrowed(levels));
+        }
+        let (stored, hint) = (parquet.parquet_schema(), Some(fields));
+        let found = parquet_to_arrow_field_levels(stored, self.projection(columns), hint);
+        let found = found.context(ErrorKind::Damaged, doing)?;
+        Ok(if is_all { Cow::Borrowed(levels.get_or_init(|| found)) } else { Cow::Owned(found) })
     }
 
     /// Rows of the file as rows of the table.
     pub(super) fn restoring(&self, stored: ParquetRecordBatchReader, columns: &[&str]) -> RowReader<'_> {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        RowReader { segment: self, stored, columns }
+        RowReader { segment: self, stored, columns, left: usize::MAX }
     }
 
     /// All visible rows of the row groups that overlap `range`, with the columns named (all when empty).
@@ -449,13 +470,19 @@ pub(crate) struct RowReader<'a> {
     stored: ParquetRecordBatchReader,
     /// Columns of the table to make; all when there are none.
     columns: Vec<String>,
+    /// Rows still to come, or more than there are.
+    left: usize,
 }
 
 impl Iterator for RowReader<'_> {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
         let stored = self.stored.next()?;
+        self.left = stored.as_ref().map_or(0, |stored| self.left.saturating_sub(stored.num_rows()));
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         let stored = stored.context(ErrorKind::Damaged, || self.segment.doing());
         Some(stored.and_then(|stored| self.segment.layout().restore(&stored, &columns)))

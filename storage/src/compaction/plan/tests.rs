@@ -55,7 +55,7 @@ fn hours_ago() -> i64 {
 proptest! {
     #[test]
     fn every_merge_stays_in_its_place_and_its_bounds_and_takes_each_input_once(all in candidates()) {
-        let settings = Settings::default();
+        let settings = small();
         let mut seen = BTreeSet::new();
         for merge in plan(&all, &settings, NOW) {
             prop_assert!(!merge.inputs.is_empty() && merge.inputs.len() <= INPUTS_MAX);
@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn planning_and_merging_ends_and_leaves_nothing_hidden(mut all in candidates()) {
-        let settings = Settings::default();
+        let settings = small();
         let mut rounds = 0;
         loop {
             let merges = plan(&all, &settings, NOW);
@@ -95,7 +95,7 @@ proptest! {
 /// Merges points as the planner says, with sizes and times as they come, and holds every merge against all segments
 /// of its window: none may stand between its inputs.
 fn check_neighbours(sizes: &[u64], ends: &[bool], fan_in: usize) -> Result<(), TestCaseError> {
-    let settings = Settings { fan_in, ..Settings::default() };
+    let settings = Settings { fan_in, ..small() };
     let mut live: Vec<Candidate> = Vec::new();
     for (at, rows) in sizes.iter().enumerate() {
         let mut sealed = candidate(at as u64 + 1, 0, *rows, 0);
@@ -148,8 +148,13 @@ fn a_small_segment_of_points_is_not_merged_around_a_large_one() {
     assert_eq!(merged_rows(&[points(1, 70_000), points(2, 60_000), points(3, 10)]), [[70_000, 60_000, 10]]);
 }
 
+/// So that a segment is full after four large seals.
+fn small() -> Settings {
+    Settings { rows_max: 1 << 20, bytes_max: 256 << 20, ..Settings::default() }
+}
+
 fn merged_rows(all: &[Candidate]) -> Vec<Vec<u64>> {
-    let merges = plan(all, &Settings::default(), NOW);
+    let merges = plan(all, &small(), NOW);
     merges.iter().map(|merge| merge.inputs.iter().map(|input| input.rows).collect()).collect()
 }
 
@@ -177,7 +182,7 @@ fn what_does_not_fit_its_neighbours_in_time_is_packed_by_size() {
         candidate
     };
     let all: Vec<_> = [65, 200, 65, 200, 65].into_iter().zip(1..).map(|(size, at)| mib(at, size)).collect();
-    let merges = plan(&all, &Settings::default(), NOW);
+    let merges = plan(&all, &small(), NOW);
     let bytes: Vec<u64> =
         merges.iter().flat_map(|merge| &merge.inputs).map(|input| input.bytes >> 20).collect();
     assert_eq!(bytes, [65, 65, 65]);
@@ -191,7 +196,7 @@ fn what_does_not_fit_its_neighbours_in_time_is_packed_by_size() {
 
 #[test]
 fn in_an_open_window_segments_of_one_size_are_merged_whatever_came_between() {
-    let settings = Settings { fan_in: 2, ..Settings::default() };
+    let settings = Settings { fan_in: 2, ..small() };
     let sizes = [40_000, 100_000, 40_000, 100_000];
     let all: Vec<_> = sizes.iter().zip(1..).map(|(rows, at)| candidate(at, 0, *rows, 0)).collect();
     let merges = plan(&all, &settings, NOW);
@@ -221,7 +226,7 @@ fn large_seals_wait_for_the_end_of_their_window_and_of_what_arrives_for_it() {
 
 #[test]
 fn seals_of_which_few_fill_a_segment_are_merged_once_they_do() {
-    let settings = Settings { rows_max: 300_000, ..Settings::default() };
+    let settings = Settings { rows_max: 300_000, ..small() };
     let rows = |sizes: &[u64]| {
         let all: Vec<_> =
             sizes.iter().enumerate().map(|(at, rows)| candidate(at as u64, 0, *rows, 0)).collect();

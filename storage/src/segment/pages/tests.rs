@@ -179,3 +179,32 @@ async fn a_group_that_straddles_row_groups_is_read_whole_and_once() {
     let wanted: Vec<String> = (in_group - 10..all).map(|at| format!("line {at}")).collect();
     assert_eq!(bodies, wanted);
 }
+
+#[tokio::test]
+async fn the_disk_is_asked_for_the_pages_of_the_rows_and_their_dictionary_and_for_nothing_that_is_known() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let segment = written(dir.path()).await;
+    let metadata = segment.parquet().metadata();
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let column = columns.iter().position(|column| column.name() == "body").expect("logs have bodies");
+    let chunk = Chunk { metadata: Arc::clone(metadata), group: 0, column };
+    let pages = chunk.locations().expect("there is an offset index");
+    let bytes = |at: usize| {
+        let start = pages[at].offset as u64;
+        start..start + pages[at].compressed_page_size as u64
+    };
+    let (start, last) = (chunk.column().byte_range().0, pages.len() - 1);
+    assert!(last > 2 && start < bytes(0).start, "several pages behind a dictionary");
+    let dictionary = start..bytes(0).start;
+    let first_of = |at: usize| pages[at].first_row_index;
+    let asked = |rows: &[Range<i64>]| chunk.bytes_of(rows, &|_| false);
+    assert_eq!(asked(&[first_of(2)..first_of(2) + 1]), [dictionary.clone(), bytes(2)]);
+    assert_eq!(
+        asked(&[first_of(2) - 1..first_of(2) + 1]),
+        [dictionary.clone(), bytes(1).start..bytes(2).end]
+    );
+    assert_eq!(asked(&[0..1, 3..4]), [start..bytes(0).end]);
+    assert_eq!(asked(&[chunk.rows() - 1..chunk.rows()]), [dictionary, bytes(last)]);
+    let known = |offset: i64| offset == start as i64 || offset == pages[2].offset;
+    assert_eq!(chunk.bytes_of(&[first_of(2)..first_of(2) + 1], &known), Vec::<Range<u64>>::new());
+}
