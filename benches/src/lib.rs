@@ -21,4 +21,5 @@ pub mod options;
 pub mod peer;
 pub mod request;
 pub mod server;
+pub mod statements;
 pub mod workload;

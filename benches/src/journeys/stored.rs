@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use model::{Clock, IdRules, Signal, SpanId, TimeRange, TraceId, UnixNano};
 use query::journey::{Limits, Request, find};
+use query_api::JourneyCounts;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use storage::rows::SpanRows;
@@ -23,6 +24,8 @@ use bench_table::{Table, drop_page_cache, whole};
 const COLD: usize = 40;
 /// What a journey is wanted to have.
 const TRACES_FEW: usize = 4;
+/// Traces, spans and log records of an order as `scale -- build DIR SPANS orders` makes them.
+const ORDER: (usize, usize, usize) = (4, 60, 150);
 /// Spans are drawn from so many places of the store; reading one takes a while.
 const PLACES: u32 = 64;
 
@@ -49,13 +52,17 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
         let drawn = draw(&snapshot, count, &mut StdRng::seed_from_u64(seed))?;
         let store = (&snapshot, &**asking.ids());
         let few = &drawn[..drawn.len().min(COLD)];
-        let small = small(store, &drawn)?;
-        let mut cases = vec![
-            follow("each for the first time", store, &drawn, || Ok(()), &*clock)?,
+        let mut cases = vec![follow("each for the first time", store, &drawn, || Ok(()), &*clock)?];
+        let small = of_counts(store, &drawn, |counts| counts.traces <= TRACES_FEW)?;
+        let orders = of_counts(store, &drawn, |counts| (counts.traces, counts.spans, counts.logs) == ORDER)?;
+        cases.extend([
             follow("each once more", store, &drawn, || Ok(()), &*clock)?,
             follow("those of four traces at most", store, &small, || Ok(()), &*clock)?,
             follow("one again and again", store, &vec![drawn[0]; drawn.len()], || Ok(()), &*clock)?,
-        ];
+        ]);
+        if !orders.is_empty() {
+            cases.push(follow("60 spans, 150 log records, four traces", store, &orders, || Ok(()), &*clock)?);
+        }
         if drop_page_cache().is_ok() {
             cases.push(follow(
                 "page cache dropped before each",
@@ -109,18 +116,22 @@ fn times(snapshot: &Snapshot) -> anyhow::Result<Vec<TimeRange>> {
     snapshot.segment_files(Signal::Traces).map(|file| Ok(file?.time())).collect()
 }
 
-/// Those whose journeys have no more than [`TRACES_FEW`] traces.
-fn small((snapshot, ids): (&Snapshot, &IdRules), drawn: &[Drawn]) -> anyhow::Result<Vec<Drawn>> {
+/// Those whose journeys have counts that are wanted.
+fn of_counts(
+    (snapshot, ids): (&Snapshot, &IdRules),
+    drawn: &[Drawn],
+    is_wanted: fn(&JourneyCounts) -> bool,
+) -> anyhow::Result<Vec<Drawn>> {
     let limits = Limits::default();
-    let mut small = Vec::new();
+    let mut wanted = Vec::new();
     for drawn in drawn {
         let id = drawn.trace.to_string();
         let request = Request { id: &id, range: TimeRange::ALL, is_corrected: false };
-        if find(snapshot, ids, &request, &limits)?.counts.traces <= TRACES_FEW {
-            small.push(*drawn);
+        if is_wanted(&find(snapshot, ids, &request, &limits)?.counts) {
+            wanted.push(*drawn);
         }
     }
-    Ok(small)
+    Ok(wanted)
 }
 
 /// Follows each once; `before` comes first, and is not measured.

@@ -95,7 +95,7 @@ impl SegmentTable {
         let readers = SegmentReaders { cost: Arc::clone(&self.tables.cost) };
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_parquet_file_reader_factory(Arc::new(readers))
-            .with_pushdown_filters(!filters.iter().any(reads_ids))
+            .with_pushdown_filters(reads_wide(&self.schema, projection) && !filters.iter().any(reads_ids))
             .with_reorder_filters(true);
         let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.num_rows =
@@ -128,6 +128,16 @@ fn shown(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     });
     let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<Vec<_>>>()?, &count)?)
+}
+
+/// Whether a column is read that takes much: then rows that a filter rules out are not read of it. Of narrow columns it takes
+/// less to read all rows and then filter them: three times less for one column of numbers.
+fn reads_wide(schema: &Schema, projection: Option<&Vec<usize>>) -> bool {
+    let is_wide = |field: &FieldRef| field.data_type().is_nested() || field.name() == "body";
+    match projection {
+        Some(columns) => columns.iter().any(|column| is_wide(&schema.fields()[*column])),
+        None => schema.fields().iter().any(is_wide),
+    }
 }
 
 /// Whether a filter is on `ids`. DataFusion hands such a filter to the scan, because it can apply it to a list, and
