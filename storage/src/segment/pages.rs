@@ -266,7 +266,8 @@ impl Chunk {
             let first = rows.partition_point(|range| range.end <= page.first_row_index);
             rows.get(first).is_some_and(|range| range.start < end)
         });
-        let wanted = wanted.map(|(_, page)| page.offset..page.offset + i64::from(page.compressed_page_size));
+        let end = |page: &PageLocation| page.offset.saturating_add(i64::from(page.compressed_page_size));
+        let wanted = wanted.map(|(_, page)| page.offset..end(page));
         let mut together: Vec<Range<u64>> = Vec::new();
         for bytes in dictionary.into_iter().chain(wanted).filter(|bytes| !is_known(bytes.start)) {
             let bytes = bytes.start.max(0) as u64..bytes.end.max(0) as u64;
