@@ -197,14 +197,13 @@ async fn the_disk_is_asked_for_the_pages_of_the_rows_and_their_dictionary_and_fo
     assert!(last > 2 && start < bytes(0).start, "several pages behind a dictionary");
     let dictionary = start..bytes(0).start;
     let first_of = |at: usize| pages[at].first_row_index;
+    let row = |at: i64| at..at + 1;
+    let (edge, beginning) = (first_of(2) - 1..first_of(2) + 1, start..bytes(0).end);
     let asked = |rows: &[Range<i64>]| chunk.bytes_of(rows, &|_| false);
-    assert_eq!(asked(&[first_of(2)..first_of(2) + 1]), [dictionary.clone(), bytes(2)]);
-    assert_eq!(
-        asked(&[first_of(2) - 1..first_of(2) + 1]),
-        [dictionary.clone(), bytes(1).start..bytes(2).end]
-    );
-    assert_eq!(asked(&[0..1, 3..4]), [start..bytes(0).end]);
-    assert_eq!(asked(&[chunk.rows() - 1..chunk.rows()]), [dictionary, bytes(last)]);
+    assert_eq!(asked(&[row(first_of(2))]), [dictionary.clone(), bytes(2)]);
+    assert_eq!(asked(&[edge]), [dictionary.clone(), bytes(1).start..bytes(2).end]);
+    assert_eq!(asked(&[row(0), row(3)]), [beginning]);
+    assert_eq!(asked(&[row(chunk.rows() - 1)]), [dictionary, bytes(last)]);
     let known = |offset: i64| offset == start as i64 || offset == pages[2].offset;
-    assert_eq!(chunk.bytes_of(&[first_of(2)..first_of(2) + 1], &known), Vec::<Range<u64>>::new());
+    assert_eq!(chunk.bytes_of(&[row(first_of(2))], &known), Vec::<Range<u64>>::new());
 }
