@@ -24,7 +24,7 @@ use crate::options::Options;
 use crate::peer::{Cost, Peer};
 use crate::request::Request;
 use crate::server::{self, BenchStore};
-use crate::workload::{Start, Workload};
+use crate::workload::{Shape, Start, Workload};
 use bench_table::{Table, mib, whole};
 
 /// Threads that make requests before anything is measured.
@@ -182,7 +182,7 @@ fn make(signal: Signal, options: &Options, clock: &dyn Clock) -> anyhow::Result<
     let time = clock.now().minus(HISTORY);
     let shard = |lot: u32| -> anyhow::Result<Vec<Request>> {
         let (seed, records, signals) = (options.seed, options.records, vec![signal]);
-        let mut workload = Workload::new(Start { seed, lot, time, records, signals });
+        let mut workload = Workload::new(Start { seed, lot, time, records, signals, shape: Shape::Traces });
         let count = options.requests.div_ceil(SHARDS as usize);
         (0..count).map(|_| Request::new(&workload.next_message(), options.compression)).collect()
     };

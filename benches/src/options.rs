@@ -30,11 +30,15 @@ pub struct Options {
     #[arg(long, env = "SILMARI_BENCH_COMPRESSION", default_value = "gzip", value_parser = compression)]
     pub compression: Compression,
 
-    /// Spans in the store that journeys are looked for in; it holds about as many log records
+    /// Spans in the store that journeys are looked for in; it holds two and a half times as many log records
     #[arg(long, env = "SILMARI_BENCH_SPANS", default_value_t = 200_000)]
     pub spans: usize,
 
-    /// Segments of each signal that the sealed half of that store is spread over
+    /// Records of that store that are in its head, half of all at most; as many as a server keeps there unless given
+    #[arg(long, env = "SILMARI_BENCH_HEAD_RECORDS", default_value_t = 262_144)]
+    pub head_records: usize,
+
+    /// Segments of each signal that the others are spread over
     #[arg(long, env = "SILMARI_BENCH_SEGMENTS", default_value_t = 4)]
     pub segments: usize,
 

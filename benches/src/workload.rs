@@ -1,9 +1,8 @@
-//! A seeded microservice shop: traces of about ten spans over forty services, a log record for each span.
+//! A seeded microservice shop: traces over forty services and their log records; [`Shape`] says how many.
 //!
 //! ```text
 //! order ─► one or more traces ─► spans ──► buffer of the span's service ──► Message when it is full
-//!          (few orders have      └► logs ─► the same for log records
-//!           most of the traces)
+//!                                └► logs ─► the same for log records
 //! ```
 //!
 //! As in real life a request carries the records of one service, so that a trace is spread over many requests.
@@ -37,6 +36,21 @@ const RECENT_ORDERS: usize = 256;
 const NEW_ORDER_SHARE: f64 = 0.35;
 /// Traces of one order, well below what a journey follows (`max_fanout`).
 const ORDER_TRACES_MAX: usize = 20;
+/// Traces of each order of [`Shape::Orders`].
+const ORDER_TRACES: usize = 4;
+/// Spans of each of them.
+const ORDER_TRACE_SPANS: usize = 15;
+/// Orders of which the next trace of [`Shape::Orders`] may be.
+const ORDERS_OPEN: usize = 4_096;
+
+/// Which records there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Traces of about ten spans, a log record for each; few orders have most of the traces.
+    Traces,
+    /// Orders of 60 spans and 150 log records in four traces, which begin within about half a minute.
+    Orders,
+}
 
 /// Where a workload begins.
 #[derive(Clone, Debug)]
@@ -51,6 +65,8 @@ pub struct Start {
     pub records: usize,
     /// What is made.
     pub signals: Vec<Signal>,
+    /// How many of each belong together.
+    pub shape: Shape,
 }
 
 /// What belongs to one order.
@@ -75,6 +91,8 @@ pub struct Workload {
     rng: StdRng,
     time: UnixNano,
     orders: Vec<Order>,
+    /// Orders of [`Shape::Orders`] that lack traces, by their place.
+    open: Vec<usize>,
     offsets: i64,
     spans: Vec<Vec<Span>>,
     logs: Vec<Vec<LogRecord>>,
@@ -88,6 +106,7 @@ impl Workload {
             rng: StdRng::seed_from_u64(start.seed ^ u64::from(start.lot).rotate_left(32)),
             time: start.time,
             orders: Vec::new(),
+            open: Vec::new(),
             offsets: i64::from(start.lot) << 40,
             spans: vec![Vec::new(); SERVICES],
             logs: vec![Vec::new(); SERVICES],
@@ -102,15 +121,16 @@ impl Workload {
             if let Some(message) = self.ready.pop_front() {
                 return message;
             }
-            self.trace();
+            self.trace(true);
         }
     }
 
     /// At least `spans` spans and their log records as messages, all orders, and the time after the last trace.
     pub fn complete(mut self, spans: usize) -> (Vec<Message>, Vec<Order>, UnixNano) {
         let mut made = 0;
-        while made < spans {
-            made += self.trace();
+        while made < spans || !self.open.is_empty() {
+            let begun = self.orders.len() * ORDER_TRACES * ORDER_TRACE_SPANS;
+            made += self.trace(begun < spans);
         }
         for service in 0..SERVICES {
             self.flush(service);
@@ -118,20 +138,29 @@ impl Workload {
         (self.ready.into(), self.orders, self.time)
     }
 
-    /// Adds one trace; returns the number of its spans.
-    fn trace(&mut self) -> usize {
-        let at = self.order();
-        let shape = TraceShape::draw(&mut self.rng, self.time);
+    /// Adds one trace, of an order that was begun unless one more `may_begin`; returns the number of its spans.
+    fn trace(&mut self, may_begin: bool) -> usize {
+        let at = match self.start.shape {
+            Shape::Traces => self.order(),
+            Shape::Orders => self.open_order(may_begin),
+        };
+        let (spans, logs) = match self.start.shape {
+            Shape::Traces => (self.rng.random_range(8..=12), [1, 1]),
+            // 38 and 37 log records in turn.
+            Shape::Orders if self.orders[at].traces.is_multiple_of(2) => (ORDER_TRACE_SPANS, [3, 2]),
+            Shape::Orders => (ORDER_TRACE_SPANS, [2, 3]),
+        };
+        let shape = TraceShape::draw(&mut self.rng, self.time, spans);
         self.time = self.time.plus(TRACE_INTERVAL.as_nanos() as i64);
         let order = &mut self.orders[at];
         order.traces += 1;
+        order.spans += spans;
         let order = order.clone();
-        for span in &shape.spans {
-            self.record(&order, &shape, span);
+        for (number, span) in shape.spans.iter().enumerate() {
+            self.orders[at].logs += logs[number % 2];
+            self.record(&order, &shape, span, logs[number % 2]);
         }
-        self.orders[at].spans += shape.spans.len();
-        self.orders[at].logs += shape.spans.len();
-        shape.spans.len()
+        spans
     }
 
     /// The order that the next trace belongs to: a new one, or a recent one, rather a younger one.
@@ -143,6 +172,24 @@ impl Workload {
                 return at;
             }
         }
+        self.begin()
+    }
+
+    /// One of the orders that lack traces.
+    fn open_order(&mut self, may_begin: bool) -> usize {
+        if may_begin && self.open.len() < ORDERS_OPEN {
+            let at = self.begin();
+            self.open.push(at);
+        }
+        let which = self.rng.random_range(0..self.open.len());
+        let at = self.open[which];
+        if self.orders[at].traces + 1 == ORDER_TRACES {
+            self.open.swap_remove(which);
+        }
+        at
+    }
+
+    fn begin(&mut self) -> usize {
         let (lot, number) = (self.start.lot, self.orders.len());
         self.orders.push(Order {
             id: format!("ORD-{lot}{number:08}"),
@@ -151,18 +198,20 @@ impl Workload {
             spans: 0,
             logs: 0,
         });
-        self.orders.len() - 1
+        number
     }
 
-    fn record(&mut self, order: &Order, trace: &TraceShape, span: &SpanShape) {
+    fn record(&mut self, order: &Order, trace: &TraceShape, span: &SpanShape, logs: usize) {
         self.offsets += 1;
         let made = records::span(&mut self.rng, order, trace, span, self.offsets);
         if self.start.signals.contains(&Signal::Traces) {
             self.spans[span.service].push(made);
         }
         if self.start.signals.contains(&Signal::Logs) {
-            let log = records::log(&mut self.rng, order, trace, span);
-            self.logs[span.service].push(log);
+            for _ in 0..logs {
+                let log = records::log(&mut self.rng, order, trace, span);
+                self.logs[span.service].push(log);
+            }
         }
         let records = self.start.records;
         if self.spans[span.service].len() >= records || self.logs[span.service].len() >= records {

@@ -85,8 +85,8 @@ pub(super) struct SpanShape {
 }
 
 impl TraceShape {
-    /// A trace of 8 to 12 spans that begins at `time`.
-    pub(super) fn draw(rng: &mut StdRng, time: UnixNano) -> Self {
+    /// A trace of so many spans that begins at `time`.
+    pub(super) fn draw(rng: &mut StdRng, time: UnixNano, count: usize) -> Self {
         let root = SpanShape {
             id: rng.random(),
             parent: None,
@@ -96,7 +96,7 @@ impl TraceShape {
             end: time.plus(rng.random_range(5_000_000..300_000_000)),
         };
         let mut spans = vec![root];
-        for at in 1..rng.random_range(8..=12) {
+        for at in 1..count {
             let parent = spans[skewed(rng, spans.len(), 1.5)].clone();
             let length = parent.end.since(parent.start);
             let start = parent.start.plus(rng.random_range(0..=length / 2));

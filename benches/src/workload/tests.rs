@@ -4,14 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use prost::Message as _;
 
 use super::*;
 
 fn start(lot: u32) -> Start {
     let signals = vec![Signal::Traces, Signal::Logs];
-    Start { seed: 7, lot, time: UnixNano(1_700_000_000_000_000_000), records: 64, signals }
+    Start {
+        seed: 7,
+        lot,
+        time: UnixNano(1_700_000_000_000_000_000),
+        records: 64,
+        signals,
+        shape: Shape::Traces,
+    }
 }
 
 fn spans(messages: &[Message]) -> Vec<Span> {
@@ -72,6 +79,28 @@ fn what_an_order_counts_is_what_its_messages_carry() {
     assert_eq!(spans.len(), messages.iter().map(|message| message.records).sum::<usize>() - logs.len());
     for order in &orders {
         assert_eq!(found.get(&order.correlation_id), Some(&order.spans), "{order:?}");
+    }
+}
+
+#[test]
+fn orders_have_sixty_spans_and_a_hundred_and_fifty_log_records_in_four_traces() {
+    let (messages, orders, _) = Workload::new(Start { shape: Shape::Orders, ..start(1) }).complete(2_000);
+    assert!(
+        orders.len() > 30
+            && (spans(&messages).len(), logs(&messages).len()) == (orders.len() * 60, orders.len() * 150)
+    );
+    let traces = |order: &Order| {
+        let is_of = |span: &&Span| {
+            let carries = |attribute: &KeyValue| {
+                attribute.value.as_ref().and_then(|value| value.value.clone())
+                    == Some(Value::StringValue(order.correlation_id.clone()))
+            };
+            span.attributes.iter().any(carries)
+        };
+        spans(&messages).iter().filter(is_of).map(|span| span.trace_id.clone()).collect::<BTreeSet<_>>().len()
+    };
+    for order in &orders {
+        assert_eq!((order.traces, order.spans, order.logs, traces(order)), (4, 60, 150, 4), "{order:?}");
     }
 }
 
