@@ -35,7 +35,7 @@ static ALLOCATOR: allocator::Jemalloc = allocator::Jemalloc;
 async fn main() -> anyhow::Result<()> {
     let spans = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(SPANS_DEFAULT);
     let lot = workload::records(workload::Shape::Traces, spans, START);
-    let points = workload::points(spans / 2_000, START);
+    let points = workload::points(spans.div_ceil(workload::SERVICES * workload::SERIES), START);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("making a folder")?;
     let settings = Settings {
         has_maintenance: false,

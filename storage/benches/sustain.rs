@@ -28,7 +28,7 @@ use storage::{Compression, ErrorKind, Frame, Settings, Store};
 
 const SENDERS: usize = 4;
 const LOT_SPANS: usize = 300_000;
-const SCRAPES: usize = 60;
+const SCRAPES: usize = 15;
 const SECONDS_DEFAULT: u64 = 60;
 
 /// What the senders share.

@@ -19,6 +19,7 @@ mod logs;
 mod points;
 mod spans;
 mod terms;
+mod texts;
 
 pub use heads::RowHeads;
 pub use logs::LogRows;
@@ -29,6 +30,7 @@ pub(crate) use terms::{
     RowTerms, TermColumns, Wanted, carrying, has_exemplars, row_term_hashes, row_terms_max, term_hash,
     trace_hash,
 };
+pub(crate) use texts::TextColumn;
 
 pub use model::ids::LINK;
 

@@ -194,7 +194,7 @@ fn write(shared: &Shared, taken: &Taken) -> Result<Vec<Arc<Segment>>, Error> {
         for signal in Signal::ALL {
             let batches = taken.batches.iter().filter(|batch| batch.signal == signal);
             let rows: Vec<&RecordBatch> = batches.map(|batch| &batch.rows).collect();
-            let sources = Sources::new(&rows);
+            let sources = Sources::numbered(&rows);
             for part in parts(signal, &rows) {
                 let level = u32::from(part.len() as u64 >= LARGE_ROWS);
                 let mut meta = SegmentMeta::named(signal, level, taken.sequences, shared.next_number());

@@ -12,6 +12,7 @@
 
 mod beside;
 pub(crate) mod checksums;
+mod dictionary;
 pub(crate) mod file;
 mod form;
 #[cfg(test)]

@@ -292,11 +292,13 @@ pub fn push_sanitised(name: &str, out: &mut String) {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         out.push('_');
     }
+    let mut was_underscore = out.len() > start;
     for c in name.chars() {
         let c = if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' };
-        if c != '_' || !out[start..].ends_with('_') {
+        if c != '_' || !was_underscore {
             out.push(c);
         }
+        was_underscore = c == '_';
     }
 }
 

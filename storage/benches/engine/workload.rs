@@ -19,7 +19,7 @@ use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-const SERVICES: usize = 40;
+pub(crate) const SERVICES: usize = 40;
 const BATCH: usize = 512;
 const BODY_BYTES: usize = 200;
 /// Log statements of a service.
@@ -163,37 +163,24 @@ pub(crate) fn records(shape: Shape, spans: usize, start: UnixNano) -> Lot {
     lot
 }
 
-/// `scrapes` values, ten seconds apart, of fifty series of each of forty services.
+/// Statuses of the answers that points are told apart by.
+const STATUSES: [&str; 3] = ["200", "404", "500"];
+/// Metrics of a service: one request has one point for each of their routes and statuses.
+const METRICS: usize = 28;
+/// Series of a service.
+pub(crate) const SERIES: usize = METRICS * ROUTES.len() * STATUSES.len();
+
+/// `scrapes` values, ten seconds apart, of about five hundred series of each of forty services.
 pub(crate) fn points(scrapes: usize, start: UnixNano) -> Vec<Request> {
     let mut rng = StdRng::seed_from_u64(9);
-    let mut values = vec![0.0_f64; SERVICES * 50];
+    let mut values = vec![0.0_f64; SERVICES * SERIES];
     let mut requests = Vec::new();
     for scrape in 0..scrapes {
         for service in 0..SERVICES {
             let time = start.plus(scrape as i64 * 10_000_000_000 + rng.random_range(0..5_000_000));
-            let mut metrics = Vec::new();
-            for series in 0..50 {
-                let value = &mut values[service * 50 + series];
-                match series % 10 {
-                    0 => *value = rng.random(),
-                    _ => *value += f64::from(rng.random_range(0..40_u32)),
-                }
-                let point = NumberDataPoint {
-                    time_unix_nano: time.0 as u64,
-                    attributes: vec![
-                        text("http.route", ROUTES[series % ROUTES.len()]),
-                        text("http.response.status_code", ["200", "404", "500"][series % 3]),
-                    ],
-                    value: Some(number_data_point::Value::AsDouble(*value)),
-                    ..NumberDataPoint::default()
-                };
-                let sum = Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true };
-                metrics.push(Metric {
-                    name: format!("http.server.metric_{}", series / 6),
-                    data: Some(metric::Data::Sum(sum)),
-                    ..Metric::default()
-                });
-            }
+            let of_service = &mut values[service * SERIES..(service + 1) * SERIES];
+            let of_metric = of_service.chunks_mut(SERIES / METRICS).enumerate();
+            let metrics = of_metric.map(|(metric, values)| sum(metric, values, time, &mut rng)).collect();
             let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() }];
             let group =
                 ResourceMetrics { resource: resource(service), scope_metrics, ..ResourceMetrics::default() };
@@ -202,6 +189,31 @@ pub(crate) fn points(scrapes: usize, start: UnixNano) -> Vec<Request> {
         }
     }
     requests
+}
+
+/// One metric with the next values of its series: of ten metrics nine count, one is a fraction.
+fn sum(metric: usize, values: &mut [f64], time: UnixNano, rng: &mut StdRng) -> Metric {
+    let points = values.iter_mut().enumerate().map(|(series, value)| {
+        match metric % 10 {
+            0 => *value = rng.random(),
+            _ => *value += f64::from(rng.random_range(0..40_u32)),
+        }
+        NumberDataPoint {
+            time_unix_nano: time.0 as u64,
+            attributes: vec![
+                text("http.route", ROUTES[series / STATUSES.len()]),
+                text("http.response.status_code", STATUSES[series % STATUSES.len()]),
+            ],
+            value: Some(number_data_point::Value::AsDouble(*value)),
+            ..NumberDataPoint::default()
+        }
+    });
+    let data = Sum { data_points: points.collect(), aggregation_temporality: 2, is_monotonic: true };
+    Metric {
+        name: format!("http.server.metric_{metric}"),
+        data: Some(metric::Data::Sum(data)),
+        ..Metric::default()
+    }
 }
 
 fn flush(service: usize, waiting: &mut (Vec<Span>, Vec<LogRecord>), requests: &mut Vec<Request>) {

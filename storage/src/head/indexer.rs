@@ -61,6 +61,10 @@ impl State {
     /// The newest batches of a signal, in their order, that no index covers.
     fn without_index(&self, signal: Signal) -> Vec<Arc<HeadBatch>> {
         let covered = self.indexes[signal.index()].last().map_or(0, |last| last.rows().end);
+        // Of a signal of which there is nothing new the head would be walked from end to end, batch by batch.
+        if covered >= self.stats.rows_appended[signal.index()] {
+            return Vec::new();
+        }
         let newest = self.active.iter().rev().chain(self.sealing.iter().rev());
         let of_signal = newest.filter(|batch| batch.signal == signal);
         let mut batches: Vec<_> =
@@ -80,6 +84,9 @@ impl State {
     /// Forgets the indexes of rows that are not in the head any more.
     pub(crate) fn drop_dead_indexes(&mut self) {
         for signal in Signal::ALL {
+            if self.indexes[signal.index()].is_empty() {
+                continue;
+            }
             let mut head = self.sealing.iter().chain(&self.active).filter(|batch| batch.signal == signal);
             let first = head.next().map_or(u64::MAX, |batch| batch.rows_before);
             self.indexes[signal.index()].retain(|index| index.rows().end > first);

@@ -10,6 +10,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use super::dictionary::DictionaryForm;
 use super::layout::Layout;
 use crate::schema::FORMAT_VERSION;
 
@@ -24,7 +25,7 @@ const POINT_PAGES: Pages = Pages { rows: ROWS_PER_GROUP, bytes: 1 << 20 };
 /// Rows after which the size of a page is looked at.
 const ROWS_PER_WRITE: usize = 1_024;
 /// A column with a larger dictionary in a row group goes on without one: look-ups would have to read it all.
-const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+pub(super) const DICTIONARY_BYTES_MAX: usize = 256 << 10;
 /// Of texts that hardly repeat the dictionary would be filled by the first thousand rows, and be read for each of the others.
 const TEXT_DICTIONARY_BYTES_MAX: usize = 32 << 10;
 /// The key under which a file names its format.
@@ -45,6 +46,16 @@ pub(super) struct Form {
     pub(super) columns: WriterProperties,
     /// The column with this name, if the file has one.
     pub(super) text: (&'static str, WriterProperties),
+    /// Those whose texts are numbered.
+    pub(super) dictionary: DictionaryForm,
+}
+
+impl Form {
+    /// Of a column of the file whose texts are numbered.
+    pub(super) fn dictionary(&self, column: &str) -> DictionaryForm {
+        let statistics = self.columns.statistics_enabled(&ColumnPath::from(column));
+        DictionaryForm { statistics, ..self.dictionary }
+    }
 }
 
 /// The form of a segment of `level`.
@@ -54,17 +65,22 @@ pub(super) fn form(layout: &Layout, level: u32) -> Form {
         Signal::Metrics => POINT_PAGES,
     };
     let text = (TEXT, properties(layout, level, TEXT_PAGES));
-    Form { columns: properties(layout, level, pages), text }
+    let statistics = EnabledStatistics::Page;
+    let dictionary = DictionaryForm { rows_per_page: pages.rows, zstd: zstd(level), statistics };
+    Form { columns: properties(layout, level, pages), text, dictionary }
+}
+
+fn zstd(level: u32) -> ZstdLevel {
+    ZstdLevel::try_new(if level == 0 { 1 } else { 3 }).expect("zstd has these levels")
 }
 
 /// The column whose values are long and resemble one another.
-const TEXT: &str = "body";
+pub(super) const TEXT: &str = "body";
 
 fn properties(layout: &Layout, level: u32, pages: Pages) -> WriterProperties {
     let version = KeyValue::new(VERSION_KEY.to_owned(), FORMAT_VERSION.to_string());
-    let zstd = ZstdLevel::try_new(if level == 0 { 1 } else { 3 }).expect("zstd has these levels");
     let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(zstd))
+        .set_compression(Compression::ZSTD(zstd(level)))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
         .set_data_page_row_count_limit(pages.rows)

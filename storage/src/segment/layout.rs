@@ -22,6 +22,7 @@ mod gather;
 mod restore;
 mod store;
 
+use restore::Few;
 pub(crate) use restore::StoredIds;
 pub(crate) use store::{Place, Sources};
 
@@ -229,20 +230,13 @@ pub(crate) struct IdKeys(BTreeSet<String>);
 impl IdKeys {
     /// Adds those of stored rows.
     pub(crate) fn add(&mut self, stored: &RecordBatch) {
-        let Some(column) =
-            stored.column_by_name(ID_ATTRIBUTES).and_then(|column| column.as_string_opt::<i32>())
-        else {
-            return;
-        };
-        let mut last = "";
-        for text in column.iter().flatten().filter(|text| !text.is_empty()) {
-            if std::mem::replace(&mut last, text) == text {
-                continue;
-            }
-            for (_, key) in text.split(' ').filter_map(|pair| pair.split_once('=')) {
-                if !self.0.contains(key) {
-                    self.0.insert(key.to_owned());
-                }
+        let Ok(held) = Few::of(stored, ID_ATTRIBUTES) else { return };
+        let mut is_used = vec![false; held.texts.len()];
+        held.numbers.iter().for_each(|number| is_used[*number as usize] = true);
+        let used = held.texts.iter().zip(is_used).filter(|(_, is_used)| *is_used);
+        for (_, key) in used.flat_map(|(text, _)| text.split(' ')).filter_map(|pair| pair.split_once('=')) {
+            if !self.0.contains(key) {
+                self.0.insert(key.to_owned());
             }
         }
     }

@@ -5,7 +5,7 @@
 //!             └──────────┴──────────► row group full: chunks end to end ─► file
 //! ```
 //!
-//! Does not own: encodings and sizes (`form`), the columns (`layout`).
+//! Does not own: encodings and sizes (`form`), the columns (`layout`), columns of numbered texts (`dictionary`).
 //!
 //! Memory: one row group, compressed.
 
@@ -13,8 +13,8 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -25,6 +25,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::checksums::Summing;
+use super::dictionary::{DictionaryChunk, DictionaryWriter};
 use super::form::{Form, GROUP_BYTES_MAX, ROWS_PER_GROUP};
 use crate::error::{Context as _, Error, ErrorKind};
 
@@ -61,6 +62,7 @@ pub(crate) fn side_by_side(threads: usize, tasks: Vec<Task<'_>>) -> Result<(), E
 /// Writes one file.
 pub(super) struct ParquetWriter {
     file: SerializedFileWriter<Summing>,
+    form: Form,
     factory: ArrowRowGroupWriterFactory,
     /// Makes the writer of one column, by its place in the schema, which has a form of its own.
     text: Option<(usize, ArrowRowGroupWriterFactory)>,
@@ -69,15 +71,68 @@ pub(super) struct ParquetWriter {
     threads: usize,
 }
 
-/// The row group under way: the leaves of each column of the schema.
+/// The row group under way.
 struct Group {
     rows: usize,
-    columns: Vec<Vec<ArrowColumnWriter>>,
+    /// Of the schema.
+    columns: Vec<ColumnWriter>,
+}
+
+/// A column of the schema in the row group under way.
+enum ColumnWriter {
+    /// Its leaves.
+    Arrow(Vec<ArrowColumnWriter>),
+    /// Texts that are numbered.
+    Dictionary(DictionaryWriter),
+}
+
+/// A column of the schema in a row group that has ended.
+enum ColumnChunk {
+    Arrow(Vec<ArrowColumnChunk>),
+    Dictionary(DictionaryChunk),
+}
+
+impl ColumnWriter {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Arrow(leaves) => leaves.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
+            Self::Dictionary(texts) => texts.bytes(),
+        }
+    }
+
+    fn takes(&self, data_type: &DataType) -> bool {
+        matches!(self, Self::Dictionary(_)) == matches!(data_type, DataType::Dictionary(..))
+    }
+
+    fn write(&mut self, field: &FieldRef, column: &ArrayRef) -> ParquetResult<()> {
+        match self {
+            Self::Arrow(leaves) => {
+                let levels = compute_leaves(field, column)?;
+                leaves.iter_mut().zip(&levels).try_for_each(|(leaf, level)| leaf.write(level))
+            }
+            Self::Dictionary(texts) => texts.write(column.as_dictionary::<Int32Type>()),
+        }
+    }
+
+    fn close(self) -> ParquetResult<ColumnChunk> {
+        Ok(match self {
+            Self::Arrow(leaves) => {
+                let chunks = leaves.into_iter().map(ArrowColumnWriter::close);
+                ColumnChunk::Arrow(chunks.collect::<ParquetResult<_>>()?)
+            }
+            Self::Dictionary(texts) => ColumnChunk::Dictionary(texts.close()?),
+        })
+    }
 }
 
 impl Group {
     fn bytes(&self) -> usize {
-        self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        self.columns.iter().map(ColumnWriter::bytes).sum()
+    }
+
+    /// Whether its columns go on with these rows: a text column is numbered in a row group, or is not.
+    fn takes(&self, rows: &RecordBatch) -> bool {
+        self.columns.iter().zip(rows.columns()).all(|(writer, column)| writer.takes(column.data_type()))
     }
 
     /// How many more rows it takes, as far as can be told from those it has.
@@ -93,16 +148,16 @@ impl Group {
 impl ParquetWriter {
     /// Begins a file whose columns are encoded on so many threads.
     pub(super) fn new(file: Summing, schema: SchemaRef, form: Form, threads: usize) -> ParquetResult<Self> {
-        let (name, text) = form.text;
+        let (name, text) = &form.text;
         let text = match schema.index_of(name) {
-            Ok(at) => Some((at, factory(std::io::sink(), &schema, text)?.1)),
+            Ok(at) => Some((at, factory(std::io::sink(), &schema, text.clone())?.1)),
             Err(_) => None,
         };
-        let (file, factory) = factory(file, &schema, form.columns)?;
-        Ok(Self { file, factory, text, schema, group: None, threads })
+        let (file, factory) = factory(file, &schema, form.columns.clone())?;
+        Ok(Self { file, form, factory, text, schema, group: None, threads })
     }
 
-    /// Appends rows, and does what else is to be done meanwhile.
+    /// Appends rows, and does what else is to be done meanwhile. Texts may be numbered: a dictionary by `Int32`.
     pub(super) fn write(&mut self, rows: &RecordBatch, beside: Vec<Task<'_>>) -> Result<(), Error> {
         let doing = || "encoding columns".to_owned();
         let mut beside = beside;
@@ -110,8 +165,12 @@ impl ParquetWriter {
         while left.num_rows() > 0 {
             let mut group = match self.group.take() {
                 Some(group) => group,
-                None => self.begin_group().context(ErrorKind::Retry, doing)?,
+                None => self.begin_group(&left).context(ErrorKind::Retry, doing)?,
             };
+            if !group.takes(&left) {
+                self.end_group(group)?;
+                continue;
+            }
             let fits = group.room().min(left.num_rows());
             if fits == 0 {
                 self.end_group(group)?;
@@ -120,13 +179,9 @@ impl ParquetWriter {
             let now = left.slice(0, fits);
             left = left.slice(fits, left.num_rows() - fits);
             let mut tasks = std::mem::take(&mut beside);
-            for (at, leaves) in group.columns.iter_mut().enumerate() {
-                let (field, column) = (self.schema.field(at), now.column(at));
-                tasks.push(Box::new(move || {
-                    let levels = compute_leaves(field, column).context(ErrorKind::Internal, doing)?;
-                    let mut pairs = leaves.iter_mut().zip(&levels);
-                    pairs.try_for_each(|(leaf, level)| leaf.write(level)).context(ErrorKind::Internal, doing)
-                }));
+            for (at, writer) in group.columns.iter_mut().enumerate() {
+                let (field, column) = (&self.schema.fields()[at], now.column(at));
+                tasks.push(Box::new(move || writer.write(field, column).context(ErrorKind::Internal, doing)));
             }
             side_by_side(self.threads, tasks)?;
             group.rows += fits;
@@ -138,16 +193,27 @@ impl ParquetWriter {
         beside.into_iter().try_for_each(|task| task())
     }
 
-    fn begin_group(&self) -> ParquetResult<Group> {
+    /// A row group that begins with these rows.
+    fn begin_group(&self, rows: &RecordBatch) -> ParquetResult<Group> {
         let mut columns = self.writers(&self.factory)?;
         if let Some((at, factory)) = &self.text {
             columns[*at] = self.writers(factory)?.swap_remove(*at);
         }
+        let descriptor = self.file.schema_descr();
+        for (at, writer) in columns.iter_mut().enumerate() {
+            if !writer.takes(rows.column(at).data_type()) {
+                let leaf =
+                    (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == at);
+                let column = descriptor.column(leaf.expect("a column has a leaf"));
+                let form = self.form.dictionary(self.schema.field(at).name());
+                *writer = ColumnWriter::Dictionary(DictionaryWriter::new(column, form));
+            }
+        }
         Ok(Group { rows: 0, columns })
     }
 
-    /// Of the leaves of each column of the schema.
-    fn writers(&self, factory: &ArrowRowGroupWriterFactory) -> ParquetResult<Vec<Vec<ArrowColumnWriter>>> {
+    /// Of each column of the schema.
+    fn writers(&self, factory: &ArrowRowGroupWriterFactory) -> ParquetResult<Vec<ColumnWriter>> {
         let at = self.file.flushed_row_groups().len();
         let mut writers = factory.create_column_writers(at)?.into_iter();
         let descriptor = self.file.schema_descr();
@@ -156,23 +222,28 @@ impl ParquetWriter {
         for leaf in 0..descriptor.num_columns() {
             columns[descriptor.get_column_root_idx(leaf)].extend(writers.next());
         }
-        Ok(columns)
+        Ok(columns.into_iter().map(ColumnWriter::Arrow).collect())
     }
 
     fn end_group(&mut self, group: Group) -> Result<(), Error> {
         let doing = || "ending a row group".to_owned();
-        let mut leaves: Vec<_> = group.columns.into_iter().flatten().map(|leaf| (Some(leaf), None)).collect();
-        let close = |(leaf, chunk): &mut (Option<ArrowColumnWriter>, Option<ArrowColumnChunk>)| {
+        let mut columns: Vec<_> = group.columns.into_iter().map(|writer| (Some(writer), None)).collect();
+        let close = |(writer, chunk): &mut (Option<ColumnWriter>, Option<ColumnChunk>)| {
             *chunk =
-                leaf.take().map(ArrowColumnWriter::close).transpose().context(ErrorKind::Internal, doing)?;
+                writer.take().map(ColumnWriter::close).transpose().context(ErrorKind::Internal, doing)?;
             Ok(())
         };
-        let tasks = leaves.iter_mut().map(|leaf| Box::new(move || close(leaf)) as Task<'_>).collect();
+        let tasks = columns.iter_mut().map(|column| Box::new(move || close(column)) as Task<'_>).collect();
         side_by_side(self.threads, tasks)?;
         let end = || -> ParquetResult<()> {
             let mut group = self.file.next_row_group()?;
-            for chunk in leaves.into_iter().filter_map(|(_, chunk)| chunk) {
-                chunk.append_to_row_group(&mut group)?;
+            for chunk in columns.into_iter().filter_map(|(_, chunk)| chunk) {
+                match chunk {
+                    ColumnChunk::Arrow(leaves) => {
+                        leaves.into_iter().try_for_each(|leaf| leaf.append_to_row_group(&mut group))?;
+                    }
+                    ColumnChunk::Dictionary(texts) => texts.append_to(&mut group)?,
+                }
             }
             group.close()?;
             Ok(())

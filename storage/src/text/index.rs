@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::RecordBatch;
 use memchr::memmem::Finder;
 use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
@@ -18,6 +18,7 @@ use super::tokens::TextTokenizer;
 use super::{Piece, Rows, TextHint, TextRows};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::{caught, each_document, files};
+use crate::rows::TextColumn;
 
 const WRITER_BYTES: usize = 64 << 20;
 /// Blocks of stored shapes that are kept while they are read in order.
@@ -83,9 +84,10 @@ impl TextIndexWriter {
 
     /// Adds rows that follow the earlier ones.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let texts = rows.column_by_name(self.column).expect("a column of the schema").as_string::<i32>();
-        for text in texts {
-            let text = text.unwrap_or_default();
+        let column = rows.column_by_name(self.column).expect("a column of the schema");
+        let texts = TextColumn::of(column).expect("texts");
+        for row in 0..texts.len() {
+            let text = texts.get(row).unwrap_or_default();
             if let Some(shapes) = &mut self.shapes {
                 let text = shapes.document(text);
                 let mut document = TantivyDocument::default();

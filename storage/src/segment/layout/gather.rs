@@ -1,7 +1,8 @@
 //! One column of many batches, taken apart once, from which values are taken in any order.
 //!
 //! ```text
-//! few texts        "api" "cart" …    numbers 0 0 1 0 …     written down in the order of memory; then a number finds its text
+//! few texts        "api" "cart" …    numbers 0 0 1 0 …     written down in the order of memory; then a number finds its text,
+//!                                                          or stays a number as far as the file
 //! texts, numbers   the arrays        taken where they stand
 //! lists            the arrays        items of the rows that have some
 //! ```
@@ -13,8 +14,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, FixedSizeBinaryArray, ListArray, PrimitiveArray,
-    StringArray, new_empty_array,
+    Array as _, ArrayRef, ArrowPrimitiveType, AsArray as _, DictionaryArray, FixedSizeBinaryArray,
+    Int32Array, ListArray, PrimitiveArray, StringArray, new_empty_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::interleave;
@@ -26,9 +27,12 @@ use arrow::error::ArrowError;
 use super::store::Place;
 use crate::decode::columns::Texts;
 use crate::rows::range_of;
+use crate::segment::form::DICTIONARY_BYTES_MAX;
 
 /// Texts that are numbered, at most: more are no repetition.
 const FEW_MAX: usize = 4_096;
+/// The longest text that stays a number: rows of a row group are read as texts, whose bytes are counted with 32 bits.
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Takes the values at places.
 type Gather<'a> = dyn Fn(&[Place]) -> Result<ArrayRef, ArrowError> + Send + Sync + 'a;
@@ -37,13 +41,13 @@ type Gather<'a> = dyn Fn(&[Place]) -> Result<ArrayRef, ArrowError> + Send + Sync
 pub(super) struct Column<'a>(Box<Gather<'a>>);
 
 impl<'a> Column<'a> {
-    /// The same column of all batches, of which there is one at least.
-    pub(super) fn new(sources: Vec<&'a ArrayRef>) -> Self {
+    /// The same column of all batches, of which there is one at least. Few texts stay numbers if it `may_be_numbered`.
+    pub(super) fn new(sources: Vec<&'a ArrayRef>, may_be_numbered: bool) -> Self {
         let data_type = sources[0].data_type();
         let has_nulls = sources.iter().any(|source| source.null_count() > 0);
         match data_type {
             DataType::FixedSizeBinary(width) => fixed(&sources, *width),
-            DataType::Utf8 if !has_nulls => texts(&sources),
+            DataType::Utf8 if !has_nulls => texts(&sources, may_be_numbered),
             DataType::Timestamp(..) if !has_nulls => primitive::<TimestampNanosecondType>(&sources),
             DataType::Int32 if !has_nulls => primitive::<Int32Type>(&sources),
             DataType::Int64 if !has_nulls => primitive::<Int64Type>(&sources),
@@ -88,50 +92,87 @@ fn fixed<'a>(sources: &[&'a ArrayRef], width: i32) -> Column<'a> {
     }))
 }
 
-fn texts<'a>(sources: &[&'a ArrayRef]) -> Column<'a> {
+fn texts<'a>(sources: &[&'a ArrayRef], may_be_numbered: bool) -> Column<'a> {
     let sources: Vec<&'a StringArray> = sources.iter().map(|source| source.as_string()).collect();
-    let few = FewTexts::new(&sources);
+    let few = FewColumn::new(&sources);
+    let values = few.as_ref().filter(|_| may_be_numbered).and_then(|few| values(&few.texts));
     Column(Box::new(move |places| {
         let mut column = Texts::default();
-        match &few {
-            Some(few) => places.iter().for_each(|place| column.push(few.at(*place))),
-            None => places.iter().for_each(|(batch, row)| column.push(sources[*batch].value(*row))),
+        match (&few, &values) {
+            (Some(few), Some(values)) => {
+                let numbers = places.iter().map(|(batch, row)| Some(few.numbers[*batch][*row]));
+                return Ok(numbered(numbers, values));
+            }
+            (Some(few), None) => places.iter().for_each(|place| column.push(few.at(*place))),
+            (None, _) => places.iter().for_each(|(batch, row)| column.push(sources[*batch].value(*row))),
         }
         Ok(column.finish())
     }))
 }
 
-/// The texts of a column that has few, each once.
-struct FewTexts<'a> {
+/// Texts that rows are numbers of, unless they are more or longer than a dictionary of the file takes.
+pub(super) fn values<T: AsRef<str>>(texts: &[T]) -> Option<ArrayRef> {
+    let lengths = || texts.iter().map(|text| text.as_ref().len());
+    let fits = texts.len() <= FEW_MAX
+        && lengths().all(|bytes| bytes <= TEXT_BYTES_MAX)
+        && lengths().sum::<usize>() <= DICTIONARY_BYTES_MAX;
+    fits.then(|| Arc::new(StringArray::from_iter_values(texts)) as ArrayRef)
+}
+
+/// Rows that are numbers of `values`.
+pub(super) fn numbered(numbers: impl Iterator<Item = Option<u32>>, values: &ArrayRef) -> ArrayRef {
+    let keys: Int32Array = numbers.map(|number| number.map(|number| number as i32)).collect();
+    Arc::new(DictionaryArray::new(keys, Arc::clone(values)))
+}
+
+/// Numbers for texts, as long as they are few: most rows have that of the row before.
+#[derive(Default)]
+pub(super) struct FewTexts<'a> {
+    texts: Vec<&'a str>,
+    known: HashMap<&'a str, u32>,
+    last: u32,
+    are_many: bool,
+}
+
+impl<'a> FewTexts<'a> {
+    /// `None` once they are many.
+    pub(super) fn number(&mut self, text: &'a str) -> Option<u32> {
+        if self.are_many {
+            return None;
+        }
+        if self.texts.get(self.last as usize).is_none_or(|last| *last != text) {
+            self.last = *self.known.entry(text).or_insert_with(|| {
+                self.texts.push(text);
+                self.texts.len() as u32 - 1
+            });
+            self.are_many = self.texts.len() > FEW_MAX;
+        }
+        Some(self.last)
+    }
+
+    /// Each once, unless they are many.
+    pub(super) fn texts(&self) -> Option<&[&'a str]> {
+        (!self.are_many).then_some(&self.texts)
+    }
+}
+
+/// A column that has few texts.
+struct FewColumn<'a> {
+    /// Each once.
     texts: Vec<&'a str>,
     /// The text of each row.
     numbers: Vec<Vec<u32>>,
 }
 
-impl<'a> FewTexts<'a> {
+impl<'a> FewColumn<'a> {
     /// `None` when there are many.
     fn new(sources: &[&'a StringArray]) -> Option<Self> {
-        let mut few = Self { texts: Vec::new(), numbers: Vec::with_capacity(sources.len()) };
-        let mut known: HashMap<&'a str, u32> = HashMap::new();
-        let mut last = 0;
-        for source in sources {
-            let mut numbers = Vec::with_capacity(source.len());
-            for row in 0..source.len() {
-                let text = source.value(row);
-                if few.texts.get(last as usize).is_none_or(|known| *known != text) {
-                    last = *known.entry(text).or_insert_with(|| {
-                        few.texts.push(text);
-                        few.texts.len() as u32 - 1
-                    });
-                    if few.texts.len() > FEW_MAX {
-                        return None;
-                    }
-                }
-                numbers.push(last);
-            }
-            few.numbers.push(numbers);
-        }
-        Some(few)
+        let mut few = FewTexts::default();
+        let of_source = |source: &&'a StringArray| -> Option<Vec<u32>> {
+            (0..source.len()).map(|row| few.number(source.value(row))).collect()
+        };
+        let numbers = sources.iter().map(of_source).collect::<Option<_>>()?;
+        few.texts().map(|texts| Self { texts: texts.to_vec(), numbers })
     }
 
     fn at(&self, (batch, row): Place) -> &'a str {
@@ -179,13 +220,16 @@ fn lists<'a>(sources: &[&'a ArrayRef], item: &'a FieldRef) -> Column<'a> {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, ListBuilder, StringBuilder};
+    use arrow::compute::cast;
     use proptest::prelude::*;
 
     use super::*;
 
     fn taken(batches: &[ArrayRef], places: &[Place]) -> [ArrayRef; 2] {
         let sources: Vec<&ArrayRef> = batches.iter().collect();
-        let ours = Column::new(sources).gather(places).expect("gathered");
+        let ours = Column::new(sources.clone(), false).gather(places).expect("gathered");
+        let numbered = Column::new(sources, true).gather(places).expect("gathered");
+        assert_eq!(&cast(&numbered, ours.data_type()).expect("texts again"), &ours);
         let theirs: Vec<_> = batches.iter().map(AsRef::as_ref).collect();
         [ours, interleave(&theirs, places).expect("interleaved")]
     }
@@ -235,7 +279,7 @@ mod tests {
     fn texts_that_are_many_are_taken_where_they_stand() {
         let texts: Vec<String> = (0..FEW_MAX + 7).map(|number| number.to_string()).collect();
         let many: ArrayRef = Arc::new(StringArray::from_iter_values(&texts));
-        assert!(FewTexts::new(&[many.as_string()]).is_none());
+        assert!(FewColumn::new(&[many.as_string()]).is_none());
         let places: Vec<Place> = (0..texts.len()).rev().map(|row| (0, row)).collect();
         let [ours, theirs] = taken(&[many], &places);
         assert_eq!(&ours, &theirs);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, ListArray, MapArray, RecordBatch, StringArray};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, ListArray, MapArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{ID_ATTRIBUTES, Layout, OBSERVED_DELAY, PREFIX};
 use crate::decode::columns::{self, Block, Pairs, TextLists};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::range_of;
+use crate::rows::{TextColumn, range_of};
 use crate::schema::{self, EXEMPLARS};
 
 impl Layout {
@@ -60,13 +60,11 @@ impl Layout {
         for row in 0..stored.num_rows() {
             let mut rest = range_of(others.offsets(), row).peekable();
             for (key, column) in &promoted {
-                if !column.is_valid(row) {
-                    continue;
-                }
+                let Some(value) = column.get(row) else { continue };
                 while let Some(at) = rest.next_if(|at| keys.value(*at) < *key) {
                     pairs.push_text(keys.value(at), values.value(at));
                 }
-                pairs.push_text(key, column.value(row));
+                pairs.push_text(key, value);
             }
             rest.for_each(|at| pairs.push_text(keys.value(at), values.value(at)));
             pairs.end();
@@ -75,10 +73,10 @@ impl Layout {
     }
 
     /// The columns of promoted keys that `stored` has.
-    fn promoted_columns<'a>(&'a self, stored: &'a RecordBatch) -> Vec<(&'a str, &'a StringArray)> {
+    fn promoted_columns<'a>(&'a self, stored: &'a RecordBatch) -> Vec<(&'a str, TextColumn<'a>)> {
         let named = |key: &'a String| {
             let column = stored.column_by_name(&format!("{PREFIX}{key}"))?;
-            Some((key.as_str(), column.as_string_opt::<i32>()?))
+            Some((key.as_str(), TextColumn::of(column)?))
         };
         self.promoted.iter().filter_map(named).collect()
     }
@@ -106,14 +104,14 @@ pub(crate) struct StoredIds<'a> {
 }
 
 /// A column of few texts that many rows have.
-struct Few<'a> {
-    texts: Vec<&'a str>,
+pub(super) struct Few<'a> {
+    pub(super) texts: Vec<&'a str>,
     /// The text of each row.
-    numbers: Vec<u32>,
+    pub(super) numbers: Vec<u32>,
 }
 
 impl<'a> Few<'a> {
-    fn of(stored: &'a RecordBatch, name: &str) -> Result<Self, Error> {
+    pub(super) fn of(stored: &'a RecordBatch, name: &str) -> Result<Self, Error> {
         let column = column(stored, name)?;
         if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
             let texts = dictionary.values().as_string_opt::<i32>().ok_or_else(|| odd(name))?;
@@ -145,7 +143,7 @@ impl<'a> Few<'a> {
 
 /// What holds the value of an id.
 enum Holder<'a> {
-    Column(&'a StringArray),
+    Column(TextColumn<'a>),
     /// A key of the map.
     Key(&'a str),
 }
@@ -184,7 +182,7 @@ impl<'a> StoredIds<'a> {
 
     fn value(&self, row: usize, holder: &Holder<'a>) -> Option<&'a str> {
         match holder {
-            Holder::Column(column) => column.is_valid(row).then(|| column.value(row)),
+            Holder::Column(column) => column.get(row),
             Holder::Key(key) => {
                 let keys = self.map?.keys().as_string::<i32>();
                 let at = range_of(self.map?.offsets(), row).find(|at| keys.value(*at) == *key)?;

@@ -13,18 +13,19 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use model::Signal;
 use model::otlp::value::push_json_string;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Layout;
-use super::gather::Column;
+use super::gather::{Column, FewTexts, numbered, values};
 use crate::decode::columns::{Pairs, TextLists, Texts};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::range_of;
 use crate::schema::time_column;
+use crate::segment::form::TEXT;
 
 /// A row: which batch, and where in it.
 pub(crate) type Place = (usize, usize);
@@ -43,6 +44,8 @@ impl Layout {
 /// Batches of the table that rows of files are taken from.
 pub(crate) struct Sources<'a> {
     batches: &'a [&'a RecordBatch],
+    /// Whether texts that many rows have stay numbers.
+    is_numbered: bool,
     /// Of the table, each made ready when it is first gathered as it is.
     columns: Vec<OnceLock<Column<'a>>>,
     attributes: Option<Attributes<'a>>,
@@ -54,20 +57,31 @@ pub(crate) struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// Looks through the batches, which are of one signal.
     pub(crate) fn new(batches: &'a [&'a RecordBatch]) -> Self {
+        Self::with(batches, false)
+    }
+
+    /// The same; columns of texts that many rows have are dictionaries of numbers.
+    pub(crate) fn numbered(batches: &'a [&'a RecordBatch]) -> Self {
+        Self::with(batches, true)
+    }
+
+    fn with(batches: &'a [&'a RecordBatch], is_numbered: bool) -> Self {
         let maps = |name: &str| -> Option<Vec<&'a MapArray>> {
             batches.iter().map(|rows| rows.column_by_name(name)?.as_map_opt()).collect()
         };
         let objects = ["resource_attributes", "labels"].into_iter().find_map(|name| {
             let maps = maps(name).filter(|maps| !maps.is_empty())?;
-            Some((name, Objects::new(&maps)))
+            Some((name, Objects::new(&maps, is_numbered)))
         });
-        let attributes = maps("attributes").filter(|maps| !maps.is_empty()).map(Attributes::new);
+        let attributes = maps("attributes").filter(|maps| !maps.is_empty());
+        let attributes = attributes.map(|maps| Attributes::new(maps, is_numbered));
         let lists: Option<Vec<&'a ListArray>> =
             batches.iter().map(|rows| rows.column_by_name("ids")?.as_list_opt()).collect();
-        let ids = attributes.as_ref().zip(lists).map(|(attributes, lists)| IdSources::new(attributes, lists));
+        let ids = attributes.as_ref().zip(lists);
+        let ids = ids.map(|(attributes, lists)| IdSources::new(attributes, lists, is_numbered));
         let fields = batches.first().map_or(0, |rows| rows.num_columns());
         let columns = (0..fields).map(|_| OnceLock::new()).collect();
-        Self { batches, columns, attributes, ids, objects }
+        Self { batches, is_numbered, columns, attributes, ids, objects }
     }
 
     /// The rows at these places, in the columns of a layout.
@@ -90,12 +104,17 @@ impl<'a> Sources<'a> {
                 _ => columns.push(gathered()?),
             }
         }
-        RecordBatch::try_new(layout.schema(), columns).context(ErrorKind::Internal, doing)
+        let schema = if self.is_numbered { typed_as(&layout.schema(), &columns) } else { layout.schema() };
+        RecordBatch::try_new(schema, columns).context(ErrorKind::Internal, doing)
     }
 
     fn column(&self, at: usize) -> &Column<'a> {
         let batches = self.batches;
-        self.columns[at].get_or_init(|| Column::new(batches.iter().map(|rows| rows.column(at)).collect()))
+        // Whoever indexes long texts reads them.
+        let may_be_numbered = self.is_numbered && batches[0].schema_ref().field(at).name() != TEXT;
+        self.columns[at].get_or_init(|| {
+            Column::new(batches.iter().map(|rows| rows.column(at)).collect(), may_be_numbered)
+        })
     }
 
     /// How long after its time each record was observed.
@@ -109,9 +128,19 @@ impl<'a> Sources<'a> {
     }
 }
 
+/// The schema with the types that the columns have.
+fn typed_as(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    let fields = schema.fields().iter().zip(columns);
+    let typed =
+        fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    Arc::new(Schema::new(typed.collect::<Vec<_>>()))
+}
+
 /// The attributes of batches, every key with a number.
 struct Attributes<'a> {
     keys: Vec<&'a str>,
+    /// Of each key, if values that repeat are numbered.
+    few: Vec<Option<ArrayRef>>,
     /// Whether a key can stand in the list of ids' attributes.
     is_word: Vec<bool>,
     batches: Vec<Numbered<'a>>,
@@ -122,11 +151,14 @@ struct Numbered<'a> {
     /// The key of each pair.
     numbers: Vec<u32>,
     values: &'a StringArray,
+    /// The number of each value among those of its key, if these are few.
+    value_numbers: Vec<u32>,
 }
 
 impl<'a> Attributes<'a> {
-    fn new(maps: Vec<&'a MapArray>) -> Self {
+    fn new(maps: Vec<&'a MapArray>, is_numbered: bool) -> Self {
         let mut numbers = KeyNumbers::default();
+        let mut few: Vec<FewTexts<'a>> = Vec::new();
         let number = |map: &'a MapArray| {
             let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
             let mut of_pair = Vec::with_capacity(keys.len());
@@ -136,11 +168,22 @@ impl<'a> Attributes<'a> {
                 of_pair.resize(pairs.start, NONE);
                 of_pair.extend(pairs.enumerate().map(|(nth, at)| numbers.of(nth, keys.value(at))));
             }
-            Numbered { offsets: map.offsets(), numbers: of_pair, values }
+            few.resize_with(numbers.keys.len(), FewTexts::default);
+            let number_value = |(at, key): (usize, &u32)| match few.get_mut(*key as usize) {
+                Some(few) => few.number(values.value(at)).unwrap_or(NONE),
+                None => NONE,
+            };
+            let value_numbers = match is_numbered {
+                true => of_pair.iter().enumerate().map(number_value).collect(),
+                false => Vec::new(),
+            };
+            Numbered { offsets: map.offsets(), numbers: of_pair, values, value_numbers }
         };
         let batches = maps.into_iter().map(number).collect();
         let is_word = |key: &&str| !key.is_empty() && !key.bytes().any(|byte| byte == b' ');
-        Self { is_word: numbers.keys.iter().map(is_word).collect(), keys: numbers.keys, batches }
+        let is_word = numbers.keys.iter().map(is_word).collect();
+        let few = few.iter().map(|few| few.texts().filter(|_| is_numbered).and_then(values)).collect();
+        Self { keys: numbers.keys, few, is_word, batches }
     }
 
     /// The columns of the promoted keys, and the map of the others.
@@ -148,7 +191,12 @@ impl<'a> Attributes<'a> {
         let column_of = |key: &&str| layout.promoted.binary_search_by(|known| known.as_str().cmp(key));
         let column_of: Vec<u32> =
             self.keys.iter().map(|key| column_of(key).map_or(NONE, |at| at as u32)).collect();
-        let mut promoted: Vec<Optional> = layout.promoted.iter().map(|_| Optional::default()).collect();
+        let mut promoted: Vec<Optional<'_>> = layout.promoted.iter().map(|_| Optional::default()).collect();
+        for (key, column) in column_of.iter().enumerate().filter(|(_, column)| **column != NONE) {
+            // A column without a dictionary has none here either.
+            let few = self.few[key].as_ref().filter(|_| layout.repeats(self.keys[key]));
+            promoted[*column as usize].values = few;
+        }
         let mut others = Pairs::default();
         let mut rest: Vec<(&str, &str)> = Vec::new();
         for (row, (batch, at)) in places.iter().enumerate() {
@@ -156,7 +204,10 @@ impl<'a> Attributes<'a> {
             for pair in range_of(source.offsets, *at) {
                 let (key, value) = (source.numbers[pair] as usize, source.values.value(pair));
                 let column = promoted.get_mut(column_of[key] as usize);
-                match column.filter(|column| column.is_there.len() <= row) {
+                match column.filter(|column| column.len() <= row) {
+                    Some(column) if column.values.is_some() => {
+                        column.push_number(row, source.value_numbers[pair])
+                    }
                     Some(column) => column.push(row, value),
                     None => rest.push((self.keys[key], value)),
                 }
@@ -187,6 +238,8 @@ impl<'a> Attributes<'a> {
 struct IdSources<'a> {
     /// Texts of attributes that are ids, each once: few, as rows of a program are alike.
     texts: Vec<String>,
+    /// The same, if they are numbered.
+    values: Option<ArrayRef>,
     /// The text of each row.
     numbers: Vec<Vec<u32>>,
     /// Rows that have ids besides, ascending, and these.
@@ -194,8 +247,8 @@ struct IdSources<'a> {
 }
 
 impl<'a> IdSources<'a> {
-    fn new(attributes: &Attributes<'a>, lists: Vec<&'a ListArray>) -> Self {
-        let mut ids = Self { texts: Vec::new(), numbers: Vec::new(), others: Vec::new() };
+    fn new(attributes: &Attributes<'a>, lists: Vec<&'a ListArray>, is_numbered: bool) -> Self {
+        let mut ids = Self { texts: Vec::new(), values: None, numbers: Vec::new(), others: Vec::new() };
         let mut known: HashMap<String, u32> = HashMap::new();
         let mut text = String::new();
         let mut last = 0;
@@ -230,20 +283,20 @@ impl<'a> IdSources<'a> {
             ids.numbers.push(numbers);
             ids.others.push(others);
         }
+        ids.values = if is_numbered { values(&ids.texts) } else { None };
         ids
     }
 
     fn gather(&self, places: &[Place]) -> [ArrayRef; 2] {
-        let (mut held, mut lists) = (Texts::default(), TextLists::default());
+        let mut lists = TextLists::default();
         for (batch, row) in places {
-            held.push(&self.texts[self.numbers[*batch][*row] as usize]);
             let others = &self.others[*batch];
             let first = others.partition_point(|(of, _)| (*of as usize) < *row);
             let here = others[first..].iter().take_while(|(of, _)| *of as usize == *row);
             here.for_each(|(_, term)| lists.push(term));
             lists.end();
         }
-        [held.finish(), lists.finish()]
+        [texts_at(&self.texts, &self.numbers, places, self.values.as_ref()), lists.finish()]
     }
 }
 
@@ -272,19 +325,43 @@ impl<'a> KeyNumbers<'a> {
     }
 }
 
-/// A text column in which rows are missing.
-#[derive(Default)]
-struct Optional {
-    texts: Texts,
-    is_there: Vec<bool>,
+/// The texts of rows by their numbers, or the numbers if they are those of `values`.
+fn texts_at(texts: &[String], numbers: &[Vec<u32>], places: &[Place], values: Option<&ArrayRef>) -> ArrayRef {
+    let numbers = places.iter().map(|(batch, row)| numbers[*batch][*row]);
+    if let Some(values) = values {
+        return numbered(numbers.map(Some), values);
+    }
+    let mut column = Texts::default();
+    numbers.for_each(|number| column.push(&texts[number as usize]));
+    column.finish()
 }
 
-impl Optional {
+/// A text column in which rows are missing.
+#[derive(Default)]
+struct Optional<'a> {
+    texts: Texts,
+    is_there: Vec<bool>,
+    /// What rows are numbers of, if they are.
+    values: Option<&'a ArrayRef>,
+    numbers: Vec<Option<u32>>,
+}
+
+impl Optional<'_> {
     fn fill(&mut self, rows: usize) {
         while self.is_there.len() < rows {
             self.texts.push("");
             self.is_there.push(false);
         }
+    }
+
+    /// Rows so far.
+    const fn len(&self) -> usize {
+        if self.values.is_some() { self.numbers.len() } else { self.is_there.len() }
+    }
+
+    fn push_number(&mut self, row: usize, number: u32) {
+        self.numbers.resize(row, None);
+        self.numbers.push(Some(number));
     }
 
     fn push(&mut self, row: usize, value: &str) {
@@ -294,6 +371,10 @@ impl Optional {
     }
 
     fn finish(mut self, rows: usize) -> ArrayRef {
+        if let Some(values) = self.values {
+            self.numbers.resize(rows, None);
+            return numbered(self.numbers.into_iter(), values);
+        }
         self.fill(rows);
         let (offsets, values, _) = self.texts.array().into_parts();
         let nulls = Some(NullBuffer::from(self.is_there));
@@ -304,14 +385,16 @@ impl Optional {
 /// Maps as JSON objects, each written out once. Most rows have that of the row before.
 struct Objects {
     jsons: Vec<String>,
+    /// The same, if they are numbered.
+    values: Option<ArrayRef>,
     /// The object of each row.
     numbers: Vec<Vec<u32>>,
 }
 
 impl Objects {
-    fn new(maps: &[&MapArray]) -> Self {
+    fn new(maps: &[&MapArray], is_numbered: bool) -> Self {
         let mut known: HashMap<u64, Vec<(&MapArray, usize, u32)>> = HashMap::new();
-        let mut objects = Self { jsons: Vec::new(), numbers: Vec::new() };
+        let mut objects = Self { jsons: Vec::new(), values: None, numbers: Vec::new() };
         for map in maps {
             let mut numbers: Vec<u32> = Vec::with_capacity(map.len());
             for row in 0..map.len() {
@@ -331,13 +414,12 @@ impl Objects {
             }
             objects.numbers.push(numbers);
         }
+        objects.values = if is_numbered { values(&objects.jsons) } else { None };
         objects
     }
 
     fn gather(&self, places: &[Place]) -> ArrayRef {
-        let mut column = Texts::default();
-        places.iter().for_each(|(batch, row)| column.push(&self.jsons[self.numbers[*batch][*row] as usize]));
-        column.finish()
+        texts_at(&self.jsons, &self.numbers, places, self.values.as_ref())
     }
 }
 
