@@ -15,6 +15,7 @@
 //! whose output would bring the disk near its mark.
 
 pub(crate) mod merge;
+mod numbers;
 pub(crate) mod plan;
 pub(crate) mod rewrite;
 

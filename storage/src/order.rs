@@ -14,6 +14,7 @@ use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use model::Signal;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::rows::TextColumn;
 use crate::schema::{TIME_BUCKET_NANO, time_column};
 
 /// Where a row stands.
@@ -38,13 +39,14 @@ fn record_keys(signal: Signal, rows: &RecordBatch) -> Vec<OrderKey> {
     let times = column(rows, time_column(signal)).as_primitive::<TimestampNanosecondType>().values();
     let traces = column(rows, "trace_id").as_fixed_size_binary();
     let spans = column(rows, "span_id").as_fixed_size_binary();
-    let services = column(rows, "service").as_string::<i32>();
+    let services = texts(rows, "service");
     let key = |row: usize| {
         let time = times[row];
         let trace = bytes::<16>(traces, row).map(u128::from_be_bytes);
         OrderKey {
             bucket: time.div_euclid(TIME_BUCKET_NANO) * 2 + i64::from(trace.is_none()),
-            group: trace.unwrap_or_else(|| u128::from(xxh3_64(services.value(row).as_bytes()))),
+            group: trace
+                .unwrap_or_else(|| u128::from(xxh3_64(services.get(row).unwrap_or_default().as_bytes()))),
             series: (0, 0),
             time,
             span: bytes::<8>(spans, row).map_or(u64::MAX, u64::from_be_bytes),
@@ -55,10 +57,10 @@ fn record_keys(signal: Signal, rows: &RecordBatch) -> Vec<OrderKey> {
 
 fn point_keys(rows: &RecordBatch) -> Vec<OrderKey> {
     let times = column(rows, "time").as_primitive::<TimestampNanosecondType>().values();
-    let names = column(rows, "name").as_string::<i32>();
+    let names = texts(rows, "name");
     let series = column(rows, "series_id").as_primitive::<UInt64Type>().values();
     let key = |row: usize| {
-        let name = names.value(row).as_bytes();
+        let name = names.get(row).unwrap_or_default().as_bytes();
         let mut prefix = [0; 16];
         let length = name.len().min(16);
         prefix[..length].copy_from_slice(&name[..length]);
@@ -71,6 +73,11 @@ fn point_keys(rows: &RecordBatch) -> Vec<OrderKey> {
         }
     };
     (0..rows.num_rows()).map(key).collect()
+}
+
+fn texts<'a>(rows: &'a RecordBatch, name: &str) -> TextColumn<'a> {
+    let column = rows.column_by_name(name).expect("a column of the schema");
+    TextColumn::of(column).expect("a column of texts")
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a dyn arrow::array::Array {

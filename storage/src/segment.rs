@@ -20,6 +20,7 @@ mod golden;
 pub(crate) mod home;
 pub(crate) mod layout;
 mod lookup;
+mod numbered;
 pub(crate) mod pages;
 mod parquet;
 mod ranges;

@@ -20,10 +20,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use arrow::array::{Array as _, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::compute::filter_record_batch;
 use model::Signal;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
+use super::numbers::Numbers;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::order::{self, OrderKey};
 use crate::plant::{Plant, Planted};
@@ -45,7 +46,7 @@ pub(crate) type Filter = dyn Fn(&RecordBatch) -> BooleanArray + Send + Sync;
 
 /// One sorted stream.
 pub(crate) struct Stream {
-    /// Rows in the columns of their file.
+    /// Rows in the columns of their file. Texts may be numbered, and are in the same columns of all streams.
     pub(crate) reader: ParquetRecordBatchReader,
     /// The layout of the rows and the one to bring them into, when those are two.
     pub(crate) relaid: Option<(Layout, Layout)>,
@@ -70,6 +71,7 @@ pub(crate) struct Merger<'a> {
     filter: Option<&'a Filter>,
     cursors: Vec<Option<Cursor>>,
     heap: BinaryHeap<Reverse<(OrderKey, usize)>>,
+    numbers: Numbers,
     /// Batches that `pending` refers to; the current one of every cursor is among them.
     held: Vec<RecordBatch>,
     held_bytes: usize,
@@ -101,6 +103,7 @@ impl<'a> Merger<'a> {
             filter,
             cursors: Vec::new(),
             heap: BinaryHeap::new(),
+            numbers: Numbers::default(),
             held: Vec::new(),
             held_bytes: 0,
             pending: Vec::new(),
@@ -202,6 +205,10 @@ impl<'a> Merger<'a> {
             if batch.num_rows() == 0 {
                 continue;
             }
+            let batch = self
+                .numbers
+                .renumbered(batch)
+                .context(ErrorKind::Internal, || cursor.stream.doing.clone())?;
             cursor.keys = order::keys(self.signal, &batch);
             (cursor.batch, cursor.row) = (self.held.len(), 0);
             self.heap.push(Reverse((cursor.keys[0], at)));
@@ -251,8 +258,9 @@ impl<'a> Merger<'a> {
     }
 
     fn give_out(&mut self) -> Result<RecordBatch, Error> {
-        let held: Vec<&RecordBatch> = self.held.iter().collect();
-        let batch = interleave_record_batch(&held, &self.pending)
+        let batch = self
+            .numbers
+            .interleaved(&self.held, &self.pending)
             .context(ErrorKind::Internal, || "merging rows".to_owned())?;
         self.forget_held();
         Ok(batch)

@@ -2,6 +2,7 @@
 //!
 //! Blocking and long: run it through `maintenance::at_low_priority`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{Signal, TimeRange};
@@ -13,6 +14,9 @@ use crate::segment::layout::{KeyCounts, Layout};
 use crate::segment::reader::Segment;
 use crate::segment::writer::{self, SegmentWriter};
 use crate::segment::{Kept, SegmentMeta};
+
+/// Bytes of the dictionaries of a column in all inputs, as they stand in the files.
+const NUMBERED_BYTES_MAX: u64 = 256 << 10;
 
 /// What to write.
 pub(crate) struct Rewrite {
@@ -44,8 +48,9 @@ pub(crate) fn write(
     rewrite.inputs.sort_by_key(|input| input.meta().received_order());
     let layout = output_layout(&rewrite)?;
     let mut streams = Vec::with_capacity(rewrite.inputs.len());
+    let numbered = numbered_columns(&rewrite, &layout);
     for input in &rewrite.inputs {
-        let reader = input.stored_reader(&TimeRange::ALL, &[], READ_ROWS)?;
+        let reader = input.numbered_reader(&numbered, READ_ROWS)?;
         let relaid =
             Some((input.layout().clone(), layout.clone())).filter(|(from, to)| !from.has_columns_of(to));
         streams.push(Stream { reader, relaid, doing: input.doing() });
@@ -72,6 +77,23 @@ pub(crate) fn write(
             Err(error)
         }
     }
+}
+
+/// The columns whose texts go from the inputs to the output as numbers: their dictionaries are small, all of them together.
+/// None when rows are laid out anew or filtered, which is done by texts.
+fn numbered_columns(rewrite: &Rewrite, layout: &Layout) -> BTreeSet<String> {
+    let inputs = || rewrite.inputs.iter();
+    if rewrite.filter.is_some() || inputs().any(|input| !input.layout().has_columns_of(layout)) {
+        return BTreeSet::new();
+    }
+    let mut columns: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    for (column, bytes) in inputs().flat_map(|input| input.numbered_columns()) {
+        let (files, all) = columns.entry(column).or_default();
+        *files += 1;
+        *all += bytes;
+    }
+    let fits = |(files, bytes): (usize, u64)| files == rewrite.inputs.len() && bytes <= NUMBERED_BYTES_MAX;
+    columns.into_iter().filter(|(_, found)| fits(*found)).map(|(column, _)| column).collect()
 }
 
 /// The columns of the output: attributes that have one in an input are counted there, those of inputs without

@@ -18,16 +18,20 @@ use std::collections::HashMap;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, DictionaryArray};
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
+use parquet::basic::{Compression, Encoding, PageType, Type, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter as _};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats,
+};
 use parquet::file::properties::EnabledStatistics;
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
+
+use super::form::DICTIONARY_BYTES_MAX;
 
 /// The longest text that statistics tell. They have to tell the smallest and the largest one whole.
 const TOLD_BYTES_MAX: usize = 256;
@@ -58,7 +62,9 @@ pub(super) struct DictionaryWriter {
     is_there: Vec<u32>,
     numbers: Vec<u32>,
     pages: Vec<Written>,
-    bytes: usize,
+    /// Of all texts, and of the pages that have ended.
+    text_bytes: usize,
+    page_bytes: usize,
 }
 
 /// A page.
@@ -97,13 +103,19 @@ impl DictionaryWriter {
             is_there: Vec::new(),
             numbers: Vec::new(),
             pages: Vec::new(),
-            bytes: 0,
+            text_bytes: 0,
+            page_bytes: 0,
         }
     }
 
     /// Bytes so far, roughly.
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes + self.numbers.len() * size_of::<u32>()
+        self.text_bytes + self.page_bytes + self.numbers.len() * size_of::<u32>()
+    }
+
+    /// Whether look-ups would have to read too much for the texts of further rows.
+    pub(super) fn is_full(&self) -> bool {
+        self.text_bytes > DICTIONARY_BYTES_MAX
     }
 
     /// Appends rows, which are null only where the column may be.
@@ -138,7 +150,7 @@ impl DictionaryWriter {
         let number = self.texts.len() as u32;
         self.texts.push(text.into());
         self.known.insert(text.into(), number);
-        self.bytes += text.len();
+        self.text_bytes += text.len();
         number
     }
 
@@ -167,7 +179,7 @@ impl DictionaryWriter {
             statistics: None,
         };
         let page = CompressedPage::new(page, body.len());
-        self.bytes += page.compressed_size();
+        self.page_bytes += page.compressed_size();
         self.pages.push(Written { page, rows, nulls, range });
         self.is_there.clear();
         self.numbers.clear();
@@ -203,6 +215,15 @@ impl DictionaryWriter {
         let (mut offsets, mut first) = (OffsetIndexBuilder::new(), None);
         let (index, statistics, nulls) = (self.column_index()?, self.statistics(), self.nulls());
         let rows: usize = self.pages.iter().map(|written| written.rows).sum();
+        let stats = |page_type, encoding, count: usize| PageEncodingStats {
+            page_type,
+            encoding,
+            count: count as i32,
+        };
+        let encodings = vec![
+            stats(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1),
+            stats(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, self.pages.len()),
+        ];
         for Written { page, rows, .. } in self.pages {
             let written = writer.write_page(page)?;
             uncompressed += written.uncompressed_size;
@@ -215,6 +236,7 @@ impl DictionaryWriter {
         let mut metadata = ColumnChunkMetaData::builder(self.column)
             .set_compression(Compression::ZSTD(self.form.zstd))
             .set_encodings(vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY])
+            .set_page_encoding_stats(encodings)
             .set_num_values(rows as i64)
             .set_total_compressed_size(bytes.len() as i64)
             .set_total_uncompressed_size(uncompressed as i64)

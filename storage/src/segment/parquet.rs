@@ -100,6 +100,10 @@ impl ColumnWriter {
         }
     }
 
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Dictionary(texts) if texts.is_full())
+    }
+
     fn takes(&self, data_type: &DataType) -> bool {
         matches!(self, Self::Dictionary(_)) == matches!(data_type, DataType::Dictionary(..))
     }
@@ -137,6 +141,9 @@ impl Group {
 
     /// How many more rows it takes, as far as can be told from those it has.
     fn room(&self) -> usize {
+        if self.columns.iter().any(ColumnWriter::is_full) {
+            return 0;
+        }
         let rows = ROWS_PER_GROUP - self.rows;
         let Some(row_bytes) = self.bytes().checked_div(self.rows).filter(|bytes| *bytes > 0) else {
             return rows;

@@ -383,9 +383,20 @@ impl Segment {
         columns: &[&str],
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, Error> {
+        self.stored_reader_as(self.files.parquet.clone(), range, columns, batch_rows)
+    }
+
+    /// The same with the types of `parquet`, which is the file's.
+    pub(super) fn stored_reader_as(
+        &self,
+        parquet: ArrowReaderMetadata,
+        range: &TimeRange,
+        columns: &[&str],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Error> {
         let groups = self.row_groups(range);
         let batch_rows = self.files.batch_rows.min(batch_rows);
-        let mut builder = self.builder(columns)?.with_batch_size(batch_rows);
+        let mut builder = self.builder_as(parquet, columns)?.with_batch_size(batch_rows);
         if !self.hidden.is_empty() {
             let rows = self.group_rows(groups.iter().copied());
             builder = builder.with_row_selection(self.hidden.selection_outside(&rows));
@@ -408,8 +419,16 @@ impl Segment {
         &self,
         columns: &[&str],
     ) -> Result<ParquetRecordBatchReaderBuilder<CheckedFile>, Error> {
+        self.builder_as(self.files.parquet.clone(), columns)
+    }
+
+    fn builder_as(
+        &self,
+        parquet: ArrowReaderMetadata,
+        columns: &[&str],
+    ) -> Result<ParquetRecordBatchReaderBuilder<CheckedFile>, Error> {
         let file = self.open_data().context(ErrorKind::Damaged, || self.doing())?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.files.parquet.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, parquet)
             .with_batch_size(self.files.batch_rows);
         Ok(builder.with_projection(self.projection(columns)))
     }

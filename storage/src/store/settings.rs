@@ -60,7 +60,7 @@ impl Settings {
             data_dir: data_dir.into(),
             seal_rows: 262_144,
             seal_interval: Duration::from_secs(600),
-            head_bytes_max: 512 << 20,
+            head_bytes_max: 384 << 20,
             memory_bytes_max: memory_bytes_default(),
             disk_free_bytes_min: None,
             wal_segment_bytes: 64 << 20,

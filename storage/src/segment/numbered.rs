@@ -1,0 +1,67 @@
+//! Reading rows to write them again: texts that the file has numbered stay numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use model::TimeRange;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
+use parquet::basic::Encoding;
+use parquet::file::metadata::ColumnChunkMetaData;
+
+use super::reader::Segment;
+use crate::error::{Context as _, Error, ErrorKind};
+
+/// A field with its texts as numbers.
+fn numbered(field: &Field) -> Field {
+    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    field.clone().with_data_type(texts)
+}
+
+impl Segment {
+    /// The text columns of the file that are numbered in every row group, with the bytes of their dictionaries in the file.
+    pub(crate) fn numbered_columns(&self) -> BTreeMap<String, u64> {
+        let parquet = self.parquet();
+        let groups = parquet.metadata().row_groups();
+        let descriptor = parquet.parquet_schema();
+        let mut found = BTreeMap::new();
+        for (root, field) in parquet.schema().fields().iter().enumerate() {
+            let leaf =
+                (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == root);
+            let Some(leaf) = leaf.filter(|_| *field.data_type() == DataType::Utf8) else { continue };
+            let bytes: Option<u64> = groups.iter().map(|group| dictionary_bytes(group.column(leaf))).sum();
+            found.extend(bytes.map(|bytes| (field.name().clone(), bytes)));
+        }
+        found
+    }
+
+    /// A reader of the rows that are not hidden, in the columns of the file, of which these are numbers of texts.
+    pub(crate) fn numbered_reader(
+        &self,
+        columns: &BTreeSet<String>,
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, Error> {
+        if columns.is_empty() {
+            return self.stored_reader(&TimeRange::ALL, &[], batch_rows);
+        }
+        let stored = self.parquet().schema();
+        let fields = stored.fields().iter().map(|field| match columns.contains(field.name()) {
+            true => numbered(field),
+            false => field.as_ref().clone(),
+        });
+        let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), stored.metadata().clone());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.parquet().metadata()), options);
+        let metadata = metadata.context(ErrorKind::Damaged, || self.doing())?;
+        self.stored_reader_as(metadata, &TimeRange::ALL, &[], batch_rows)
+    }
+}
+
+/// Bytes of the dictionary in the file; `None` when values stand outside it.
+fn dictionary_bytes(chunk: &ColumnChunkMetaData) -> Option<u64> {
+    let encodings = chunk.page_encoding_stats_mask()?;
+    let is_numbered =
+        encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY);
+    let dictionary = chunk.dictionary_page_offset().filter(|_| is_numbered)?;
+    u64::try_from(chunk.data_page_offset() - dictionary).ok()
+}
