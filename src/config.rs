@@ -54,7 +54,7 @@ pub(crate) struct StoreConfig {
     #[serde(with = "units::duration")]
     #[schemars(with = "String")]
     pub(crate) seal_interval: Duration,
-    /// Memory for rows that are not yet in segments; above it senders are asked to wait. Default: `512MiB`.
+    /// Memory for rows that are not yet in segments; above it senders are asked to wait. Default: `384MiB`.
     #[serde(with = "units::size")]
     #[schemars(with = "String")]
     pub(crate) head_bytes_max: usize,

@@ -293,12 +293,19 @@ pub fn push_sanitised(name: &str, out: &mut String) {
         out.push('_');
     }
     let mut was_underscore = out.len() > start;
-    for c in name.chars() {
-        let c = if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' };
-        if c != '_' || !was_underscore {
-            out.push(c);
+    let mut left = name;
+    while !left.is_empty() {
+        let word = left.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b':').count();
+        out.push_str(&left[..word]);
+        was_underscore &= word == 0;
+        left = &left[word..];
+        if let Some(other) = left.chars().next() {
+            if !was_underscore {
+                out.push('_');
+            }
+            was_underscore = true;
+            left = &left[other.len_utf8()..];
         }
-        was_underscore = c == '_';
     }
 }
 
@@ -389,5 +396,7 @@ mod tests {
         check_name("system.cpu.utilization", "1", MetricKind::Gauge, false, "system_cpu_utilization_ratio");
         check_name("disk.io", "By/s", MetricKind::Gauge, false, "disk_io_bytes_per_second");
         check_name("9lives", "", MetricKind::Gauge, false, "_9lives");
+        check_name("größe..der:dinge_", "", MetricKind::Gauge, false, "gr_e_der:dinge_");
+        check_name("__a", "", MetricKind::Gauge, false, "_a");
     }
 }

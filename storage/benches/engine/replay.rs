@@ -35,7 +35,7 @@ impl Replay {
         let bytes = request.bytes.clone();
         let mut replay = Self {
             signal: request.signal,
-            records: otlp::count_items(&bytes),
+            records: 0,
             times: Vec::new(),
             traces: Vec::new(),
             correlations: Vec::new(),
@@ -58,10 +58,12 @@ impl Replay {
             Signal::Metrics => {
                 for sum in Repeated::new(leaf, 7).iter() {
                     Repeated::new(sum, 1).iter().for_each(|point| self.read_times(bytes, point, &[3]));
+                    self.records += Repeated::new(sum, 1).iter().count();
                 }
                 return;
             }
         };
+        self.records += 1;
         self.read_times(bytes, leaf, times);
         self.traces.extend(Repeated::new(leaf, trace).iter().map(|id| offset(bytes, id)));
         for attribute in attributes(Repeated::new(leaf, list)).filter(|one| one.key == "correlation_id") {

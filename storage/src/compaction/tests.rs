@@ -48,6 +48,21 @@ async fn a_repeated_span_and_a_repeated_point_become_one_and_log_records_that_lo
 }
 
 #[tokio::test]
+async fn texts_that_many_rows_have_are_numbers_in_the_file_after_a_merge_as_before() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    fill(&store).await;
+    let numbered = || -> Vec<bool> {
+        let segments = store.shared().state().segments.clone();
+        segments.iter().map(|segment| segment.numbered_columns().contains_key("service")).collect()
+    };
+    assert_eq!(numbered(), [true; 6]);
+    store.compact().await.expect("merged");
+    assert_eq!(numbered(), [true; 3]);
+    check_merged(&store);
+}
+
+#[tokio::test]
 async fn a_snapshot_taken_before_a_merge_reads_its_files_until_it_is_dropped() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path()).await;

@@ -18,6 +18,13 @@ use super::columns::{self, Block, Pairs, Texts};
 use super::{ATTRIBUTES_MAX, Context, FUTURE_NANO_MAX, Outcome, RowBuilder};
 use crate::limits::EXEMPLARS_MAX;
 
+/// About what a data point takes on the wire, and how many labels it has with those of its resource. Room is made for as many; what is not
+/// used is given back.
+const POINT_BYTES: usize = 96;
+const LABELS: usize = 6;
+/// One of the short texts of a row takes such a share of that.
+const TEXTS_SHARE: usize = 8;
+
 pub(super) struct PointBuilder {
     time: Vec<i64>,
     service: Texts,
@@ -68,7 +75,7 @@ struct Series<'a> {
     time: i64,
 }
 
-/// Labels in buffers that are kept from point to point.
+/// Labels in buffers that are kept from point to point, in the order of their keys.
 #[derive(Default)]
 struct Labels {
     text: String,
@@ -84,10 +91,11 @@ impl Labels {
         let value = self.text.len();
         write_value(&mut self.text);
         let end = self.text.len();
-        if value == end || self.iter().any(|(known, _)| known == &self.text[key..value]) {
-            self.text.truncate(key);
-        } else {
-            self.places.push((key, value, end));
+        let found =
+            self.places.binary_search_by(|place| self.text[place.0..place.1].cmp(&self.text[key..value]));
+        match found {
+            Err(at) if value < end => self.places.insert(at, (key, value, end)),
+            _ => self.text.truncate(key),
         }
     }
 
@@ -102,17 +110,23 @@ impl Labels {
         self.places.extend_from_slice(&other.places);
     }
 
-    fn sort(&mut self) {
-        let Self { text, places } = self;
-        places.sort_unstable_by(|a, b| text[a.0..a.1].cmp(&text[b.0..b.1]));
-    }
-
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.places.iter().map(|(key, value, end)| (&self.text[*key..*value], &self.text[*value..*end]))
     }
 }
 
 impl RowBuilder for PointBuilder {
+    fn reserve(&mut self, leaves: usize, bytes: usize) {
+        let rows = leaves.max(bytes / POINT_BYTES);
+        self.time.reserve(rows);
+        self.series_id.reserve(rows);
+        self.value.reserve(rows);
+        for texts in [&mut self.service, &mut self.metric, &mut self.name, &mut self.kind, &mut self.unit] {
+            texts.reserve(rows, bytes / TEXTS_SHARE);
+        }
+        self.labels.reserve(rows, rows * LABELS, bytes / 2);
+    }
+
     fn begin_resource(&mut self, service: &str, resource: ResourceGroup<'_>) {
         self.resource = resource_labels(service, resource);
     }
@@ -170,7 +184,6 @@ impl PointBuilder {
         for attribute in attributes(point.attributes).take(ATTRIBUTES_MAX) {
             self.own.push(|out| push_sanitised(attribute.key, out), |out| attribute.value.push_text(out));
         }
-        self.own.sort();
         self.block.clear();
         self.own.iter().for_each(|(key, value)| self.block.push_text(key, value));
         let mut exemplars = kept_exemplars(series, point);

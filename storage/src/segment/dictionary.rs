@@ -231,7 +231,6 @@ impl DictionaryWriter {
             offsets.append_row_count(rows as i64);
             offsets.append_offset_and_size(written.offset as i64, written.compressed_size as i32);
         }
-        drop(writer);
         let bytes: Bytes = sink.into_inner()?.into();
         let mut metadata = ColumnChunkMetaData::builder(self.column)
             .set_compression(Compression::ZSTD(self.form.zstd))

@@ -89,7 +89,7 @@ enum ColumnWriter {
 /// A column of the schema in a row group that has ended.
 enum ColumnChunk {
     Arrow(Vec<ArrowColumnChunk>),
-    Dictionary(DictionaryChunk),
+    Dictionary(Box<DictionaryChunk>),
 }
 
 impl ColumnWriter {
@@ -124,7 +124,7 @@ impl ColumnWriter {
                 let chunks = leaves.into_iter().map(ArrowColumnWriter::close);
                 ColumnChunk::Arrow(chunks.collect::<ParquetResult<_>>()?)
             }
-            Self::Dictionary(texts) => ColumnChunk::Dictionary(texts.close()?),
+            Self::Dictionary(texts) => ColumnChunk::Dictionary(Box::new(texts.close()?)),
         })
     }
 }

@@ -393,24 +393,29 @@ struct Objects {
 
 impl Objects {
     fn new(maps: &[&MapArray], is_numbered: bool) -> Self {
-        let mut known: HashMap<u64, Vec<(&MapArray, usize, u32)>> = HashMap::new();
+        let mut known: HashMap<u64, Vec<(Entries<'_>, u32)>> = HashMap::new();
         let mut objects = Self { jsons: Vec::new(), values: None, numbers: Vec::new() };
         for map in maps {
             let mut numbers: Vec<u32> = Vec::with_capacity(map.len());
+            let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+            let mut last: Option<(Entries<'_>, u32)> = None;
             for row in 0..map.len() {
-                if let Some(last) = numbers.last().filter(|_| is_same_map((map, row), (map, row - 1))) {
-                    numbers.push(*last);
-                    continue;
-                }
-                let like = known.entry(map_hash(map, row)).or_default();
-                let known = like.iter().find(|(other, at, _)| is_same_map((map, row), (other, *at)));
-                let number = known.map(|(_, _, number)| *number).unwrap_or_else(|| {
-                    let number = objects.jsons.len() as u32;
-                    objects.jsons.push(json_object(map, row));
-                    like.push((map, row, number));
-                    number
+                let entries = Entries { keys, values, range: range_of(map.offsets(), row) };
+                let same =
+                    last.as_ref().filter(|(last, _)| last.is_same(&entries)).map(|(_, number)| *number);
+                let number = same.unwrap_or_else(|| {
+                    let like = known.entry(entries.hash()).or_default();
+                    let known =
+                        like.iter().find(|(other, _)| other.is_same(&entries)).map(|(_, number)| *number);
+                    known.unwrap_or_else(|| {
+                        let number = objects.jsons.len() as u32;
+                        objects.jsons.push(entries.json());
+                        like.push((entries.clone(), number));
+                        number
+                    })
                 });
                 numbers.push(number);
+                last = Some((entries, number));
             }
             objects.numbers.push(numbers);
         }
@@ -423,42 +428,48 @@ impl Objects {
     }
 }
 
-/// The text of all keys and that of all values of a row.
-fn texts(map: &MapArray, row: usize) -> [&[u8]; 2] {
-    let entries = range_of(map.offsets(), row);
-    [map.keys(), map.values()].map(|column| {
-        let column = column.as_string::<i32>();
-        let offsets = column.value_offsets();
-        &column.value_data()[offsets[entries.start] as usize..offsets[entries.end] as usize]
-    })
+/// The pairs of a row of a map.
+#[derive(Clone)]
+struct Entries<'a> {
+    keys: &'a StringArray,
+    values: &'a StringArray,
+    range: Range<usize>,
 }
 
-fn map_hash(map: &MapArray, row: usize) -> u64 {
-    let [keys, values] = texts(map, row);
-    xxh3_64(keys).rotate_left(1) ^ xxh3_64(values)
-}
-
-fn is_same_map((map, row): (&MapArray, usize), (other, at): (&MapArray, usize)) -> bool {
-    let (here, there) = (range_of(map.offsets(), row), range_of(other.offsets(), at));
-    let has_same_ends = |column: &ArrayRef, other: &ArrayRef| {
-        let (column, other) = (column.as_string::<i32>(), other.as_string::<i32>());
-        here.clone().zip(there.clone()).all(|(a, b)| column.value_length(a) == other.value_length(b))
-    };
-    here.len() == there.len()
-        && texts(map, row) == texts(other, at)
-        && has_same_ends(map.keys(), other.keys())
-        && has_same_ends(map.values(), other.values())
-}
-
-fn json_object(map: &MapArray, row: usize) -> String {
-    let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-    let mut json = String::from("{");
-    for at in range_of(map.offsets(), row) {
-        json.push_str(if json.len() > 1 { "," } else { "" });
-        push_json_string(keys.value(at), &mut json);
-        json.push(':');
-        push_json_string(values.value(at), &mut json);
+impl Entries<'_> {
+    /// The text of all keys, and that of all values.
+    fn texts(&self) -> [&[u8]; 2] {
+        [self.keys, self.values].map(|column| {
+            let offsets = column.value_offsets();
+            &column.value_data()[offsets[self.range.start] as usize..offsets[self.range.end] as usize]
+        })
     }
-    json.push('}');
-    json
+
+    fn hash(&self) -> u64 {
+        let [keys, values] = self.texts();
+        xxh3_64(keys).rotate_left(1) ^ xxh3_64(values)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let has_same_ends = |column: &StringArray, of_other: &StringArray| {
+            let pairs = self.range.clone().zip(other.range.clone());
+            pairs.into_iter().all(|(here, there)| column.value_length(here) == of_other.value_length(there))
+        };
+        self.range.len() == other.range.len()
+            && self.texts() == other.texts()
+            && has_same_ends(self.keys, other.keys)
+            && has_same_ends(self.values, other.values)
+    }
+
+    fn json(&self) -> String {
+        let mut json = String::from("{");
+        for at in self.range.clone() {
+            json.push_str(if json.len() > 1 { "," } else { "" });
+            push_json_string(self.keys.value(at), &mut json);
+            json.push(':');
+            push_json_string(self.values.value(at), &mut json);
+        }
+        json.push('}');
+        json
+    }
 }
