@@ -193,3 +193,20 @@ impl TableProvider for SegmentTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_a_filter_rules_out_are_left_unread_of_wide_columns_only() {
+        let logs = shown_schema(&storage::schema::schema(Signal::Logs));
+        let reads = |names: &[&str]| {
+            let at = |name: &&str| logs.index_of(name).expect("a column of logs");
+            reads_wide(&logs, Some(&names.iter().map(at).collect()))
+        };
+        assert!(!reads(&["service", "time", "severity_number"]), "numbers and texts that repeat");
+        assert!(reads(&["service", "body"]) && reads(&["attributes"]) && reads(&["ids"]));
+        assert!(reads_wide(&logs, None), "all columns");
+    }
+}

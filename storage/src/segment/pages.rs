@@ -31,6 +31,7 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::checksums::CheckedFile;
+use super::ranges::within;
 use unpack::{packed, unpack};
 
 /// What a page takes beside its bytes, roughly.
@@ -173,10 +174,8 @@ impl<'a> CachedGroups<'a> {
         let mut before = 0;
         for group in &self.groups {
             let end = before + self.metadata.row_group(*group).num_rows() as usize;
-            let first = rows.partition_point(|range| range.end <= before);
-            let here = rows[first..].iter().take_while(|range| range.start < end);
-            let here: Vec<Range<i64>> = here
-                .map(|range| (range.start.max(before) - before) as i64..(range.end - before) as i64)
+            let here: Vec<Range<i64>> = within(rows, before..end)
+                .map(|range| (range.start - before) as i64..(range.end - before) as i64)
                 .collect();
             for column in (0..leaves).filter(|column| columns.leaf_included(*column)) {
                 let chunk = Chunk { metadata: Arc::clone(self.metadata), group: *group, column };

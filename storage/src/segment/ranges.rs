@@ -5,6 +5,13 @@ use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
+/// What of sorted ranges lies in `span`.
+pub(super) fn within(ranges: &[Range<usize>], span: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let first = ranges.partition_point(|range| range.end <= span.start);
+    let here = ranges[first..].iter().take_while(move |range| range.start < span.end);
+    here.map(move |range| range.start.max(span.start)..range.end.min(span.end))
+}
+
 /// Rows of one segment as sorted ranges that do not touch. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowRanges(Arc<[Range<usize>]>);
@@ -45,14 +52,7 @@ impl RowRanges {
 
     /// What of ascending ranges is in here, in order.
     pub(crate) fn within(&self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        let mut first = 0;
-        for range in ranges {
-            first += self.0[first..].partition_point(|own| own.end <= range.start);
-            let own = self.0[first..].iter().take_while(|own| own.start < range.end);
-            found.extend(own.map(|own| own.start.max(range.start)..own.end.min(range.end)));
-        }
-        found
+        ranges.flat_map(|range| within(&self.0, range)).collect()
     }
 
     /// What of `range` is not in here, in order.

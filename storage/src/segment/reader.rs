@@ -26,6 +26,7 @@ use super::checksums::{CheckedFile, Checksums};
 use super::home::source::{Index, SegmentSource, WantedFiles};
 use super::layout::Layout;
 use super::pages::{CachedGroups, FilePages, PageCache};
+use super::ranges::within;
 use super::{RowRanges, SegmentMeta, form, home, writer};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
@@ -246,12 +247,8 @@ impl Segment {
     /// Sorted ranges of rows, apart by the row group that they stand in.
     pub(crate) fn by_group(&self, ranges: &[Range<usize>]) -> Vec<Vec<Range<usize>>> {
         let groups = self.group_rows(0..self.files.parquet.metadata().num_row_groups());
-        let within = |group: Range<usize>| -> Vec<Range<usize>> {
-            let first = ranges.partition_point(|range| range.end <= group.start);
-            let here = ranges[first..].iter().take_while(|range| range.start < group.end);
-            here.map(|range| range.start.max(group.start)..range.end.min(group.end)).collect()
-        };
-        groups.into_iter().map(within).filter(|ranges| !ranges.is_empty()).collect()
+        let within = groups.into_iter().map(|group| within(ranges, group).collect::<Vec<_>>());
+        within.filter(|ranges| !ranges.is_empty()).collect()
     }
 
     /// Sorted ranges of rows, none of them cut, apart by the row group that they begin in.
@@ -282,24 +279,21 @@ impl Segment {
         rows_read: usize,
     ) -> Result<RowReader<'_>, Error> {
         // A reader decodes the dictionaries of row groups that it passes over, so it gets none to pass over.
-        let (mut groups, mut within, mut rows) = (Vec::new(), Vec::new(), 0);
+        let (mut groups, mut selected, mut rows) = (Vec::new(), Vec::new(), 0);
         let all = 0..self.files.parquet.metadata().num_row_groups();
         for (group, span) in self.group_rows(all).into_iter().enumerate() {
-            let first = ranges.partition_point(|range| range.end <= span.start);
-            let here = ranges[first..].iter().take_while(|range| range.start < span.end);
-            let before = within.len();
-            within.extend(here.map(|range| {
-                let (from, to) = (range.start.max(span.start), range.end.min(span.end));
-                rows + from - span.start..rows + to - span.start
-            }));
-            if within.len() > before {
+            let before = selected.len();
+            let here = within(&ranges, span.clone());
+            selected.extend(here.map(|range| rows + range.start - span.start..rows + range.end - span.start));
+            if selected.len() > before {
                 groups.push(group);
                 rows += span.len();
             }
         }
         // Rows behind the last one are not passed over.
-        let (end, wanted) = (within.last().map_or(0, |last| last.end), within.iter().map(Range::len).sum());
-        let selection = RowSelection::from_consecutive_ranges(within.iter().cloned(), end);
+        let end = selected.last().map_or(0, |last| last.end);
+        let wanted = selected.iter().map(Range::len).sum();
+        let selection = RowSelection::from_consecutive_ranges(selected.iter().cloned(), end);
         let doing = || self.doing();
         let Files { meta, source, checksums, parquet, pages, batch_rows, .. } = &*self.files;
         let open = {
@@ -310,7 +304,7 @@ impl Segment {
             .then(|| CachedGroups::new(parquet.metadata(), groups.clone(), pages, open));
         let stored = match kept.flatten() {
             Some(groups) => {
-                let ahead = groups.fetch_ahead(&within, &self.projection(columns));
+                let ahead = groups.fetch_ahead(&selected, &self.projection(columns));
                 ahead.context(ErrorKind::Damaged, doing)?;
                 let levels = self.levels(columns)?;
                 ParquetRecordBatchReader::try_new_with_row_groups(
