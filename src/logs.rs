@@ -3,8 +3,9 @@
 use std::pin::pin;
 
 use futures_util::StreamExt as _;
-use query_api::LogRecord;
+use model::TimeRange;
 use query_api::client::TailItem;
+use query_api::{Client, LogRecord};
 
 use crate::cli::LogsArgs;
 use crate::exit::Failure;
@@ -34,6 +35,12 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
                 true => "no log record of the last 15 minutes matches: look further back with --since 24h",
                 false => "no log record of that time matches",
             });
+            if let Some(kind) = id_kind(&client, &arguments.query, range).await {
+                let id = &arguments.query;
+                output::remark(&format!(
+                    "`{id}` is no text of a record but an id ({kind}): silmari trace {id}"
+                ));
+            }
         }
         return Ok(());
     };
@@ -48,6 +55,16 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
         }
     }
     Err(Failure::runtime("the server ended the tail"))
+}
+
+/// The kind of id that a query is which is a single word, if records carry it.
+async fn id_kind(client: &Client, query: &str, range: TimeRange) -> Option<String> {
+    let is_word = |letter: char| letter.is_alphanumeric() || "-_./".contains(letter);
+    if query.is_empty() || !query.chars().all(is_word) {
+        return None;
+    }
+    let graph = client.id_graph(query, range, &[]).await.ok()?;
+    graph.matched.into_iter().next().map(|term| term.kind)
 }
 
 fn print(record: &LogRecord, json: bool) -> Result<(), Failure> {

@@ -61,6 +61,14 @@ async fn one_posted_json_line_is_found_by_id_by_search_by_sql_and_while_followin
 
     let output = silmari(server.api(), &["logs", "sku:991 stock"]).await;
     assert!(stdout(&output).contains("stock low"), "{}{}", stdout(&output), stderr(&output));
+    let output = silmari(server.api(), &["logs", "ORD-7"]).await;
+    let said = stderr(&output);
+    assert!(
+        said.contains("no log record") && said.contains("an id (order_id): silmari trace ORD-7"),
+        "{said}"
+    );
+    let output = silmari(server.api(), &["logs", "stork"]).await;
+    assert!(!stderr(&output).contains("silmari trace"), "{}", stderr(&output));
     let output = silmari(server.api(), &["trace", "ORD-7"]).await;
     assert!(output.status.success() && stdout(&output).contains("stock low"), "{}", stdout(&output));
     let output = silmari(server.api(), &["trace", "ORD-7", "--json"]).await;
