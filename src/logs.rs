@@ -36,9 +36,9 @@ pub(crate) async fn run(server: &ServerArgs, arguments: LogsArgs) -> Result<(), 
                 false => "no log record of that time matches",
             });
             if let Some(kind) = id_kind(&client, &arguments.query, range).await {
-                let id = &arguments.query;
+                let (id, flags) = (&arguments.query, arguments.range.flags());
                 output::remark(&format!(
-                    "`{id}` is no text of a record but an id ({kind}): silmari trace {id}"
+                    "`{id}` is no text of a record but an id ({kind}): silmari trace {id}{flags}"
                 ));
             }
         }

@@ -65,6 +65,14 @@ impl RangeArgs {
         self.since.is_none() && self.from.is_none() && self.to.is_none()
     }
 
+    /// What was said, to be said again behind a command.
+    pub(crate) fn flags(&self) -> String {
+        let said = [("since", &self.since), ("from", &self.from), ("to", &self.to)];
+        let said =
+            said.into_iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", value.as_ref()?)));
+        said.collect()
+    }
+
     /// The range, `default` long when nothing was said.
     pub(crate) fn range(&self, default: Duration) -> Result<TimeRange, Failure> {
         let to = match &self.to {

@@ -67,6 +67,8 @@ async fn one_posted_json_line_is_found_by_id_by_search_by_sql_and_while_followin
         said.contains("no log record") && said.contains("an id (order_id): silmari trace ORD-7"),
         "{said}"
     );
+    let output = silmari(server.api(), &["logs", "ORD-7", "--since", "2h"]).await;
+    assert!(stderr(&output).contains("silmari trace ORD-7 --since 2h"), "{}", stderr(&output));
     let output = silmari(server.api(), &["logs", "stork"]).await;
     assert!(!stderr(&output).contains("silmari trace"), "{}", stderr(&output));
     let output = silmari(server.api(), &["trace", "ORD-7"]).await;

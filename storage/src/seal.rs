@@ -11,7 +11,7 @@
 //! A crash before 3 leaves folders that the catalog does not name, and which are swept. A crash after 3 replays
 //! nothing twice, because replay begins after S.
 //!
-//! Memory: 64 bytes a row for its place in the order, beside the head itself.
+//! Memory: 64 bytes a row for its place in the order, and four for each text and attribute of it that is numbered, beside the head itself.
 
 mod parts;
 

@@ -70,6 +70,15 @@ impl Texts {
     }
 }
 
+/// Bytes of rows without the texts that their numbers stand for, which all rows share.
+pub(super) fn bytes(rows: &RecordBatch) -> usize {
+    let column = |column: &ArrayRef| match column.as_dictionary_opt::<Int32Type>() {
+        Some(numbers) => numbers.keys().get_array_memory_size(),
+        None => column.get_array_memory_size(),
+    };
+    rows.columns().iter().map(column).sum()
+}
+
 impl Numbers {
     /// The same rows with the numbers of all streams.
     pub(super) fn renumbered(&mut self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {

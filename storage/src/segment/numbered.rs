@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::basic::Encoding;
 use parquet::file::metadata::ColumnChunkMetaData;
 
+use super::form::TEXT;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
 
@@ -28,7 +29,9 @@ impl Segment {
         for (root, field) in parquet.schema().fields().iter().enumerate() {
             let leaf =
                 (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == root);
-            let Some(leaf) = leaf.filter(|_| *field.data_type() == DataType::Utf8) else { continue };
+            // What is long is written in a form of its own.
+            let may_be = *field.data_type() == DataType::Utf8 && field.name() != TEXT;
+            let Some(leaf) = leaf.filter(|_| may_be) else { continue };
             let bytes: Option<u64> = groups.iter().map(|group| dictionary_bytes(group.column(leaf))).sum();
             found.extend(bytes.map(|bytes| (field.name().clone(), bytes)));
         }

@@ -9,12 +9,15 @@
 //!
 //! Memory: one row group, compressed.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Int32Type, SchemaRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -67,6 +70,8 @@ pub(super) struct ParquetWriter {
     /// Makes the writer of one column, by its place in the schema, which has a form of its own.
     text: Option<(usize, ArrowRowGroupWriterFactory)>,
     schema: SchemaRef,
+    /// Columns whose texts became too many for a dictionary: the library goes on without one.
+    unnumbered: BTreeSet<usize>,
     group: Option<Group>,
     threads: usize,
 }
@@ -161,14 +166,14 @@ impl ParquetWriter {
             Err(_) => None,
         };
         let (file, factory) = factory(file, &schema, form.columns.clone())?;
-        Ok(Self { file, form, factory, text, schema, group: None, threads })
+        Ok(Self { file, form, factory, text, schema, unnumbered: BTreeSet::new(), group: None, threads })
     }
 
     /// Appends rows, and does what else is to be done meanwhile. Texts may be numbered: a dictionary by `Int32`.
     pub(super) fn write(&mut self, rows: &RecordBatch, beside: Vec<Task<'_>>) -> Result<(), Error> {
         let doing = || "encoding columns".to_owned();
         let mut beside = beside;
-        let mut left = rows.clone();
+        let mut left = self.unnumbered(rows.clone()).context(ErrorKind::Internal, doing)?;
         while left.num_rows() > 0 {
             let mut group = match self.group.take() {
                 Some(group) => group,
@@ -193,11 +198,29 @@ impl ParquetWriter {
             side_by_side(self.threads, tasks)?;
             group.rows += fits;
             match group.room() {
-                0 => self.end_group(group)?,
+                0 => {
+                    let full = group.columns.iter().enumerate().filter(|(_, writer)| writer.is_full());
+                    self.unnumbered.extend(full.map(|(at, _)| at));
+                    self.end_group(group)?;
+                    left = self.unnumbered(left).context(ErrorKind::Internal, doing)?;
+                }
                 _ => self.group = Some(group),
             }
         }
         beside.into_iter().try_for_each(|task| task())
+    }
+
+    /// The same rows, with texts in the columns that are not numbered any more.
+    fn unnumbered(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if self.unnumbered.is_empty() {
+            return Ok(rows);
+        }
+        let (mut fields, mut columns) = (rows.schema_ref().fields().to_vec(), rows.columns().to_vec());
+        for at in &self.unnumbered {
+            fields[*at] = Arc::clone(&self.schema.fields()[*at]);
+            columns[*at] = cast(&columns[*at], fields[*at].data_type())?;
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
     /// A row group that begins with these rows.
@@ -285,7 +308,40 @@ fn factory<W: Write + Send>(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use arrow::array::{DictionaryArray, Int32Array, StringArray};
+    use disk::{Appender, Fs as _, RealFs};
+    use model::Signal;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+
     use super::*;
+    use crate::segment::form::{DICTIONARY_BYTES_MAX, form};
+    use crate::segment::layout::Layout;
+
+    #[test]
+    fn a_column_goes_on_without_numbers_when_its_texts_become_too_many_for_a_dictionary() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("data.parquet");
+        let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let numbered = Arc::new(Schema::new(vec![arrow::datatypes::Field::new("text", texts, false)]));
+        let schema = Arc::new(Schema::new(vec![arrow::datatypes::Field::new("text", DataType::Utf8, false)]));
+        let file = Summing::new(Appender::new(RealFs.create(&path).expect("created")));
+        let form = form(&Layout::new(Signal::Logs, Vec::new(), Vec::new()), 1);
+        let mut writer = ParquetWriter::new(file, schema, form, 1).expect("a writer");
+        // Each batch has a hundred texts that no other has, which together are too much.
+        for batch in 0..6 {
+            let long = "x".repeat(DICTIONARY_BYTES_MAX / 100);
+            let values = (0..100).map(|number| format!("{batch} {number} {long}"));
+            let values: ArrayRef = Arc::new(StringArray::from_iter_values(values));
+            let keys = Int32Array::from_iter_values((0..1_000).map(|row| row % 100));
+            let rows: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+            let rows = RecordBatch::try_new(Arc::clone(&numbered), vec![rows]).expect("rows");
+            writer.write(&rows, Vec::new()).expect("written");
+        }
+        writer.finish().expect("finished");
+        let file = SerializedFileReader::new(std::fs::File::open(&path).expect("there")).expect("Parquet");
+        let groups = file.metadata().row_groups();
+        assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [1_000, 5_000]);
+    }
 
     #[test]
     fn all_tasks_are_done_and_the_error_of_one_is_told() {

@@ -51,7 +51,23 @@ fn metadata(file: &Bytes) -> ArrowReaderMetadata {
 }
 
 fn read(file: &Bytes, rows: Option<RowSelection>) -> ArrayRef {
-    let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata(file));
+    read_as(file, metadata(file), rows)
+}
+
+/// As merges read: the numbers and the texts that they stand for.
+fn read_numbered(file: &Bytes) -> ArrayRef {
+    let key = Box::new(DataType::Int32);
+    let texts = DataType::Dictionary(key, Box::new(DataType::Utf8));
+    let is_nullable = metadata(file).schema().field(0).is_nullable();
+    let schema = Arc::new(Schema::new(vec![Field::new("text", texts, is_nullable)]));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata(file).metadata()), options);
+    read_as(file, metadata.expect("readable as numbers"), None)
+}
+
+fn read_as(file: &Bytes, metadata: ArrowReaderMetadata, rows: Option<RowSelection>) -> ArrayRef {
+    let mut reader =
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata).with_batch_size(64);
     if let Some(rows) = rows {
         reader = reader.with_row_selection(rows);
     }
@@ -102,6 +118,9 @@ proptest! {
         let file = written(&schema(is_nullable), &batches(&rows, batch_rows), EnabledStatistics::Page);
         let expected: ArrayRef = Arc::new(rows.iter().map(Option::as_deref).collect::<StringArray>());
         prop_assert_eq!(&read(&file, None), &expected);
+        let numbered = read_numbered(&file);
+        prop_assert!(numbered.as_dictionary_opt::<Int32Type>().is_some());
+        prop_assert_eq!(&cast(&numbered, &DataType::Utf8).expect("texts"), &expected);
         let first = (skipped * (rows.len() - 1) as f64) as usize;
         let count = ((taken * (rows.len() - first) as f64) as usize).max(1);
         let some = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(count)]);

@@ -31,7 +31,7 @@ use crate::segment::form::DICTIONARY_BYTES_MAX;
 
 /// Texts that are numbered, at most: more are no repetition.
 const FEW_MAX: usize = 4_096;
-/// The longest text that stays a number: rows of a row group are read as texts, whose bytes are counted with 32 bits.
+/// The longest text that a seal leaves a number: rows of a row group are read as texts, whose bytes are counted with 32 bits.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Takes the values at places.
@@ -145,14 +145,17 @@ impl<'a> FewTexts<'a> {
                 self.texts.push(text);
                 self.texts.len() as u32 - 1
             });
-            self.are_many = self.texts.len() > FEW_MAX;
+            if self.texts.len() > FEW_MAX {
+                *self = Self { are_many: true, ..Self::default() };
+                return None;
+            }
         }
         Some(self.last)
     }
 
     /// Each once, unless they are many.
-    pub(super) fn texts(&self) -> Option<&[&'a str]> {
-        (!self.are_many).then_some(&self.texts)
+    pub(super) fn into_texts(self) -> Option<Vec<&'a str>> {
+        (!self.are_many).then_some(self.texts)
     }
 }
 
@@ -172,7 +175,7 @@ impl<'a> FewColumn<'a> {
             (0..source.len()).map(|row| few.number(source.value(row))).collect()
         };
         let numbers = sources.iter().map(of_source).collect::<Option<_>>()?;
-        few.texts().map(|texts| Self { texts: texts.to_vec(), numbers })
+        few.into_texts().map(|texts| Self { texts, numbers })
     }
 
     fn at(&self, (batch, row): Place) -> &'a str {

@@ -19,8 +19,8 @@ use model::Signal;
 use model::otlp::value::push_json_string;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Layout;
 use super::gather::{Column, FewTexts, numbered, values};
+use super::{Layout, PREFIX};
 use crate::decode::columns::{Pairs, TextLists, Texts};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::range_of;
@@ -139,11 +139,18 @@ fn typed_as(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
 /// The attributes of batches, every key with a number.
 struct Attributes<'a> {
     keys: Vec<&'a str>,
-    /// Of each key, if values that repeat are numbered.
-    few: Vec<Option<ArrayRef>>,
+    /// Of each key, if its values are few and numbered.
+    few: Vec<Option<FewValues<'a>>>,
     /// Whether a key can stand in the list of ids' attributes.
     is_word: Vec<bool>,
     batches: Vec<Numbered<'a>>,
+}
+
+/// The values of a key, each once.
+struct FewValues<'a> {
+    texts: Vec<&'a str>,
+    /// The same as what rows are numbers of, made when a column of the key is gathered first.
+    array: OnceLock<Option<ArrayRef>>,
 }
 
 struct Numbered<'a> {
@@ -182,7 +189,12 @@ impl<'a> Attributes<'a> {
         let batches = maps.into_iter().map(number).collect();
         let is_word = |key: &&str| !key.is_empty() && !key.bytes().any(|byte| byte == b' ');
         let is_word = numbers.keys.iter().map(is_word).collect();
-        let few = few.iter().map(|few| few.texts().filter(|_| is_numbered).and_then(values)).collect();
+        let few = few.into_iter().map(FewTexts::into_texts);
+        let few = few.map(|texts| {
+            let texts = texts.filter(|_| is_numbered)?;
+            Some(FewValues { texts, array: OnceLock::new() })
+        });
+        let few = few.collect();
         Self { keys: numbers.keys, few, is_word, batches }
     }
 
@@ -194,8 +206,12 @@ impl<'a> Attributes<'a> {
         let mut promoted: Vec<Optional<'_>> = layout.promoted.iter().map(|_| Optional::default()).collect();
         for (key, column) in column_of.iter().enumerate().filter(|(_, column)| **column != NONE) {
             // A column without a dictionary has none here either.
-            let few = self.few[key].as_ref().filter(|_| layout.repeats(self.keys[key]));
-            promoted[*column as usize].values = few;
+            let column = &mut promoted[*column as usize];
+            if let Some(few) = &self.few[key]
+                && layout.repeats(&format!("{PREFIX}{}", self.keys[key]))
+            {
+                column.values = few.array.get_or_init(|| values(&few.texts)).as_ref();
+            }
         }
         let mut others = Pairs::default();
         let mut rest: Vec<(&str, &str)> = Vec::new();
