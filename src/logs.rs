@@ -63,7 +63,7 @@ async fn id_kind(client: &Client, query: &str, range: TimeRange) -> Option<Strin
     if query.is_empty() || !query.chars().all(is_word) {
         return None;
     }
-    let graph = client.id_graph(query, range, &[]).await.ok()?;
+    let graph = client.id_graph(query, range, &[("nodes", 1), ("rows", 1)]).await.ok()?;
     graph.matched.into_iter().next().map(|term| term.kind)
 }
 

@@ -57,6 +57,12 @@ const ROWS_MIN: u64 = 4_096;
 /// Of so many rows one is looked at for its keys.
 const SAMPLED: usize = 16;
 
+/// A column of texts as numbers of them.
+pub(super) fn numbered(field: &Field) -> Field {
+    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    field.clone().with_data_type(texts)
+}
+
 /// How the rows of one file are laid out. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -138,9 +144,7 @@ impl Layout {
     pub(crate) fn looked_up(stored: &Schema) -> Fields {
         let field = |field: &FieldRef| match field.name().as_str() {
             "resource_attributes" | "labels" | ID_ATTRIBUTES if *field.data_type() == DataType::Utf8 => {
-                let key = Box::new(DataType::Int32);
-                let texts = DataType::Dictionary(key, Box::new(DataType::Utf8));
-                Arc::new(field.as_ref().clone().with_data_type(texts))
+                Arc::new(numbered(field))
             }
             _ => Arc::clone(field),
         };

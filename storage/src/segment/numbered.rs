@@ -3,21 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 use model::TimeRange;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::basic::Encoding;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::form::TEXT;
+use super::layout::numbered;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
-
-/// A field with its texts as numbers.
-fn numbered(field: &Field) -> Field {
-    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    field.clone().with_data_type(texts)
-}
 
 impl Segment {
     /// The text columns of the file that are numbered in every row group, with the bytes of their dictionaries in the file.
