@@ -58,6 +58,10 @@ pub struct Options {
     #[arg(long, env = "SILMARI_BENCH_STORE")]
     pub store: Option<PathBuf>,
 
+    /// Adds the large trace and the hub to that store, for good, unless it has them, and looks for them as well
+    #[arg(long, env = "SILMARI_BENCH_ADD_LARGE", requires = "store")]
+    pub add_large: bool,
+
     /// A `victoria-traces` program that is sent the same spans, in the same run (`go install
     /// github.com/VictoriaMetrics/VictoriaTraces/app/victoria-traces@latest`)
     #[arg(long, env = "SILMARI_BENCH_VICTORIA_TRACES")]

@@ -16,6 +16,7 @@
 
 mod functions;
 mod guard;
+mod numbered;
 mod pool;
 mod prune;
 mod reader;

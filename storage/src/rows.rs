@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray, FixedSizeBinaryArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampNanosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, MapArray, RecordBatch, RecordBatchOptions,
+    StringArray, TimestampNanosecondArray, new_null_array,
 };
 use arrow::datatypes::{Field, Schema, TimestampNanosecondType};
 use model::{Signal, SpanId, TimeRange, TraceId, UnixNano};
@@ -16,6 +16,7 @@ use crate::schema::{schema, time_column};
 
 mod heads;
 mod logs;
+mod maps;
 mod points;
 mod spans;
 mod terms;
@@ -23,9 +24,11 @@ mod texts;
 
 pub use heads::RowHeads;
 pub use logs::LogRows;
+pub use maps::unshared;
 pub use points::{Exemplar, PointRows};
 pub use spans::{Event, SpanRows};
 
+pub(crate) use maps::MapColumn;
 pub(crate) use terms::{
     RowTerms, TermColumns, Wanted, carrying, has_exemplars, row_term_hashes, row_terms_max, term_hash,
     trace_hash,
@@ -41,9 +44,11 @@ pub fn completed(signal: Signal, rows: &RecordBatch) -> RecordBatch {
         Some(column) => Arc::clone(column),
         None => new_null_array(field.data_type(), rows.num_rows()),
     };
-    let columns = schema.fields().iter().map(column).collect();
-    // Empty, which a column of the table may not be allowed to be.
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect();
+    // Empty, which a column of the table may not be allowed to be; or numbers, as the head has some.
+    let fields = schema.fields().iter().zip(&columns).map(|(field, column)| {
+        field.as_ref().clone().with_nullable(true).with_data_type(column.data_type().clone())
+    });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(schema, columns, &count).expect("columns of the table")
@@ -51,6 +56,10 @@ pub fn completed(signal: Signal, rows: &RecordBatch) -> RecordBatch {
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a dyn Array {
     rows.column_by_name(name).unwrap_or_else(|| panic!("a batch without the column `{name}`")).as_ref()
+}
+
+fn maps<'a>(rows: &'a RecordBatch, name: &str) -> MapColumn<'a> {
+    MapColumn::of(column(rows, name)).unwrap_or_else(|| panic!("the column `{name}` has no maps"))
 }
 
 fn text<'a>(rows: &'a RecordBatch, name: &str) -> &'a StringArray {
@@ -80,9 +89,7 @@ pub(crate) fn range_of(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
 
 /// The pairs of one row of a text map.
 fn pairs(map: &MapArray, row: usize) -> impl Iterator<Item = (&str, &str)> + Clone {
-    let keys: &StringArray = map.keys().as_string();
-    let values: &StringArray = map.values().as_string();
-    range_of(map.offsets(), row).map(move |at| (keys.value(at), values.value(at)))
+    MapColumn::Maps(map).pairs(row)
 }
 
 /// The strings of one row of a text list.

@@ -126,6 +126,29 @@ static POINTS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
+/// Whether rows of the head have numbers in this column, of maps that they share.
+fn is_shared(name: &str) -> bool {
+    name == "resource_attributes"
+}
+
+static HEAD: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
+    Signal::ALL.map(|signal| {
+        let numbers = |of: &DataType| DataType::Dictionary(Box::new(DataType::Int32), Box::new(of.clone()));
+        let schema = schema(signal);
+        let fields = schema.fields().iter().map(|field| match is_shared(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_data_type(numbers(field.data_type()))),
+            false => Arc::clone(field),
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    })
+});
+
+/// The same columns as rows that were decoded have them: attributes of resources are numbers of maps, each of which a batch
+/// has once ([`crate::rows::unshared`]).
+pub(crate) fn head_schema(signal: Signal) -> SchemaRef {
+    Arc::clone(&HEAD[signal.index()])
+}
+
 /// The column of a point's exemplars. Files of formats 1 and 2 have none.
 pub(crate) const EXEMPLARS: &str = "exemplars";
 

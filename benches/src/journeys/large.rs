@@ -53,6 +53,17 @@ pub(super) async fn fill(
     store.seal().await.context("seal the large journeys")
 }
 
+/// Whether a store has the large trace.
+pub(super) fn is_filled(store: &Store, clock: &dyn Clock) -> anyhow::Result<bool> {
+    let id = format!("{TRACE:032x}");
+    let request = Request { id: &id, range: TimeRange::last(RANGE, clock.now()), is_corrected: false };
+    match find(&store.snapshot(), store.ids(), &request, &Limits { spans: 1, ..Limits::default() }) {
+        Ok(_) => Ok(true),
+        Err(query::journey::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error).context("look whether the large trace is there"),
+    }
+}
+
 /// Looks for each of them.
 pub(super) fn measure(store: &Store, sizes: Sizes, clock: &dyn Clock) -> anyhow::Result<Vec<Case>> {
     let limits = Limits { spans: Limits::default().spans.max(sizes.spans), ..Limits::default() };

@@ -16,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _};
 use storage::rows::SpanRows;
 use storage::{ScanOrder, ScanStats, Settings, Snapshot, Store};
 
-use super::Case;
+use super::{Case, large};
 use crate::options::Options;
 use bench_table::{Table, drop_page_cache, whole};
 
@@ -47,21 +47,28 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
     let store = Store::open(settings, Arc::new(IdRules::default()), Arc::clone(&clock));
     let store = store.await.with_context(|| format!("open `{}`", dir.display()))?;
     let (count, seed, asking) = (options.journeys, options.seed, Arc::clone(&store));
+    let timing = Arc::clone(&clock);
     let work = move || -> anyhow::Result<Vec<Case>> {
         let snapshot = asking.snapshot();
         let drawn = draw(&snapshot, count, &mut StdRng::seed_from_u64(seed))?;
         let store = (&snapshot, &**asking.ids());
         let few = &drawn[..drawn.len().min(COLD)];
-        let mut cases = vec![follow("each for the first time", store, &drawn, || Ok(()), &*clock)?];
+        let mut cases = vec![follow("each for the first time", store, &drawn, || Ok(()), &*timing)?];
         let small = of_counts(store, &drawn, |counts| counts.traces <= TRACES_FEW)?;
         let orders = of_counts(store, &drawn, |counts| (counts.traces, counts.spans, counts.logs) == ORDER)?;
         cases.extend([
-            follow("each once more", store, &drawn, || Ok(()), &*clock)?,
-            follow("those of four traces at most", store, &small, || Ok(()), &*clock)?,
-            follow("one again and again", store, &vec![drawn[0]; drawn.len()], || Ok(()), &*clock)?,
+            follow("each once more", store, &drawn, || Ok(()), &*timing)?,
+            follow("those of four traces at most", store, &small, || Ok(()), &*timing)?,
+            follow("one again and again", store, &vec![drawn[0]; drawn.len()], || Ok(()), &*timing)?,
         ]);
         if !orders.is_empty() {
-            cases.push(follow("60 spans, 150 log records, four traces", store, &orders, || Ok(()), &*clock)?);
+            cases.push(follow(
+                "60 spans, 150 log records, four traces",
+                store,
+                &orders,
+                || Ok(()),
+                &*timing,
+            )?);
         }
         if drop_page_cache().is_ok() {
             cases.push(follow(
@@ -69,12 +76,20 @@ pub async fn run(options: &Options, dir: &Path, clock: Arc<dyn Clock>) -> anyhow
                 store,
                 few,
                 || Ok(drop_page_cache()?),
-                &*clock,
+                &*timing,
             )?);
         }
         Ok(cases)
     };
-    let cases = tokio::task::spawn_blocking(work).await??;
+    let mut cases = tokio::task::spawn_blocking(work).await??;
+    if options.add_large {
+        let sizes = large::Sizes { spans: options.large_spans, traces: options.hub_traces };
+        if !large::is_filled(&store, &*clock)? {
+            large::fill(&store, sizes, options.records, &*clock).await?;
+        }
+        let asking = Arc::clone(&store);
+        cases.extend(tokio::task::spawn_blocking(move || large::measure(&asking, sizes, &*clock)).await??);
+    }
     let (snapshot, stats) = (store.snapshot(), store.stats());
     let rows = [Signal::Traces, Signal::Logs].map(|signal| snapshot.row_counts(signal).1);
     drop(snapshot);

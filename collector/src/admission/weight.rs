@@ -1,13 +1,14 @@
 //! What a request will cost when it is decoded, found on the wire before anything is built.
 //!
-//! A span of two bytes becomes a row of hundreds, and every row repeats the attributes of its
-//! resource: limits on bytes alone do not bound memory. This walk counts records and rows and adds up
+//! A span of two bytes becomes a row of hundreds, and every row repeats what stands above it: limits on bytes alone do not bound memory. This walk counts records and rows and adds up
 //! what each row will hold. It stops as soon as a limit is exceeded.
 
 use model::Signal;
 use model::otlp::value;
 use model::wire::{Fields, Repeated, Value};
-use storage::limits::{ATTRIBUTES_MAX, CHILDREN_MAX, EXEMPLARS_MAX, ROW_BYTES, VALUE_BYTES_MAX};
+use storage::limits::{
+    ATTRIBUTES_MAX, CHILDREN_MAX, EXEMPLARS_MAX, ROW_BYTES, SHARED_BYTES_MAX, VALUE_BYTES_MAX,
+};
 
 /// What the columns take however few rows there are.
 const REQUEST_BYTES: usize = 8 << 10;
@@ -36,7 +37,14 @@ pub(crate) fn weigh(signal: Signal, request: &[u8], records_max: usize, bytes_ma
         let above = match signal {
             Signal::Metrics => labels_bytes(resource),
             Signal::Traces | Signal::Logs => {
-                pairs_bytes(resource.iter()) + named_bytes(resource, "service.name")
+                let service = named_bytes(resource, "service.name");
+                match pairs_bytes(resource.iter()) {
+                    shared @ ..=SHARED_BYTES_MAX => {
+                        weight.bytes = weight.bytes.saturating_add(shared);
+                        service
+                    }
+                    own => own + service,
+                }
             }
         };
         for scope in Repeated::new(group, 2).iter() {
@@ -206,15 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn every_row_pays_for_the_attributes_of_its_resource() {
-        let mut resource = Vec::new();
-        put_message(&mut resource, 1, |attribute| {
-            put_bytes(attribute, 1, b"k");
-            put_message(attribute, 2, |any| put_bytes(any, 1, &[b'x'; 10_000]));
-        });
-        let weight = weigh(Signal::Logs, &request(&resource, 1_000), usize::MAX, usize::MAX);
-        assert_eq!(weight.records, 1_000);
-        assert!(weight.bytes > 10_000_000, "{weight:?}");
+    fn every_row_pays_for_the_attributes_of_a_large_resource_and_all_together_for_those_of_a_small_one() {
+        let of = |bytes: usize| {
+            let mut resource = Vec::new();
+            put_message(&mut resource, 1, |attribute| {
+                put_bytes(attribute, 1, b"k");
+                put_message(attribute, 2, |any| put_bytes(any, 1, &vec![b'x'; bytes]));
+            });
+            weigh(Signal::Logs, &request(&resource, 1_000), usize::MAX, usize::MAX)
+        };
+        let (large, small) = (of(10_000), of(3_000));
+        assert_eq!((large.records, small.records), (1_000, 1_000));
+        assert!(large.bytes > 10_000_000, "{large:?}");
+        assert!((1_000 * ROW_BYTES..1_000_000).contains(&small.bytes), "{small:?}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ use query_api::QueryStats;
 use super::SqlLimits;
 use super::functions::scalar_functions;
 use super::guard::Checked;
+use super::numbered::GroupByNumber;
 use super::source::Tables;
 use super::table::{STORE_URL, SegmentTable};
 
@@ -47,6 +48,7 @@ pub(super) fn context(tables: &Arc<Tables>, limits: &SqlLimits) -> Result<Sessio
         .with_scalar_functions(scalar_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_physical_optimizer_rule(Arc::new(GroupByNumber))
         .build();
     let context = SessionContext::new_with_state(state);
     for signal in Signal::ALL {

@@ -10,6 +10,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::Result;
 use model::{Signal, TimeRange, UnixNano};
 use serde::{Deserialize, Serialize};
+use storage::rows::unshared;
 use storage::{Fetch, SegmentDescription, SegmentFile, Snapshot};
 
 /// Which rows of the head are wanted.
@@ -35,10 +36,10 @@ impl Head for Snapshot {
         let batches = self.head_rows_within(wanted.signal, time);
         let mut rows = Coalesced::default();
         for batch in batches {
-            match &wanted.columns {
-                None => rows.push(batch.clone())?,
-                Some(columns) => rows.push(batch.project(columns)?)?,
-            }
+            rows.push(match &wanted.columns {
+                None => unshared(batch),
+                Some(columns) => unshared(&batch.project(columns)?),
+            })?;
         }
         rows.finish()
     }

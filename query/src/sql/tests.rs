@@ -2,6 +2,7 @@
 
 mod distinct;
 mod hostile;
+mod numbered;
 mod pruning;
 mod stored;
 

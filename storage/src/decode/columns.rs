@@ -15,9 +15,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Builder, ListArray,
-    ListBuilder, MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
-    StructBuilder, TimestampNanosecondArray, TimestampNanosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, DictionaryArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder,
+    Float64Builder, Int32Array, ListArray, ListBuilder, MapArray, MapBuilder, MapFieldNames, RecordBatch,
+    StringArray, StringBuilder, StructArray, StructBuilder, TimestampNanosecondArray,
+    TimestampNanosecondBuilder,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
@@ -27,17 +28,16 @@ use model::otlp::{AnyValue, EventView, ExemplarView, LinkView, attributes};
 use model::wire::Repeated;
 
 use super::{ATTRIBUTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::SHARED_BYTES_MAX;
 use crate::schema;
 
-/// Bytes of room made for what rows share before they come.
-const BLOCK_BYTES_AHEAD: usize = 1 << 20;
 /// Bytes kept of an attribute's key.
 pub(super) const KEY_BYTES_MAX: usize = 256;
 
 /// The finished columns as a batch that holds no more memory than its rows need.
 pub(crate) fn batch(signal: Signal, mut columns: Vec<ArrayRef>) -> RecordBatch {
     columns.iter_mut().for_each(Array::shrink_to_fit);
-    RecordBatch::try_new(schema::schema(signal), columns).expect("the columns are built to the schema")
+    RecordBatch::try_new(schema::head_schema(signal), columns).expect("the columns are built to the schema")
 }
 
 /// A text column.
@@ -171,6 +171,10 @@ impl Block {
         self.values.push(value);
     }
 
+    fn bytes(&self) -> usize {
+        self.keys.text.len() + self.values.text.len()
+    }
+
     /// Forgets the pairs.
     pub(crate) fn clear(&mut self) {
         self.keys.clear();
@@ -178,20 +182,65 @@ impl Block {
     }
 }
 
+/// A column of blocks that rows share: each is there once, and rows have its number. One of more than [`SHARED_BYTES_MAX`] is there
+/// for each row.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    maps: Pairs,
+    numbers: Vec<i32>,
+    block: Block,
+    /// Of the block, once a row has it.
+    number: Option<i32>,
+}
+
+impl Blocks {
+    /// Makes room for rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.numbers.reserve(rows);
+    }
+
+    /// The rows that follow have this block.
+    pub(crate) fn begin(&mut self, block: Block) {
+        self.block = block;
+        self.number = None;
+    }
+
+    /// Adds a row.
+    #[inline]
+    pub(crate) fn push(&mut self) {
+        let number = match self.number {
+            Some(number) => number,
+            None => self.add_block(),
+        };
+        self.numbers.push(number);
+    }
+
+    fn add_block(&mut self) -> i32 {
+        let number = i32::try_from(self.maps.len()).unwrap_or(i32::MAX);
+        self.maps.push_block(&self.block);
+        self.maps.end();
+        if self.block.bytes() <= SHARED_BYTES_MAX {
+            self.number = Some(number);
+        }
+        number
+    }
+
+    pub(crate) fn finish(self) -> ArrayRef {
+        Arc::new(DictionaryArray::new(Int32Array::from(self.numbers), self.maps.finish()))
+    }
+}
+
 impl Pairs {
+    /// Rows so far.
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
     /// Makes room for rows with so many pairs, whose keys and values have so many bytes each, all together.
     pub(crate) fn reserve(&mut self, rows: usize, pairs: usize, bytes: usize) {
         self.offsets.reserve(rows);
         self.keys.reserve(pairs, bytes);
         self.values.reserve(pairs, bytes);
-    }
-
-    /// Makes room for rows that share a block.
-    pub(crate) fn reserve_blocks(&mut self, rows: usize, block: &Block) {
-        let bytes = block.keys.text.len().max(block.values.text.len()).max(1);
-        // One resource may be large and have one row, the next many and be small.
-        let blocks = rows.min(BLOCK_BYTES_AHEAD / bytes);
-        self.reserve(rows, blocks * block.keys.len(), blocks * bytes);
     }
 
     /// Adds an attribute to the row under way.

@@ -8,7 +8,7 @@ use model::otlp::{AnyValue, LogRecordView, ResourceGroup, attributes};
 use model::wire::Repeated;
 use model::{Severity, Signal};
 
-use super::columns::{self, Block, Ids, Pairs, TextLists, Texts, cut};
+use super::columns::{self, Block, Blocks, Ids, Pairs, TextLists, Texts, cut};
 use super::{ATTRIBUTES_MAX, Context, Outcome, RowBuilder, VALUE_BYTES_MAX, believable};
 
 #[derive(Default)]
@@ -24,16 +24,13 @@ pub(super) struct LogBuilder {
     ids: TextLists,
     event_name: Texts,
     attributes: Pairs,
-    resource_attributes: Pairs,
+    resource_attributes: Blocks,
     scope: Texts,
-    resource: Block,
-    /// Rows that there is room for.
-    expected: usize,
 }
 
 impl RowBuilder for LogBuilder {
     fn reserve(&mut self, records: usize, bytes: usize) {
-        self.expected = records;
+        self.resource_attributes.reserve(records);
         self.trace_id.reserve(records);
         self.span_id.reserve(records);
         self.time.reserve(records);
@@ -49,8 +46,7 @@ impl RowBuilder for LogBuilder {
     }
 
     fn begin_resource(&mut self, _: &str, resource: ResourceGroup<'_>) {
-        self.resource = Block::of(resource.resource);
-        self.resource_attributes.reserve_blocks(std::mem::take(&mut self.expected), &self.resource);
+        self.resource_attributes.begin(Block::of(resource.resource));
     }
 
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome {
@@ -80,8 +76,7 @@ impl RowBuilder for LogBuilder {
         self.push_body(context, found, &record);
         context.ids.finish(found);
         self.ids.push_ids(found);
-        self.resource_attributes.push_block(&self.resource);
-        self.resource_attributes.end();
+        self.resource_attributes.push();
         Outcome::ACCEPTED
     }
 

@@ -7,7 +7,7 @@ use model::Signal;
 use model::ids::{IdTerms, Place};
 use model::otlp::{ResourceGroup, SpanView, attributes};
 
-use super::columns::{self, Block, Ids, Pairs, TextLists, Texts};
+use super::columns::{self, Block, Blocks, Ids, Pairs, TextLists, Texts};
 use super::{ATTRIBUTES_MAX, Context, Outcome, RowBuilder, believable};
 use crate::limits::CHILDREN_MAX;
 
@@ -24,13 +24,10 @@ pub(super) struct SpanBuilder {
     status_message: Texts,
     ids: TextLists,
     attributes: Pairs,
-    resource_attributes: Pairs,
+    resource_attributes: Blocks,
     scope: Texts,
     events: ListBuilder<StructBuilder>,
     links: ListBuilder<StructBuilder>,
-    resource: Block,
-    /// Rows that there is room for.
-    expected: usize,
     scratch: String,
 }
 
@@ -49,12 +46,10 @@ impl Default for SpanBuilder {
             status_message: Texts::default(),
             ids: TextLists::default(),
             attributes: Pairs::default(),
-            resource_attributes: Pairs::default(),
+            resource_attributes: Blocks::default(),
             scope: Texts::default(),
             events: columns::event_list(),
             links: columns::link_list(),
-            resource: Block::default(),
-            expected: 0,
             scratch: String::new(),
         }
     }
@@ -62,7 +57,7 @@ impl Default for SpanBuilder {
 
 impl RowBuilder for SpanBuilder {
     fn reserve(&mut self, spans: usize, bytes: usize) {
-        self.expected = spans;
+        self.resource_attributes.reserve(spans);
         self.trace_id.reserve(spans);
         self.span_id.reserve(spans);
         self.parent_span_id.reserve(spans);
@@ -84,8 +79,7 @@ impl RowBuilder for SpanBuilder {
     }
 
     fn begin_resource(&mut self, _: &str, resource: ResourceGroup<'_>) {
-        self.resource = Block::of(resource.resource);
-        self.resource_attributes.reserve_blocks(std::mem::take(&mut self.expected), &self.resource);
+        self.resource_attributes.begin(Block::of(resource.resource));
     }
 
     fn push(&mut self, context: &Context<'_>, found: &mut IdTerms, leaf: &[u8]) -> Outcome {
@@ -121,8 +115,7 @@ impl RowBuilder for SpanBuilder {
         self.push_children(context, found, &span);
         context.ids.finish(found);
         self.ids.push_ids(found);
-        self.resource_attributes.push_block(&self.resource);
-        self.resource_attributes.end();
+        self.resource_attributes.push();
         Outcome::ACCEPTED
     }
 

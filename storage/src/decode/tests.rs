@@ -1,5 +1,6 @@
 //! What a request becomes, record by record.
 
+use arrow::array::AsArray as _;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -11,7 +12,8 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::rows::{LogRows, PointRows, SpanRows};
+use crate::limits::SHARED_BYTES_MAX;
+use crate::rows::{LogRows, PointRows, SpanRows, unshared};
 
 const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
 
@@ -74,6 +76,33 @@ fn a_span_becomes_a_row_with_its_events_links_and_ids() {
     assert_eq!((events[0].name, events[0].time), ("exception", UnixNano(42)));
     assert_eq!(events[0].attributes[0], ("exception.message", "timeout"));
     assert_eq!(rows.links(0).map(|(trace, _)| trace.to_string()).collect::<Vec<_>>(), ["08".repeat(16)]);
+}
+
+#[test]
+fn rows_share_the_attributes_of_their_resource_unless_these_are_large() {
+    let small = "s".repeat(SHARED_BYTES_MAX / 2);
+    let large = "l".repeat(SHARED_BYTES_MAX);
+    let group = |value: &str, spans: usize| {
+        let attributes = vec![text("service.name", "billing"), text("host.note", value)];
+        let resource = Some(Resource { attributes, ..Resource::default() });
+        let scope_spans = vec![ScopeSpans { spans: vec![span("x"); spans], ..ScopeSpans::default() }];
+        ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }
+    };
+    let resource_spans = vec![group(&small, 3), group("empty", 0), group(&large, 2), group("other", 4)];
+    let batch = decoded(Signal::Traces, &ExportTraceServiceRequest { resource_spans }.encode_to_vec());
+
+    let notes = |rows: &RecordBatch| -> Vec<String> {
+        let rows = SpanRows::new(rows);
+        let note =
+            |row| rows.resource_attributes(row).find(|(key, _)| *key == "host.note").map(|(_, value)| value);
+        (0..rows.len()).map(|row| note(row).expect("each has one").to_owned()).collect()
+    };
+    let expected = [vec![small; 3], vec![large; 2], vec!["other".to_owned(); 4]].concat();
+    assert_eq!(notes(&batch.rows), expected);
+    let column = batch.rows.column_by_name("resource_attributes").expect("a column");
+    assert_eq!(column.as_any_dictionary().values().len(), 1 + 2 + 1, "the large one for each row");
+    let own = unshared(&batch.rows);
+    assert_eq!((notes(&own), own.schema()), (expected, crate::schema::schema(Signal::Traces)));
 }
 
 #[test]

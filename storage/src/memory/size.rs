@@ -22,6 +22,10 @@ fn bytes(array: &dyn Array) -> usize {
         DataType::List(_) => rows * OFFSET_BYTES + bytes(array.as_list::<i32>().values()),
         DataType::Map(..) => rows * OFFSET_BYTES + bytes(array.as_map().entries()),
         DataType::Struct(_) => array.as_struct().columns().iter().map(|column| bytes(column)).sum(),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            bytes(dictionary.keys()) + bytes(dictionary.values())
+        }
         other => match other.primitive_width() {
             Some(width) => rows * width,
             None => array.get_array_memory_size(),

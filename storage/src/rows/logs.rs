@@ -7,7 +7,7 @@ use arrow::array::{
 use arrow::datatypes::Int32Type;
 use model::{SpanId, TraceId, UnixNano};
 
-use super::{binary, column, items, pairs, span_at, text, times, trace_at};
+use super::{MapColumn, binary, column, items, maps, pairs, span_at, text, times, trace_at};
 
 /// Rows of `logs`.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct LogRows<'a> {
     ids: &'a ListArray,
     event_name: &'a StringArray,
     attributes: &'a MapArray,
-    resource_attributes: &'a MapArray,
+    resource_attributes: MapColumn<'a>,
 }
 
 impl<'a> LogRows<'a> {
@@ -39,7 +39,7 @@ impl<'a> LogRows<'a> {
             ids: column(rows, "ids").as_list(),
             event_name: text(rows, "event_name"),
             attributes: column(rows, "attributes").as_map(),
-            resource_attributes: column(rows, "resource_attributes").as_map(),
+            resource_attributes: maps(rows, "resource_attributes"),
         }
     }
 
@@ -108,6 +108,6 @@ impl<'a> LogRows<'a> {
         &self,
         row: usize,
     ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
-        pairs(self.resource_attributes, row)
+        self.resource_attributes.pairs(row)
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use model::{SpanId, TraceId, UnixNano};
 
-use super::{binary, column, items, pairs, range_of, span_at, text, times, trace_at};
+use super::{MapColumn, binary, column, items, maps, pairs, range_of, span_at, text, times, trace_at};
 
 /// One event of a span.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub struct SpanRows<'a> {
     status_message: &'a StringArray,
     ids: &'a ListArray,
     attributes: &'a MapArray,
-    resource_attributes: &'a MapArray,
+    resource_attributes: MapColumn<'a>,
     scope: &'a StringArray,
     events: &'a ListArray,
     links: &'a ListArray,
@@ -57,7 +57,7 @@ impl<'a> SpanRows<'a> {
             status_message: text(rows, "status_message"),
             ids: column(rows, "ids").as_list(),
             attributes: column(rows, "attributes").as_map(),
-            resource_attributes: column(rows, "resource_attributes").as_map(),
+            resource_attributes: maps(rows, "resource_attributes"),
             scope: text(rows, "scope"),
             events: column(rows, "events").as_list(),
             links: column(rows, "links").as_list(),
@@ -139,7 +139,7 @@ impl<'a> SpanRows<'a> {
         &self,
         row: usize,
     ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
-        pairs(self.resource_attributes, row)
+        self.resource_attributes.pairs(row)
     }
 
     /// Name of its instrumentation scope.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::file::metadata::ParquetMetaData;
@@ -88,6 +89,16 @@ impl SegmentFile {
     /// Footer and page index, parsed when the segment was opened.
     pub fn metadata(&self) -> &Arc<ParquetMetaData> {
         self.segment.parquet().metadata()
+    }
+
+    /// Whether a text column of the file is nothing but numbers of texts, in every row group.
+    pub fn is_numbered(&self, column: &str) -> bool {
+        self.segment.is_numbered(column)
+    }
+
+    /// The columns of the file.
+    pub fn schema(&self) -> &SchemaRef {
+        self.segment.parquet().schema()
     }
 
     /// Which rows to read when of each list in `terms` a row has to carry one term (`kind=value`); `None` for

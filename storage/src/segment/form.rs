@@ -22,6 +22,8 @@ const PAGES: Pages = Pages { rows: 2_048, bytes: 256 << 10 };
 const TEXT_PAGES: Pages = Pages { rows: 4_096, bytes: 512 << 10 };
 /// Series are read as wholes; the times of one repeat those of others, and that shows in large pages.
 const POINT_PAGES: Pages = Pages { rows: ROWS_PER_GROUP, bytes: 1 << 20 };
+/// Rows of a page of numbers: each takes a few bits, and a look-up passes over them without reading them.
+const NUMBERED_ROWS_PER_PAGE: usize = 8_192;
 /// Rows after which the size of a page is looked at.
 const ROWS_PER_WRITE: usize = 1_024;
 /// A column with a larger dictionary in a row group goes on without one: look-ups would have to read it all.
@@ -66,7 +68,11 @@ pub(super) fn form(layout: &Layout, level: u32) -> Form {
     };
     let text = (TEXT, properties(layout, level, TEXT_PAGES));
     let statistics = EnabledStatistics::Page;
-    let dictionary = DictionaryForm { rows_per_page: pages.rows, zstd: zstd(level), statistics };
+    let dictionary = DictionaryForm {
+        rows_per_page: pages.rows.max(NUMBERED_ROWS_PER_PAGE),
+        zstd: zstd(level),
+        statistics,
+    };
     Form { columns: properties(layout, level, pages), text, dictionary }
 }
 
@@ -94,11 +100,23 @@ fn properties(layout: &Layout, level: u32, pages: Pages) -> WriterProperties {
         builder = column(builder, layout, field.name(), field.data_type());
     }
     for path in UNORDERED {
-        let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
-        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+        builder = builder.set_column_statistics_enabled(path_of(path), EnabledStatistics::None);
     }
-    let ids = ColumnPath::new(["ids", "list", "item"].map(str::to_owned).to_vec());
-    builder.set_column_dictionary_enabled(ids, false).build()
+    for path in [IDS, &["attributes", "entries", "key"], &["attributes", "entries", "value"]] {
+        builder = builder.set_column_encoding(path_of(path), TEXTS);
+    }
+    builder.set_column_dictionary_enabled(path_of(IDS), false).build()
+}
+
+/// Texts that have no dictionary, or no more: their lengths apart from them, which are small numbers, where each would have
+/// four bytes before it.
+const TEXTS: Encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+
+/// The ids that no attribute holds.
+const IDS: &[&str] = &["ids", "list", "item"];
+
+fn path_of(parts: &[&str]) -> ColumnPath {
+    ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
 }
 
 /// Columns whose smallest and largest value on a page rule nothing out.
@@ -107,7 +125,7 @@ const UNORDERED: [&[&str]; 11] = [
     &["parent_span_id"],
     &["body"],
     &["status_message"],
-    &["ids", "list", "item"],
+    IDS,
     &["attributes", "entries", "key"],
     &["attributes", "entries", "value"],
     &["resource_attributes"],
@@ -125,6 +143,10 @@ fn column(
     let path = ColumnPath::from(name);
     let plain = |builder: WriterPropertiesBuilder, path: &ColumnPath, encoding| {
         builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding)
+    };
+    let builder = match data_type {
+        DataType::Utf8 => builder.set_column_encoding(path.clone(), TEXTS),
+        _ => builder,
     };
     match data_type {
         DataType::Timestamp(..) => match layout.signal() {

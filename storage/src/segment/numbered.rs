@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use model::TimeRange;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::basic::Encoding;
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::form::TEXT;
 use super::layout::numbered;
@@ -22,8 +23,7 @@ impl Segment {
         let descriptor = parquet.parquet_schema();
         let mut found = BTreeMap::new();
         for (root, field) in parquet.schema().fields().iter().enumerate() {
-            let leaf =
-                (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == root);
+            let leaf = leaf_of(descriptor, root);
             // What is long is written in a form of its own.
             let may_be = *field.data_type() == DataType::Utf8 && field.name() != TEXT;
             let Some(leaf) = leaf.filter(|_| may_be) else { continue };
@@ -31,6 +31,19 @@ impl Segment {
             found.extend(bytes.map(|bytes| (field.name().clone(), bytes)));
         }
         found
+    }
+
+    /// Whether a text column of the file is numbered in every row group.
+    pub(crate) fn is_numbered(&self, column: &str) -> bool {
+        let parquet = self.parquet();
+        let is_it = |field: &Arc<Field>| field.name() == column && *field.data_type() == DataType::Utf8;
+        let root = parquet.schema().fields().iter().position(is_it);
+        let Some(leaf) =
+            root.filter(|_| column != TEXT).and_then(|root| leaf_of(parquet.parquet_schema(), root))
+        else {
+            return false;
+        };
+        parquet.metadata().row_groups().iter().all(|group| dictionary_bytes(group.column(leaf)).is_some())
     }
 
     /// A reader of the rows that are not hidden, in the columns of the file, of which these are numbers of texts.
@@ -53,6 +66,11 @@ impl Segment {
         let metadata = metadata.context(ErrorKind::Damaged, || self.doing())?;
         self.stored_reader_as(metadata, &TimeRange::ALL, &[], batch_rows)
     }
+}
+
+/// The first leaf of a column.
+fn leaf_of(descriptor: &SchemaDescriptor, root: usize) -> Option<usize> {
+    (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == root)
 }
 
 /// Bytes of the dictionary in the file; `None` when values stand outside it.

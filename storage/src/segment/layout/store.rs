@@ -23,7 +23,7 @@ use super::gather::{Column, FewTexts, numbered, values};
 use super::{Layout, PREFIX};
 use crate::decode::columns::{Pairs, TextLists, Texts};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::range_of;
+use crate::rows::{MapColumn, range_of};
 use crate::schema::time_column;
 use crate::segment::form::TEXT;
 
@@ -70,7 +70,8 @@ impl<'a> Sources<'a> {
             batches.iter().map(|rows| rows.column_by_name(name)?.as_map_opt()).collect()
         };
         let objects = ["resource_attributes", "labels"].into_iter().find_map(|name| {
-            let maps = maps(name).filter(|maps| !maps.is_empty())?;
+            let maps = batches.iter().map(|rows| MapColumn::of(rows.column_by_name(name)?));
+            let maps = maps.collect::<Option<Vec<_>>>().filter(|maps| !maps.is_empty())?;
             Some((name, Objects::new(&maps, is_numbered)))
         });
         let attributes = maps("attributes").filter(|maps| !maps.is_empty());
@@ -408,15 +409,15 @@ struct Objects {
 }
 
 impl Objects {
-    fn new(maps: &[&MapArray], is_numbered: bool) -> Self {
+    fn new(columns: &[MapColumn<'_>], is_numbered: bool) -> Self {
         let mut known: HashMap<u64, Vec<(Entries<'_>, u32)>> = HashMap::new();
         let mut objects = Self { jsons: Vec::new(), values: None, numbers: Vec::new() };
-        for map in maps {
-            let mut numbers: Vec<u32> = Vec::with_capacity(map.len());
-            let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+        for column in columns {
+            let maps = column.maps();
+            let (keys, values) = (maps.keys().as_string::<i32>(), maps.values().as_string::<i32>());
             let mut last: Option<(Entries<'_>, u32)> = None;
-            for row in 0..map.len() {
-                let entries = Entries { keys, values, range: range_of(map.offsets(), row) };
+            let mut number = |map: usize| {
+                let entries = Entries { keys, values, range: range_of(maps.offsets(), map) };
                 let same =
                     last.as_ref().filter(|(last, _)| last.is_same(&entries)).map(|(_, number)| *number);
                 let number = same.unwrap_or_else(|| {
@@ -430,9 +431,19 @@ impl Objects {
                         number
                     })
                 });
-                numbers.push(number);
                 last = Some((entries, number));
-            }
+                number
+            };
+            // Maps that rows share are looked at once.
+            let mut shared = vec![NONE; maps.len()];
+            let of_row = |row: usize| {
+                let shared = &mut shared[column.number(row)];
+                if *shared == NONE {
+                    *shared = number(column.number(row));
+                }
+                *shared
+            };
+            let numbers = (0..column.len()).map(of_row).collect();
             objects.numbers.push(numbers);
         }
         objects.values = if is_numbered { values(&objects.jsons) } else { None };

@@ -1,0 +1,72 @@
+//! A column of text maps as it is at hand: maps, or numbers of maps that rows share.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, Int32Array, MapArray, RecordBatch, RecordBatchOptions, StringArray,
+};
+use arrow::compute::take;
+use arrow::datatypes::{Int32Type, Schema};
+use std::sync::Arc;
+
+use super::range_of;
+
+/// A map column. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MapColumn<'a> {
+    Maps(&'a MapArray),
+    Numbered(&'a Int32Array, &'a MapArray),
+}
+
+impl<'a> MapColumn<'a> {
+    /// `None` when it is no column of maps.
+    pub(crate) fn of(column: &'a dyn Array) -> Option<Self> {
+        match column.as_dictionary_opt::<Int32Type>() {
+            Some(numbers) => Some(Self::Numbered(numbers.keys(), numbers.values().as_map_opt()?)),
+            None => column.as_map_opt().map(Self::Maps),
+        }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Maps(maps) => maps.len(),
+            Self::Numbered(numbers, _) => numbers.len(),
+        }
+    }
+
+    /// The maps that rows have.
+    pub(crate) fn maps(self) -> &'a MapArray {
+        match self {
+            Self::Maps(maps) | Self::Numbered(_, maps) => maps,
+        }
+    }
+
+    /// Which of them a row has.
+    pub(crate) fn number(self, row: usize) -> usize {
+        match self {
+            Self::Maps(_) => row,
+            Self::Numbered(numbers, _) => numbers.value(row) as usize,
+        }
+    }
+
+    /// The pairs of a row.
+    pub(crate) fn pairs(self, row: usize) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
+        let maps = self.maps();
+        let keys: &StringArray = maps.keys().as_string();
+        let values: &StringArray = maps.values().as_string();
+        range_of(maps.offsets(), self.number(row)).map(move |at| (keys.value(at), values.value(at)))
+    }
+}
+
+/// Rows whose maps are each row's own, as the table has them.
+pub fn unshared(rows: &RecordBatch) -> RecordBatch {
+    let (mut fields, mut columns) = (rows.schema_ref().fields().to_vec(), rows.columns().to_vec());
+    for (field, column) in fields.iter_mut().zip(&mut columns) {
+        let Some(numbers) = column.as_dictionary_opt::<Int32Type>() else { continue };
+        let maps: ArrayRef =
+            take(numbers.values(), numbers.keys(), None).expect("each number is that of a map");
+        *field = Arc::new(field.as_ref().clone().with_data_type(maps.data_type().clone()));
+        *column = maps;
+    }
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let schema = Arc::new(Schema::new(fields));
+    RecordBatch::try_new_with_options(schema, columns, &count).expect("columns of the types of their fields")
+}
