@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decode::decode;
-use crate::rows::LogRows;
+use crate::rows::{LogRows, unshared};
 
 const NOW: UnixNano = UnixNano(1_800_000_000_000_000_000);
 
@@ -44,7 +44,7 @@ fn check(rows: &RecordBatch, promoted: &[&str]) {
     assert_eq!(stored.schema(), layout.schema());
     assert_eq!(Layout::of_file(Signal::Logs, &stored.schema()), layout);
     let restored = layout.restore(&stored, &[]).expect("readable");
-    assert_eq!(restored.schema(), rows.schema());
+    assert_eq!(restored.schema(), unshared(rows).schema());
     let (was, is) = (LogRows::new(rows), LogRows::new(&restored));
     for row in 0..was.len() {
         assert_eq!(sorted(is.ids(row)), sorted(was.ids(row)));
