@@ -10,6 +10,6 @@ pub const CHILDREN_MAX: usize = 128;
 pub const EXEMPLARS_MAX: usize = 32;
 /// Bytes of the attributes of a resource that its rows share. What is longer each row has for itself: rows of a file are read as
 /// texts, and many of a long one would take more than its sender paid for.
-pub const SHARED_BYTES_MAX: usize = 4 << 10;
+pub const SHARED_BYTES_MAX: usize = 3 << 10;
 /// Bytes of a row's fixed columns, offsets and index terms, beside what its record brings.
 pub const ROW_BYTES: usize = 192;

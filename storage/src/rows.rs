@@ -24,11 +24,12 @@ mod texts;
 
 pub use heads::RowHeads;
 pub use logs::LogRows;
-pub use maps::unshared;
 pub use points::{Exemplar, PointRows};
 pub use spans::{Event, SpanRows};
 
 pub(crate) use maps::MapColumn;
+#[cfg(test)]
+pub(crate) use maps::unshared;
 pub(crate) use terms::{
     RowTerms, TermColumns, Wanted, carrying, has_exemplars, row_term_hashes, row_terms_max, term_hash,
     trace_hash,

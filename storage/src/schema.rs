@@ -144,7 +144,7 @@ static HEAD: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
 });
 
 /// The same columns as rows that were decoded have them: attributes of resources are numbers of maps, each of which a batch
-/// has once ([`crate::rows::unshared`]).
+/// has once.
 pub(crate) fn head_schema(signal: Signal) -> SchemaRef {
     Arc::clone(&HEAD[signal.index()])
 }

@@ -10,7 +10,6 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::Result;
 use model::{Signal, TimeRange, UnixNano};
 use serde::{Deserialize, Serialize};
-use storage::rows::unshared;
 use storage::{Fetch, SegmentDescription, SegmentFile, Snapshot};
 
 /// Which rows of the head are wanted.
@@ -25,7 +24,8 @@ pub(super) struct HeadWanted {
 
 /// The head of a snapshot.
 pub(super) trait Head: Debug + Send + Sync {
-    /// Batches that may have rows within the range, with the columns asked for.
+    /// Batches that may have rows within the range, with the columns asked for; attributes of resources are numbers of maps that
+    /// rows share.
     fn rows(&self, wanted: &HeadWanted) -> Result<Vec<RecordBatch>>;
 }
 
@@ -36,10 +36,10 @@ impl Head for Snapshot {
         let batches = self.head_rows_within(wanted.signal, time);
         let mut rows = Coalesced::default();
         for batch in batches {
-            rows.push(match &wanted.columns {
-                None => unshared(batch),
-                Some(columns) => unshared(&batch.project(columns)?),
-            })?;
+            match &wanted.columns {
+                None => rows.push(batch.clone())?,
+                Some(columns) => rows.push(batch.project(columns)?)?,
+            }
         }
         rows.finish()
     }

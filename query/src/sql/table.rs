@@ -27,7 +27,10 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use model::Signal;
 use storage::SegmentFile;
@@ -64,7 +67,8 @@ impl SegmentTable {
             None => Arc::clone(&self.schema),
         };
         let batches = batches.iter().map(|rows| shown(rows, &schema)).collect::<Result<Vec<_>>>()?;
-        Ok(MemorySourceConfig::try_new_exec(&[batches], schema, None)?)
+        let shared = batches.first().map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
+        unshared(MemorySourceConfig::try_new_exec(&[batches], shared, None)?, &schema)
     }
 
     fn files(
@@ -120,14 +124,37 @@ fn shown_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Fields>()))
 }
 
-/// Rows of the head as rows of the table.
-fn shown(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
-        DataType::Utf8View => Ok(cast(column, field.data_type())?),
-        _ => Ok(Arc::clone(column)),
+/// Rows of the head, in which maps that rows share are each row's own, made batch by batch as they pass: all of them at once could
+/// take many times what the head does.
+fn unshared(head: Arc<dyn ExecutionPlan>, schema: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    let shared = head.schema();
+    if shared.fields().iter().zip(schema.fields()).all(|(is, wanted)| is.data_type() == wanted.data_type()) {
+        return Ok(head);
+    }
+    let exprs = schema.fields().iter().enumerate().map(|(place, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
+        let expr = match shared.field(place).data_type() == field.data_type() {
+            true => column,
+            false => Arc::new(CastExpr::new(column, field.data_type().clone(), None)),
+        };
+        (expr, field.name().clone())
     });
+    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), head)?))
+}
+
+/// Rows of the head as rows of the table, but for maps that rows share.
+fn shown(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let (mut columns, mut fields) = (Vec::new(), Vec::new());
+    for (column, field) in rows.columns().iter().zip(schema.fields()) {
+        let column = match field.data_type() {
+            DataType::Utf8View => cast(column, field.data_type())?,
+            _ => Arc::clone(column),
+        };
+        fields.push(field.as_ref().clone().with_data_type(column.data_type().clone()));
+        columns.push(column);
+    }
     let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<Vec<_>>>()?, &count)?)
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &count)?)
 }
 
 /// Whether a column is read that takes much: then rows that a filter rules out are not read of it. Of narrow columns it takes

@@ -1,11 +1,7 @@
 //! A column of text maps as it is at hand: maps, or numbers of maps that rows share.
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, Int32Array, MapArray, RecordBatch, RecordBatchOptions, StringArray,
-};
-use arrow::compute::take;
-use arrow::datatypes::{Int32Type, Schema};
-use std::sync::Arc;
+use arrow::array::{Array, AsArray as _, Int32Array, MapArray, StringArray};
+use arrow::datatypes::Int32Type;
 
 use super::range_of;
 
@@ -57,16 +53,19 @@ impl<'a> MapColumn<'a> {
 }
 
 /// Rows whose maps are each row's own, as the table has them.
-pub fn unshared(rows: &RecordBatch) -> RecordBatch {
-    let (mut fields, mut columns) = (rows.schema_ref().fields().to_vec(), rows.columns().to_vec());
-    for (field, column) in fields.iter_mut().zip(&mut columns) {
-        let Some(numbers) = column.as_dictionary_opt::<Int32Type>() else { continue };
-        let maps: ArrayRef =
-            take(numbers.values(), numbers.keys(), None).expect("each number is that of a map");
-        *field = Arc::new(field.as_ref().clone().with_data_type(maps.data_type().clone()));
-        *column = maps;
-    }
-    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let schema = Arc::new(Schema::new(fields));
-    RecordBatch::try_new_with_options(schema, columns, &count).expect("columns of the types of their fields")
+#[cfg(test)]
+pub(crate) fn unshared(rows: &arrow::array::RecordBatch) -> arrow::array::RecordBatch {
+    let columns = rows.columns().iter().map(|column| match column.as_dictionary_opt::<Int32Type>() {
+        Some(numbers) => {
+            arrow::compute::take(numbers.values(), numbers.keys(), None).expect("numbers of maps")
+        }
+        None => std::sync::Arc::clone(column),
+    });
+    let columns: Vec<_> = columns.collect();
+    let fields = rows.schema_ref().fields().iter().zip(&columns);
+    let fields =
+        fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+    arrow::array::RecordBatch::try_new(std::sync::Arc::new(schema), columns)
+        .expect("columns of their fields' types")
 }
