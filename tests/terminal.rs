@@ -61,9 +61,14 @@ impl Screen {
         eventually(Duration::from_secs(30), looks).await;
     }
 
-    fn is_restored(&self) -> bool {
-        let parser = self.parser.lock().expect("not poisoned");
-        !parser.screen().alternate_screen() && !parser.screen().hide_cursor()
+    /// Waits until the terminal is as it was before. What the program wrote last may be read after its end.
+    async fn is_restored(&self) {
+        let restored = || async {
+            let parser = self.parser.lock().expect("not poisoned");
+            let is_restored = !parser.screen().alternate_screen() && !parser.screen().hide_cursor();
+            if is_restored { Ok(()) } else { Err("the terminal is not restored".to_owned()) }
+        };
+        eventually(Duration::from_secs(10), restored).await;
     }
 
     async fn ends(&mut self) {
@@ -105,7 +110,7 @@ async fn all_five_screens_show_the_shop_and_the_terminal_is_restored() {
     assert!(screen.parser.lock().expect("not poisoned").screen().alternate_screen());
     screen.press("\x03");
     screen.ends().await;
-    assert!(screen.is_restored(), "the terminal is not restored");
+    screen.is_restored().await;
     agent.stop().await.expect("stops");
     server.stop().await.expect("stops");
 }
