@@ -31,7 +31,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CastExpr, Column, DynamicFilterPhysicalExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
+    BinaryExpr, Column, DynamicFilterPhysicalExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::collect_columns;
@@ -41,12 +41,12 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode, Partitioning};
 use storage::SegmentFile;
 
+use super::table::cast_to;
 use aggregate::NumberedAggregateExec;
 
 /// Columns by their place in the output of a plan.
@@ -245,15 +245,8 @@ fn numbered_scan(
 /// Rows of the head, their texts numbered as they pass.
 fn numbered_head(plan: &Arc<dyn ExecutionPlan>, columns: &Places) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = plan.schema();
-    let exprs = schema.fields().iter().enumerate().map(|(place, field)| {
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
-        let expr = match columns.contains(&place) {
-            true => Arc::new(CastExpr::new(column, numbered_type(), None)),
-            false => column,
-        };
-        (expr, field.name().clone())
-    });
-    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), Arc::clone(plan))?))
+    let names: BTreeSet<&str> = columns.iter().map(|column| schema.field(*column).name().as_str()).collect();
+    cast_to(Arc::clone(plan), &numbered_schema(&schema, &names))
 }
 
 /// Files, read as their pages have them: a dictionary, and numbers of its texts.

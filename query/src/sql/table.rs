@@ -68,7 +68,8 @@ impl SegmentTable {
         };
         let batches = batches.iter().map(|rows| shown(rows, &schema)).collect::<Result<Vec<_>>>()?;
         let shared = batches.first().map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
-        unshared(MemorySourceConfig::try_new_exec(&[batches], shared, None)?, &schema)
+        // Maps that rows share become each row's own as they pass: all at once they could take many times what the head does.
+        cast_to(MemorySourceConfig::try_new_exec(&[batches], shared, None)?, &schema)
     }
 
     fn files(
@@ -124,22 +125,22 @@ fn shown_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Fields>()))
 }
 
-/// Rows of the head, in which maps that rows share are each row's own, made batch by batch as they pass: all of them at once could
-/// take many times what the head does.
-fn unshared(head: Arc<dyn ExecutionPlan>, schema: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
-    let shared = head.schema();
-    if shared.fields().iter().zip(schema.fields()).all(|(is, wanted)| is.data_type() == wanted.data_type()) {
-        return Ok(head);
+/// The plan with its columns as a schema has them, cast batch by batch as they pass.
+pub(super) fn cast_to(plan: Arc<dyn ExecutionPlan>, schema: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    let types = plan.schema();
+    let is_as_wanted = |place: usize| types.field(place).data_type() == schema.field(place).data_type();
+    if (0..types.fields().len()).all(is_as_wanted) {
+        return Ok(plan);
     }
     let exprs = schema.fields().iter().enumerate().map(|(place, field)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
-        let expr = match shared.field(place).data_type() == field.data_type() {
+        let expr = match is_as_wanted(place) {
             true => column,
             false => Arc::new(CastExpr::new(column, field.data_type().clone(), None)),
         };
         (expr, field.name().clone())
     });
-    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), head)?))
+    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), plan)?))
 }
 
 /// Rows of the head as rows of the table, but for maps that rows share.
