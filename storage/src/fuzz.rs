@@ -20,6 +20,7 @@ use crate::folder::Folder;
 use crate::plant::Planted;
 use crate::positions::Extension;
 use crate::segment::checksums::CheckedFile;
+use crate::segment::reader::next_batch;
 use crate::wal::walk::WalFolder;
 use crate::{decode, wal};
 use disk::{DiskFile, Fs, RealFs};
@@ -61,10 +62,10 @@ pub fn segment(bytes: &[u8]) -> Result<usize, Box<dyn std::error::Error>> {
     let file = CheckedFile::beside(&data)?;
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
     let metadata = ArrowReaderMetadata::load(&file, options)?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).build()?;
+    let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).build()?;
     assert!(!reader.schema().fields().is_empty());
     let mut rows = 0;
-    for batch in reader {
+    while let Some(batch) = next_batch(&mut reader) {
         rows += batch?.num_rows();
         if rows > ROWS_MAX {
             break;
@@ -228,6 +229,13 @@ mod tests {
             (Signal::Logs, logs_request(vec![log_record("body", 1, "ORD-1", 0)]).encode_to_vec()),
             (Signal::Metrics, points_request(&[("up", 0, 1.0), ("down", 5, 2.0)]).encode_to_vec()),
         ]
+    }
+
+    #[test]
+    fn a_file_whose_numbers_are_wider_than_numbers_are_is_damaged() {
+        let bytes = include_bytes!("../tests/damaged/wide-numbers.parquet");
+        let error = segment(bytes).expect_err("the library panics over it");
+        assert!(error.to_string().contains("damaged"), "{error}");
     }
 
     proptest! {

@@ -30,6 +30,7 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::order::{self, OrderKey};
 use crate::plant::{Plant, Planted};
 use crate::segment::layout::Layout;
+use crate::segment::reader::next_batch;
 
 /// Rows of a batch that is read.
 pub(crate) const READ_ROWS: usize = 4_096;
@@ -189,7 +190,7 @@ impl<'a> Merger<'a> {
     /// Reads the next batch of a stream that has rows, or ends the stream.
     fn load(&mut self, at: usize) -> Result<(), Error> {
         let cursor = self.cursors[at].as_mut().expect("an ended stream is not loaded again");
-        for batch in cursor.stream.reader.by_ref() {
+        while let Some(batch) = next_batch(&mut cursor.stream.reader) {
             let batch = batch.context(ErrorKind::Damaged, || cursor.stream.doing.clone())?;
             let batch = match &cursor.stream.relaid {
                 Some((from, to)) => to.store(&from.restore(&batch, &[])?)?,

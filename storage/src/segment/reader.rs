@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::{ControlFlow, Range};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Fields;
+use arrow::error::ArrowError;
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -494,12 +496,19 @@ impl Iterator for RowReader<'_> {
         if self.left == 0 {
             return None;
         }
-        let stored = self.stored.next()?;
+        let stored = next_batch(&mut self.stored)?;
         self.left = stored.as_ref().map_or(0, |stored| self.left.saturating_sub(stored.num_rows()));
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         let stored = stored.context(ErrorKind::Damaged, || self.segment.doing());
         Some(stored.and_then(|stored| self.segment.layout().restore(&stored, &columns)))
     }
+}
+
+/// The next batch of a file. The library takes pages apart as if they were sound, and panics over some that are not: those of
+/// files without checksums.
+pub(crate) fn next_batch(reader: &mut ParquetRecordBatchReader) -> Option<Result<RecordBatch, ArrowError>> {
+    let next = std::panic::catch_unwind(AssertUnwindSafe(|| reader.next()));
+    next.unwrap_or_else(|_| Some(Err(ArrowError::ParquetError("its pages are damaged".to_owned()))))
 }
 
 /// Refuses files that a newer program has written.
