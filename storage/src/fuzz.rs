@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatchReader as _;
 use model::{IdRules, ManualClock, Signal, UnixNano};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::catalog::{Catalog, CatalogHome};
@@ -20,7 +18,7 @@ use crate::folder::Folder;
 use crate::plant::Planted;
 use crate::positions::Extension;
 use crate::segment::checksums::CheckedFile;
-use crate::segment::reader::next_batch;
+use crate::segment::reader::{metadata_of, next_batch};
 use crate::wal::walk::WalFolder;
 use crate::{decode, wal};
 use disk::{DiskFile, Fs, RealFs};
@@ -61,7 +59,7 @@ pub fn segment(bytes: &[u8]) -> Result<usize, Box<dyn std::error::Error>> {
     std::fs::write(&data, bytes)?;
     let file = CheckedFile::beside(&data)?;
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-    let metadata = ArrowReaderMetadata::load(&file, options)?;
+    let metadata = metadata_of(&file, options)?;
     let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).build()?;
     assert!(!reader.schema().fields().is_empty());
     let mut rows = 0;
@@ -232,10 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_numbers_are_wider_than_numbers_are_is_damaged() {
-        let bytes = include_bytes!("../tests/damaged/wide-numbers.parquet");
-        let error = segment(bytes).expect_err("the library panics over it");
-        assert!(error.to_string().contains("damaged"), "{error}");
+    fn files_over_which_the_library_panics_are_damaged() {
+        let wide_numbers: &[u8] = include_bytes!("../tests/damaged/wide-numbers.parquet");
+        let unknown_type: &[u8] = include_bytes!("../tests/damaged/unknown-type.parquet");
+        for bytes in [wide_numbers, unknown_type] {
+            let error = segment(bytes).expect_err("the library panics over it");
+            assert!(error.to_string().contains("damaged"), "{error}");
+        }
     }
 
     proptest! {

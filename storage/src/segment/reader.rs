@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{
     RowSelection,
 };
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
 
@@ -101,7 +102,7 @@ impl Segment {
         let checksums = source.checksums(&meta).context(ErrorKind::Damaged, doing)?;
         let file = source.open_data(&meta, checksums.clone()).context(ErrorKind::Damaged, doing)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let parquet = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
+        let parquet = metadata_of(&file, options).context(ErrorKind::Damaged, doing)?;
         check_version(&parquet, &data)?;
         let (ids, text) = (id_index(&source, &meta), text_index(&source, &meta));
         let data_bytes = file.bytes();
@@ -502,6 +503,15 @@ impl Iterator for RowReader<'_> {
         let stored = stored.context(ErrorKind::Damaged, || self.segment.doing());
         Some(stored.and_then(|stored| self.segment.layout().restore(&stored, &columns)))
     }
+}
+
+/// Footer and page index of a file, read with as much care as [`next_batch`].
+pub(crate) fn metadata_of(
+    file: &CheckedFile,
+    options: ArrowReaderOptions,
+) -> ParquetResult<ArrowReaderMetadata> {
+    let load = std::panic::catch_unwind(AssertUnwindSafe(|| ArrowReaderMetadata::load(file, options)));
+    load.unwrap_or_else(|_| Err(ParquetError::General("its footer is damaged".to_owned())))
 }
 
 /// The next batch of a file. The library takes pages apart as if they were sound, and panics over some that are not: those of
