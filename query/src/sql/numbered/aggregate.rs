@@ -259,10 +259,10 @@ impl Groups {
         numbers.push(groups);
         numbers.reverse();
         let mut arrays = Vec::with_capacity(self.schema.fields().len());
-        for ((_, texts), numbers) in self.columns.iter().zip(&numbers) {
+        for ((_, texts), numbers) in self.columns.iter().zip(numbers) {
             // Groups share the bytes of a text.
             let texts: StringViewArray = texts.known.iter().map(Option::as_deref).collect();
-            let texts = take(&texts, &UInt32Array::from(numbers.clone()), None)?;
+            let texts = take(&texts, &UInt32Array::from(numbers), None)?;
             arrays.push(cast(&texts, self.schema.field(arrays.len()).data_type())?);
         }
         for accumulator in &mut self.accumulators {
