@@ -56,7 +56,7 @@ replay: BYTES ?= 1073741824
 replay:
 	SILMARI_REPLAY_BYTES=$(BYTES) $(CARGO) test --locked --package silmari --test main replays_a_long_log -- --nocapture
 
-## fuzz: TARGET for SECONDS in FUZZ: fuzz (log catalog segment traces logs metrics positions json) or agent/fuzz (cri docker syslog
+## fuzz: TARGET for SECONDS in FUZZ: fuzz (log catalog segment ids traces logs metrics positions json) or agent/fuzz (cri docker syslog
 ##       logfmt nginx auto statsd spool); libFuzzer with the compiler of this repository, no other tool
 fuzz: FUZZ ?= fuzz
 fuzz: TARGET ?= log

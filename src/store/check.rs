@@ -89,11 +89,11 @@ fn actions(repaired: &[Repaired]) -> String {
 
 fn summary(found: &Verification) -> String {
     format!(
-        "read {} segments ({} rows, {}), {} groups and {} sampled ids of identity indexes, {} WAL files ({} records)\n",
+        "read {} segments ({} rows, {}), {} postings and {} sampled ids of identity indexes, {} WAL files ({} records)\n",
         found.segments,
         found.rows,
         size(found.bytes),
-        found.groups,
+        found.postings,
         found.ids_looked_up,
         found.wal_files,
         found.wal_records

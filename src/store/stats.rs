@@ -41,15 +41,8 @@ fn signal(stats: &SignalStats) -> String {
     );
     out += &tui::text::table(&["column", "bytes", "%", "B/row", "ratio"], &columns(stats));
     if !stats.id_kinds.is_empty() {
-        writeln!(
-            out,
-            "identity index: terms {}, postings {}, row ranges {}",
-            size(stats.id_terms_bytes),
-            size(stats.id_postings_bytes),
-            size(stats.id_rows_bytes)
-        )
-        .unwrap_or_default();
-        out += &tui::text::table(&["id kind", "~bytes", "%", "terms", "groups", "~B/term"], &kinds(stats));
+        writeln!(out, "identity index: {}", size(stats.id_index_bytes)).unwrap_or_default();
+        out += &tui::text::table(&["id kind", "bytes", "%", "terms", "groups", "B/term"], &kinds(stats));
     }
     out
 }

@@ -15,6 +15,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use crate::catalog::{Catalog, CatalogHome};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
+use crate::index::{IdIndex, Sought, blocks};
 use crate::plant::Planted;
 use crate::positions::Extension;
 use crate::segment::checksums::CheckedFile;
@@ -70,6 +71,19 @@ pub fn segment(bytes: &[u8]) -> Result<usize, Box<dyn std::error::Error>> {
         }
     }
     Ok(rows)
+}
+
+/// An identity index of these bytes, and one whose blocks are these bytes under right checksums, are asked everything.
+pub fn identity_index(bytes: &[u8]) {
+    for file in [bytes.to_vec(), blocks::around(bytes, false), blocks::around(bytes, true)] {
+        let index = IdIndex::of(&file);
+        let Ok(kinds) = index.kinds() else { continue };
+        for kind in kinds {
+            let term = Sought::new(&format!("{}=1", kind.name));
+            let _ = (index.values(&kind.name), index.count(&term), index.lookup(&[term], 10));
+        }
+        let _ = index.check();
+    }
 }
 
 /// A data folder whose catalog is a file of these bytes: it is opened, or set aside and made anew, and everything in it is read.
@@ -251,6 +265,11 @@ mod tests {
                 request(signal, &damaged(&sound, &changes, cut));
                 request(signal, &noise);
             }
+        }
+
+        #[test]
+        fn any_bytes_are_an_identity_index_or_none(noise in prop::collection::vec(any::<u8>(), 0..300)) {
+            identity_index(&noise);
         }
 
         #[test]

@@ -1,314 +1,208 @@
-//! The identity index of a segment: tantivy, one document a group, its terms all the group's ids.
+//! The identity index of a segment: for every id its rows carry, and every trace, which rows those are.
 //!
 //! A group is what stands together on disk: the spans or log records of one trace within one time
-//! bucket, or one record without a trace. Document fields:
+//! bucket, or one record without a trace. Of metric points it is one point that has exemplars with a trace. A *posting*
+//! says that a group carries a term:
 //!
 //! ```text
-//! id      text, raw, indexed, docs only   "order_id=ORD-4711", "link=~k3TbX0Qz1A"
-//! row     u64, fast                       first row of the group in data.parquet
-//! rows    u64, fast                       number of rows
-//! bucket  u64, fast                       minute of the group times two, plus one without a trace
-//! trace   u64, fast                       first eight bytes of the trace id
-//! rest    u64, fast                       the other eight where neighbours begin alike, else the last four
+//! ids/ids.idx   groups       rows                in the order of the rows: group 0 has the first of them
+//!               link         key, group …        traces and spans that spans link to
+//!               order_id     key, group …        what the id rules found, each kind by itself
+//!               trace_id     key, group …        every group with a trace; of points, the traces of exemplars
+//!               │            └ sorted by key, in blocks of 128 (`blocks`)
+//!               └ kinds, sorted by name
 //! ```
 //!
-//! Of metric points a group is one point that has exemplars with a trace; its terms are `trace_id=…` of those, and its bucket
-//! is 1. A file without such points has no index.
+//! Terms stand as *keys*: 52 bits of the hash under which the head finds them too ([`crate::rows::term_hash`]). A term
+//! that is looked for has the key of another of its kind once in 4·10⁹ look-ups for each million of them; what is found is
+//! compared with the rows wherever it matters that it is right (deletes).
 //!
-//! Documents are in the order of the rows, which are sorted by bucket and trace: a trace is found by binary
-//! search, and is no term. Values of more than [`VALUE_BYTES_MAX`] bytes stand as a hash ([`shortened`]).
-//! Indexes of format 1 have traces as terms, and all values in full.
+//! Indexes of segments before format 4 were written by tantivy: their rows are read instead, until compaction has
+//! written them anew.
 //!
-//! Invariants: the index says only where rows are; it is rebuilt from the rows, never the other way; its files are
-//! held against their checksums (`files`) before it is asked the first time.
+//! Invariants: the index says only where rows are; it is rebuilt from the rows, never the other way; what is read of it is held
+//! against its checksum.
 
-pub(crate) mod files;
+mod bits;
+pub(crate) mod blocks;
 mod sought;
-mod traces;
 mod writer;
 
-use std::borrow::Cow;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use model::TraceId;
-use tantivy::columnar::Column;
-use tantivy::postings::TermInfo;
-use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocId, DocSet as _, Index, IndexReader, InvertedIndexReader, ReloadPolicy};
-use xxhash_rust::xxh3::xxh3_64;
+use tantivy::directory::{Directory as _, MmapDirectory, OwnedBytes};
 
+use self::blocks::{Directory, Problem};
 use crate::error::{Context as _, Error, ErrorKind};
+use crate::rows::term_hash;
 pub(crate) use sought::Sought;
-use traces::Traces;
 pub(crate) use writer::IdIndexWriter;
 
-/// Bytes of a value that stands in the index as it is.
-const VALUE_BYTES_MAX: usize = 20;
-/// What stands for the second half of a trace id whose first half no neighbour has.
-const LAST_FOUR: u64 = 0xFFFF_FFFF;
-/// What goes wrong when an index cannot be read.
-const READING: &str = "reading the id index";
-/// What the hash of a longer value begins with.
-const HASH_SIGN: char = '~';
+/// The file, in a folder of its own.
+pub(crate) const FILE: &str = "ids.idx";
+/// The first format of segments whose index this is.
+pub(crate) const FORMAT_MIN: u32 = 4;
+/// How many bits of a hash are no part of the key.
+const KEY_SHIFT: u32 = 12;
 
-/// A term as it stands in the index: `kind=value`, or `kind=~` and ten signs of six bits of the value's xxh3
-/// when the value is long or begins with the sign of a hash.
-fn shortened(term: &str) -> Cow<'_, str> {
-    const SIGNS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-    match term.split_once('=') {
-        Some((kind, value)) if value.len() > VALUE_BYTES_MAX || value.starts_with(HASH_SIGN) => {
-            let hash = xxh3_64(value.as_bytes());
-            let mut short = String::with_capacity(kind.len() + 12);
-            short.push_str(kind);
-            short.push('=');
-            short.push(HASH_SIGN);
-            short.extend((0..10).map(|at| char::from(SIGNS[(hash >> (at * 6)) as usize & 63])));
-            Cow::Owned(short)
-        }
-        _ => Cow::Borrowed(term),
+/// What a term stands under.
+fn key_of(term: &str) -> u64 {
+    term_hash(term) >> KEY_SHIFT
+}
+
+/// `kind` of `kind=value`.
+fn kind_of(term: &str) -> &str {
+    term.split_once('=').map_or(term, |(kind, _)| kind)
+}
+
+/// An index that is open for reading: the file is mapped into memory, not read.
+pub(crate) struct IdIndex {
+    path: PathBuf,
+    bytes: OwnedBytes,
+    /// Read with the first look-up; what was wrong with it, if something was.
+    directory: OnceLock<Result<Directory, Problem>>,
+}
+
+/// Some value of an id kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Example {
+    /// Rows that carry it.
+    pub(crate) rows: Range<usize>,
+    key: u64,
+}
+
+impl Example {
+    /// Whether this is the term.
+    pub(crate) fn is(&self, term: &str) -> bool {
+        key_of(term) == self.key
     }
 }
 
-/// The two halves of a trace id, as numbers of the same order.
-fn halves(trace: TraceId) -> (u64, u64) {
-    let trace = u128::from_be_bytes(*trace.as_bytes());
-    ((trace >> 64) as u64, trace as u64)
-}
-
-/// An index that is open for reading.
-pub(crate) struct IdIndex {
-    dir: PathBuf,
-    reader: IndexReader,
-    id: Field,
-    /// Opened with the first look-up; what was wrong with them, if something was.
-    parts: OnceLock<Result<Vec<Part>, String>>,
-}
-
-/// The terms of one tantivy segment, and the numbers of its documents.
-struct Part {
-    ids: Arc<InvertedIndexReader>,
-    row: Column,
-    rows: Column,
-    /// `None` in format 1.
-    traces: Option<Traces>,
-}
-
-/// One value of an id kind.
+/// What an id kind costs in an index.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Example {
-    /// As `kind=value`.
-    Term(String),
-    /// Hashed, on these rows.
-    On(Range<usize>, String),
+pub(crate) struct KindSize {
+    pub(crate) name: String,
+    pub(crate) values: u64,
+    pub(crate) postings: u64,
+    pub(crate) bytes: u64,
 }
 
 impl std::fmt::Debug for IdIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IdIndex").finish_non_exhaustive()
+        f.debug_struct("IdIndex").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-impl Part {
-    /// The documents that carry the term, added to `found`.
-    fn documents(&self, term: &Sought, found: &mut Vec<DocId>) -> std::io::Result<()> {
-        if let Some((traces, trace)) = self.traces.as_ref().zip(term.trace) {
-            // Other records may name it too: those have its term.
-            traces.find(trace, found);
-        }
-        let Some(info) = self.ids.terms().get(self.stored(term))? else { return Ok(()) };
-        each_document(&self.ids, &info, &mut |document| found.push(document))
-    }
-
-    fn count(&self, term: &Sought) -> std::io::Result<usize> {
-        let mut found = Vec::new();
-        if let Some((traces, trace)) = self.traces.as_ref().zip(term.trace) {
-            traces.find(trace, &mut found);
-        }
-        let info = self.ids.terms().get(self.stored(term))?;
-        Ok(found.len() + info.map_or(0, |info| info.doc_freq as usize))
-    }
-
-    fn example(&self, term: String) -> Option<Example> {
-        let is_hash = term.split_once('=').is_some_and(|(_, value)| value.starts_with(HASH_SIGN));
-        if !is_hash || self.traces.is_none() {
-            return Some(Example::Term(term));
-        }
-        let info = self.ids.terms().get(&term).ok()??;
-        let postings = self.ids.read_postings_from_terminfo(&info, IndexRecordOption::Basic).ok()?;
-        Some(Example::On(self.rows_of(postings.doc()), term))
-    }
-
-    /// How the term stands in the dictionary.
-    fn stored<'t>(&self, term: &'t Sought) -> &'t str {
-        if self.traces.is_some() { &term.short } else { &term.text }
-    }
-
-    fn rows_of(&self, document: DocId) -> Range<usize> {
-        let start = number(&self.row, document) as usize;
-        start..start + number(&self.rows, document) as usize
-    }
-}
-
-fn number(column: &Column, document: DocId) -> u64 {
-    column.first(document).unwrap_or(0)
 }
 
 impl IdIndex {
+    /// An index of these bytes. For fuzzers.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { path: PathBuf::from(FILE), bytes: OwnedBytes::new(bytes.to_vec()), directory: OnceLock::new() }
+    }
+
     /// Opens the index in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        caught(&format!("opening the id index `{}`", dir.display()), || Self::open_files(dir))
+        let path = dir.join(FILE);
+        let doing = || format!("opening the identity index `{}`", path.display());
+        // tantivy maps files into memory without a line of unsafe code on our side.
+        let directory = MmapDirectory::open(dir).context(ErrorKind::Damaged, doing)?;
+        let file = directory.open_read(Path::new(FILE)).context(ErrorKind::Damaged, doing)?;
+        let bytes = file.read_bytes().context(ErrorKind::Damaged, doing)?;
+        Ok(Self { path, bytes, directory: OnceLock::new() })
     }
 
-    fn open_files(dir: &Path) -> Result<Self, Error> {
-        let doing = || format!("opening the id index `{}`", dir.display());
-        let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
-        let id = index.schema().get_field("id").context(ErrorKind::Damaged, doing)?;
-        let reader: IndexReader = index
-            .reader_builder()
-            .reload_policy(ReloadPolicy::Manual)
-            .try_into()
-            .context(ErrorKind::Damaged, doing)?;
-        Ok(Self { dir: dir.to_owned(), reader, id, parts: OnceLock::new() })
-    }
-
-    /// Whether it was asked before: its files are checked and open.
+    /// Whether it was asked before: its directory is read.
     pub(crate) fn is_ready(&self) -> bool {
-        self.parts.get().is_some()
+        self.directory.get().is_some()
     }
 
-    fn parts(&self) -> Result<&[Part], Error> {
-        match self.parts.get_or_init(|| self.open_parts()) {
-            Ok(parts) => Ok(parts),
-            Err(problem) => {
-                Err(Error::damaged(format!("opening the id index `{}`: {problem}", self.dir.display())))
-            }
-        }
+    fn directory(&self) -> Result<&Directory, Error> {
+        let directory = self.directory.get_or_init(|| Directory::of(&self.bytes));
+        directory.as_ref().map_err(|problem| self.damaged(problem))
     }
 
-    fn open_parts(&self) -> Result<Vec<Part>, String> {
-        let searcher = self.reader.searcher();
-        let has_traces = searcher.index().schema().get_field("trace").is_ok();
-        files::check(&self.dir)?;
-        let mut parts = Vec::new();
-        for segment in searcher.segment_readers() {
-            let column = |name| segment.fast_fields().u64(name).map_err(|error| error.to_string());
-            let traces = match has_traces {
-                true => {
-                    let (trace, rest) = (column("trace")?, column("rest")?);
-                    Some(Traces::new(&column("bucket")?, trace, rest, segment.max_doc()))
-                }
-                false => None,
-            };
-            let ids = segment.inverted_index(self.id).map_err(|error| error.to_string())?;
-            parts.push(Part { ids, row: column("row")?, rows: column("rows")?, traces });
-        }
-        Ok(parts)
+    fn damaged(&self, problem: &str) -> Error {
+        Error::damaged(format!("reading the identity index `{}`: {problem}", self.path.display()))
     }
 
     /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
     /// Also how many were left out.
     pub(crate) fn lookup<'t>(
         &self,
-        terms: impl IntoIterator<Item = &'t Sought, IntoIter: Clone>,
+        terms: impl IntoIterator<Item = &'t Sought>,
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        caught(READING, || self.groups(terms.into_iter(), groups_max))
-    }
-
-    fn groups<'t>(
-        &self,
-        terms: impl Iterator<Item = &'t Sought> + Clone,
-        groups_max: usize,
-    ) -> Result<(Vec<Range<usize>>, usize), Error> {
-        let (mut ranges, mut left_out) = (Vec::new(), 0);
-        for part in self.parts()? {
-            let mut documents: Vec<DocId> = Vec::new();
-            for term in terms.clone() {
-                part.documents(term, &mut documents).context(ErrorKind::Damaged, || READING.to_owned())?;
-            }
-            // Documents are numbered in the order of the rows.
-            documents.sort_unstable();
-            documents.dedup();
-            let from = documents.len().saturating_sub(groups_max);
-            left_out += from;
-            ranges.extend(documents[from..].iter().map(|document| part.rows_of(*document)));
+        let directory = self.directory()?;
+        let mut found = Vec::new();
+        for term in terms {
+            let Some(kind) = directory.kind(term.kind()) else { continue };
+            let of_term = directory.find(&self.bytes, kind, term.key, &mut found);
+            of_term.map_err(|problem| self.damaged(&problem))?;
         }
-        Ok((ranges, left_out))
+        found.sort_unstable();
+        found.dedup();
+        let left_out = found.len().saturating_sub(groups_max);
+        Ok((self.rows(directory, &found[left_out..])?, left_out))
     }
 
-    /// How many groups carry the term. Reads no postings.
+    /// The rows of groups, which are sorted.
+    fn rows(&self, directory: &Directory, groups: &[u32]) -> Result<Vec<Range<usize>>, Error> {
+        directory.rows(&self.bytes, groups).map_err(|problem| self.damaged(&problem))
+    }
+
+    /// How many groups carry the term.
     pub(crate) fn count(&self, term: &Sought) -> Result<usize, Error> {
-        let mut groups = 0;
-        for part in self.parts()? {
-            groups += part.count(term).context(ErrorKind::Damaged, || READING.to_owned())?;
-        }
-        Ok(groups)
+        let directory = self.directory()?;
+        let Some(kind) = directory.kind(term.kind()) else { return Ok(0) };
+        directory.count(&self.bytes, kind, term.key).map_err(|problem| self.damaged(&problem))
     }
 
-    /// How many terms begin with `kind=`, and the last of them. Reads two places of the dictionary.
+    /// How many values there are of a kind, and one of them.
     pub(crate) fn values(&self, kind: &str) -> Result<(u64, Option<Example>), Error> {
-        let doing = || READING.to_owned();
-        let (mut values, mut example) = (0, None);
-        for part in self.parts()? {
-            let terms = part.ids.terms();
-            // `>` is the sign after `=`.
-            let (from, to) = (format!("{kind}="), format!("{kind}>"));
-            let place = |bound: &str| -> Result<u64, Error> {
-                let mut stream = terms.range().ge(bound).into_stream().context(ErrorKind::Damaged, doing)?;
-                Ok(if stream.advance() { stream.term_ord() } else { terms.num_terms() as u64 })
+        let directory = self.directory()?;
+        let Some(kind) = directory.kind(kind) else { return Ok((0, None)) };
+        let first = directory.first(&self.bytes, kind).map_err(|problem| self.damaged(&problem))?;
+        let Some(first) = first else { return Ok((kind.values, None)) };
+        let rows = self.rows(directory, &[first.group])?.into_iter().next();
+        Ok((kind.values, rows.map(|rows| Example { rows, key: first.key })))
+    }
+
+    /// What each kind costs.
+    pub(crate) fn kinds(&self) -> Result<Vec<KindSize>, Error> {
+        let directory = self.directory()?;
+        let size = |kind: &blocks::Kind| KindSize {
+            name: kind.name.clone(),
+            values: kind.values,
+            postings: kind.postings,
+            bytes: directory.bytes(kind),
+        };
+        Ok(directory.kinds().iter().map(size).collect())
+    }
+
+    /// How many postings there are, and how many rows the groups have; all of the file is read, and every posting is of a group
+    /// that there is.
+    pub(crate) fn check(&self) -> Result<(u64, u64), Error> {
+        let directory = self.directory()?;
+        let rows = directory.row_count(&self.bytes).map_err(|problem| self.damaged(&problem))?;
+        let (mut postings, mut last_group) = (0, 0);
+        for kind in directory.kinds() {
+            let mut count = 0;
+            let mut each = |posting: blocks::Posting| {
+                count += 1;
+                last_group = last_group.max(u64::from(posting.group));
             };
-            let (first, end) = (place(&from)?, place(&to)?);
-            values += end.saturating_sub(first);
-            if end > first {
-                let mut bytes = Vec::new();
-                terms.ord_to_term(end - 1, &mut bytes).context(ErrorKind::Damaged, doing)?;
-                example = String::from_utf8(bytes).ok().and_then(|term| part.example(term));
+            directory.walk(&self.bytes, kind, &mut each).map_err(|problem| self.damaged(&problem))?;
+            if count != kind.postings {
+                let (name, of) = (&kind.name, kind.postings);
+                return Err(self.damaged(&format!("it has {count} of {of} postings of `{name}`")));
             }
+            postings += count;
         }
-        Ok((values, example))
-    }
-}
-
-/// The documents of a term, a block at a time.
-pub(crate) fn each_document(
-    index: &InvertedIndexReader,
-    term: &TermInfo,
-    each: &mut dyn FnMut(DocId),
-) -> std::io::Result<()> {
-    let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
-    while !blocks.docs().is_empty() {
-        blocks.docs().iter().for_each(|document| each(*document));
-        blocks.advance();
-    }
-    Ok(())
-}
-
-/// What `work` gives, or that a file is damaged: tantivy takes files apart as if they could not be, and panics.
-pub(crate) fn caught<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::damaged(format!("{doing}: its files are damaged"))))
-}
-
-/// Whether a term stands in the index as `short`.
-pub(crate) fn is_shortened_to(term: &str, short: &str) -> bool {
-    shortened(term) == short
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_values_stand_as_hashes_of_their_kind_and_short_ones_as_they_are() {
-        assert_eq!(shortened("order_id=ORD-4711"), "order_id=ORD-4711");
-        let id = "correlation_id=0af76519-16cd-43dd-8448-eb211c80319c";
-        let short = shortened(id);
-        assert!(short.starts_with("correlation_id=~") && short.len() == 26, "{short}");
-        assert_ne!(short, shortened("correlation_id=0af76519-16cd-43dd-8448-eb211c80319d"));
-        assert!(shortened("order_id=~0000000000").len() == 20, "a value that looks like a hash is hashed");
-        assert!(is_shortened_to(id, &short));
+        match postings > 0 && last_group >= directory.groups() {
+            true => Err(self.damaged(&format!("it has no group {last_group}"))),
+            false => Ok((postings, rows)),
+        }
     }
 }

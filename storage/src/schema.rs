@@ -11,7 +11,7 @@ use model::Signal;
 
 /// Version of the segment format: the columns of a file ([`crate::Layout`]), their order on disk and the indexes
 /// beside them. Version 1 has the columns below as they are; versions 1 and 2 have no exemplars.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Rows of one minute stay together, so that a trace's rows are neighbours within it.
 pub(crate) const TIME_BUCKET_NANO: i64 = 60_000_000_000;

@@ -4,7 +4,7 @@
 //! segments/<table>/<first>-<last>-L<level>-<number>/
 //!   data.parquet      the rows (docs/formats/segment.md)
 //!   data.crc          checksums of its blocks
-//!   ids/              the identity index (tantivy), not for `points`
+//!   ids/              the identity index, of `points` where there are exemplars
 //!   text/             the text index (tantivy), from level 1 on, not for `points`
 //! ```
 //!

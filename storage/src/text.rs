@@ -17,12 +17,13 @@
 //! Invariants: a row that contains the text of a hint, upper and lower case the same, is among the rows the index
 //! gives for it; each row that it is sure of contains all of the text.
 
+pub(crate) mod files;
 mod index;
 mod rows;
 mod shapes;
 mod tokens;
 
-pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter};
+pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter, caught};
 pub(crate) use rows::{Rows, TextRows};
 pub(crate) use tokens::TOKEN_BYTES_MAX;
 

@@ -11,6 +11,9 @@
 //!    and an id is sought in few minutes of them. What that leaves alone is packed by size. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
 //!
+//! 4. a segment of an earlier format that nothing joins is rewritten alone once its window has ended: its identity index is not
+//!    read ([`crate::index`]).
+//!
 //! A segment that could not be read is in no merge for a while.
 //!
 //! Of data points only segments are merged that follow each other in the order in which their rows were received: of
@@ -19,7 +22,7 @@
 //!
 //! Invariants: no input is in two merges; no merge leaves its window; inputs of a merge of several stay
 //! within the settings' rows and bytes, so that there is one output; every merge leaves fewer segments,
-//! fewer hidden rows or fewer segments of level 0, so that planning ends; the segments of points of a window lie in
+//! fewer hidden rows, fewer segments of level 0 or of earlier formats, so that planning ends; the segments of points of a window lie in
 //! their order ([`SegmentMeta::received_order`]) as their rows were received, whatever was merged.
 
 use std::collections::BTreeMap;
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use model::{Signal, UnixNano};
 
+use crate::index;
 use crate::segment::{Kept, SegmentMeta};
 use crate::window::Window;
 
@@ -94,6 +98,12 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
     for ((_, _, window), candidates) in places {
         let is_joined = candidates.iter().any(|candidate| candidate.is_joined);
         let is_closed = !is_joined && window.is_closed(now, nanos(settings.window_grace));
+        let is_full =
+            |candidate: &&Candidate| is_whole(candidate) && !is_below(&candidate.meta, settings, true);
+        if is_closed {
+            let full = candidates.iter().copied().filter(is_full).map(|candidate| &candidate.meta);
+            merges.extend(full.filter(|meta| is_older(meta)).map(|meta| merge(&[meta])));
+        }
         for segments in chains(candidates, settings, is_closed) {
             match is_closed {
                 true => merges.extend(merge_all(&segments, settings)),
@@ -111,11 +121,8 @@ fn chains<'a>(
     settings: &Settings,
     is_closed: bool,
 ) -> Vec<Vec<&'a SegmentMeta>> {
-    let is_free = |candidate: &&Candidate| {
-        let Candidate { meta, has_hidden, is_left_alone, .. } = candidate;
-        let rows_max = if is_closed { settings.rows_max } else { LARGE_ROWS.min(settings.rows_max) };
-        !has_hidden && !is_left_alone && meta.rows < rows_max && meta.bytes < settings.bytes_max
-    };
+    let is_free =
+        |candidate: &&Candidate| is_whole(candidate) && is_below(&candidate.meta, settings, is_closed);
     let metas = |candidates: &[&'a Candidate]| candidates.iter().map(|candidate| &candidate.meta).collect();
     if candidates.first().is_some_and(|first| first.meta.signal == Signal::Metrics) {
         candidates.sort_unstable_by_key(|candidate| candidate.meta.received_order());
@@ -127,6 +134,22 @@ fn chains<'a>(
         candidates.sort_by_key(|candidate| (size_class(candidate.meta.rows), middle(&candidate.meta)));
     }
     vec![metas(&candidates)]
+}
+
+/// Whether it can be read as it is.
+const fn is_whole(candidate: &Candidate) -> bool {
+    !candidate.has_hidden && !candidate.is_left_alone
+}
+
+/// Whether there is room for others in a segment of its size.
+fn is_below(meta: &SegmentMeta, settings: &Settings, is_closed: bool) -> bool {
+    let rows_max = if is_closed { settings.rows_max } else { LARGE_ROWS.min(settings.rows_max) };
+    meta.rows < rows_max && meta.bytes < settings.bytes_max
+}
+
+/// Whether its identity index is one that is not read.
+const fn is_older(meta: &SegmentMeta) -> bool {
+    meta.format_version < index::FORMAT_MIN
 }
 
 /// Segments of one class differ in size by less than four times; large seals are in one.
@@ -196,7 +219,8 @@ fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
         alone = rest;
     }
     let is_new = |segment: &&SegmentMeta| segment.level == 0 && segment.rows >= PROMOTE_ROWS;
-    merges.extend(alone.into_iter().filter(is_new).map(|segment| merge(&[segment])));
+    let is_rewritten = |segment: &&SegmentMeta| is_new(segment) || is_older(segment);
+    merges.extend(alone.into_iter().filter(is_rewritten).map(|segment| merge(&[segment])));
     merges
 }
 

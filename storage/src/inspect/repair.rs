@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
@@ -141,7 +142,7 @@ impl Inspector {
             fs::remove_dir_all(&new).context(ErrorKind::Retry, doing)?;
         }
         let layout = Layout::of_file(meta.signal, reader.schema());
-        let mut index = IdIndexWriter::create(&new, layout, 0)?;
+        let mut index = IdIndexWriter::new(Arc::new(RealFs), new.clone(), layout, 0);
         for rows in reader.build().context(ErrorKind::Damaged, doing)? {
             index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
         }

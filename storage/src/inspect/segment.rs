@@ -17,12 +17,12 @@ use super::ids::{self, Sample};
 use super::repair::Repair;
 use super::verify::Verification;
 use super::{Finding, Inspector, Severity, bytes_below};
-use crate::index::files;
 use crate::rows::{RowTerms, time_range};
 use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
 use crate::segment::checksums::{CheckedFile, Checksums};
 use crate::segment::layout::Layout;
+use crate::text::files;
 
 /// Rows of a segment whose ids are looked up in its index.
 const SAMPLES_MAX: u64 = 512;
@@ -105,11 +105,15 @@ impl Inspector {
             dir.join("ids").is_dir() || walk.samples.iter().any(|sample| !sample.terms.is_empty());
         if has_ids(meta.signal) || is_indexed {
             report.path = self.relative(&dir.join("ids"));
-            let checked = ids::check(&dir.join("ids"), walk.rows, &walk.samples);
-            found.groups += checked.groups;
-            found.ids_looked_up += checked.looked_up;
-            for problem in checked.problems {
-                report.index(problem);
+            if ids::is_outdated(meta, &dir.join("ids")) {
+                report.outdated_index();
+            } else {
+                let checked = ids::check(&dir.join("ids"), walk.rows, &walk.samples);
+                found.postings += checked.postings;
+                found.ids_looked_up += checked.looked_up;
+                for problem in checked.problems {
+                    report.index(problem);
+                }
             }
             report.path = self.relative(&dir.join("text"));
             if dir.join("text").is_dir()
@@ -152,6 +156,14 @@ impl Report<'_> {
     fn index(&mut self, problem: String) {
         let remedy = "build the identity index again from the rows";
         self.push(Severity::Defect, None, problem, remedy, Repair::Index(self.meta.clone()));
+    }
+
+    /// Rows are read in its place.
+    fn outdated_index(&mut self) {
+        let problem = format!("the identity index is one of format {}", self.meta.format_version);
+        let remedy =
+            "nothing to do: rows are read in its place until compaction has written the segment anew";
+        self.push(Severity::Note, None, problem, remedy, Repair::None);
     }
 
     fn mismatch(&mut self, problem: String) {

@@ -7,7 +7,7 @@ use parquet::file::metadata::ParquetMetaData;
 use serde::Serialize;
 
 use super::Inspector;
-use super::ids::{self, Parts};
+use super::ids;
 use super::segment::has_ids;
 use crate::segment::{SegmentMeta, checksums};
 
@@ -30,12 +30,6 @@ pub struct SignalStats {
     pub parquet_metadata_bytes: u64,
     /// Bytes of the identity indexes.
     pub id_index_bytes: u64,
-    /// Of which: the dictionary of terms.
-    pub id_terms_bytes: u64,
-    /// Of which: which terms lead to which groups.
-    pub id_postings_bytes: u64,
-    /// Of which: which groups lead to which rows.
-    pub id_rows_bytes: u64,
     /// The kinds of ids in them, largest first.
     pub id_kinds: Vec<IdKindStats>,
     /// Segments that could not be read and are missing in the numbers.
@@ -64,9 +58,7 @@ pub struct IdKindStats {
     pub terms: u64,
     /// Groups of rows they lead to.
     pub groups: u64,
-    /// Bytes of the terms' text before the dictionary shortens it.
-    pub text_bytes: u64,
-    /// Its share of the dictionaries by text, and of the postings by groups: an estimate.
+    /// Bytes of its postings.
     pub bytes: u64,
 }
 
@@ -86,16 +78,12 @@ impl Inspector {
             columns: Vec::new(),
             parquet_metadata_bytes: 0,
             id_index_bytes: 0,
-            id_terms_bytes: 0,
-            id_postings_bytes: 0,
-            id_rows_bytes: 0,
             id_kinds: Vec::new(),
             unreadable: Vec::new(),
         };
         let mut kinds = BTreeMap::new();
-        let mut parts = Parts::default();
         for meta in self.segments.iter().filter(|meta| meta.signal == signal) {
-            match self.add_segment(meta, &mut stats, &mut kinds, &mut parts) {
+            match self.add_segment(meta, &mut stats, &mut kinds) {
                 Ok(bytes) => {
                     stats.segments += 1;
                     stats.rows += meta.rows;
@@ -104,7 +92,7 @@ impl Inspector {
                 Err(problem) => stats.unreadable.push(format!("{}: {problem}", meta.path())),
             }
         }
-        finish(&mut stats, kinds, &parts);
+        finish(&mut stats, kinds);
         stats
     }
 
@@ -113,7 +101,6 @@ impl Inspector {
         meta: &SegmentMeta,
         stats: &mut SignalStats,
         kinds: &mut BTreeMap<String, IdKindStats>,
-        parts: &mut Parts,
     ) -> Result<u64, String> {
         let sizes = self.sizes_of(meta).map_err(|error| error.to_string())?;
         let metadata = self.footer_of(meta, &sizes)?;
@@ -122,7 +109,9 @@ impl Inspector {
         stats.parquet_metadata_bytes += parquet.saturating_sub(in_columns);
         if has_ids(meta.signal) || sizes.of("ids") > 0 {
             let files = self.files_of(meta, "ids/").map_err(|error| error.to_string())?;
-            ids::measure(&files.dir.join("ids"), kinds, parts)?;
+            if !ids::is_outdated(meta, &files.dir.join("ids")) {
+                ids::measure(&files.dir.join("ids"), kinds)?;
+            }
             stats.id_index_bytes += sizes.of("ids");
         }
         Ok(sizes.all())
@@ -146,21 +135,12 @@ fn add_columns(metadata: &ParquetMetaData, columns: &mut Vec<ColumnStats>) -> u6
     all
 }
 
-fn finish(stats: &mut SignalStats, kinds: BTreeMap<String, IdKindStats>, parts: &Parts) {
+fn finish(stats: &mut SignalStats, kinds: BTreeMap<String, IdKindStats>) {
     let rows = stats.rows.max(1) as f64;
     stats.bytes_per_row = stats.bytes as f64 / rows;
     for column in &mut stats.columns {
         column.bytes_per_row = column.bytes as f64 / rows;
     }
-    (stats.id_terms_bytes, stats.id_postings_bytes, stats.id_rows_bytes) =
-        (parts.terms, parts.postings, parts.rows);
-    let text: u64 = kinds.values().map(|kind| kind.text_bytes).sum();
-    let groups: u64 = kinds.values().map(|kind| kind.groups).sum();
-    let share = |bytes: u64, part: u64, of: u64| bytes as f64 * part as f64 / of.max(1) as f64;
     stats.id_kinds = kinds.into_values().collect();
-    for kind in &mut stats.id_kinds {
-        let bytes = share(parts.terms, kind.text_bytes, text) + share(parts.postings, kind.groups, groups);
-        kind.bytes = bytes.round() as u64;
-    }
     stats.id_kinds.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
 }

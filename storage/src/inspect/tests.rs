@@ -8,6 +8,7 @@ use model::otlp::logs::{LogRecordParts, LogsWriter};
 use model::{IdRules, ManualClock, Signal, TimeRange, TraceId, UnixNano};
 
 use super::*;
+use crate::schema::FORMAT_VERSION;
 use crate::segment::layout::Layout;
 use crate::snapshot::ScanStats;
 use crate::{Compression, Frame, Settings, Store};
@@ -120,7 +121,7 @@ async fn a_sound_store_has_nothing_to_find_and_looking_changes_nothing() {
     let before = contents(dir.path());
     let found = verify(dir.path()).await;
     assert_eq!(found.findings, []);
-    assert_eq!((found.segments, found.rows, found.groups, found.wal_records), (1, 20, 20, 3));
+    assert_eq!((found.segments, found.rows, found.postings, found.wal_records), (1, 20, 40, 3));
     assert!(found.ids_looked_up >= 40, "{}", found.ids_looked_up);
     assert_eq!(contents(dir.path()), before);
 }
@@ -206,9 +207,8 @@ async fn a_page_that_cannot_be_decoded_is_named_and_its_segment_can_be_moved_awa
 async fn a_broken_identity_index_is_built_again_from_the_rows() {
     let dir = filled().await;
     let ids = segment_dir(dir.path()).join("ids");
-    let files = std::fs::read_dir(&ids).expect("an index").filter_map(Result::ok).map(|entry| entry.path());
-    let terms = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "term")).expect("terms");
-    overwrite(&terms, 3, &[0xFF; 8]);
+    let terms = ids.join(crate::index::FILE);
+    overwrite(&terms, 20, &[0xFF; 8]);
     let found = verify(dir.path()).await;
     assert_eq!(found.defects(), 1, "{:?}", found.findings);
     assert!(found.findings[0].problem.contains("checksum"), "{:?}", found.findings);
@@ -348,7 +348,10 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
                 in_catalog(dir.path(), "UPDATE position SET value = 2 WHERE name = 'catalog_version'").await;
                 in_catalog(dir.path(), "PRAGMA user_version = 2").await;
             }
-            "segment" => in_catalog(dir.path(), "UPDATE segment SET format_version = 4").await,
+            "segment" => {
+                let newer = format!("UPDATE segment SET format_version = {}", FORMAT_VERSION + 1);
+                in_catalog(dir.path(), newer.leak()).await;
+            }
             _ => newer_wal(dir.path()),
         }
         let before = contents(dir.path());
@@ -358,9 +361,10 @@ async fn newer_catalogs_segments_and_logs_are_refused_and_left_untouched() {
             .await
             .expect_err(what)
             .to_string();
+        let newer = format!("format {}", FORMAT_VERSION + 1);
         for text in [&server, &tool] {
             assert!(text.contains(what) || text.contains("write-ahead log"), "{what}: {text}");
-            assert!(text.contains("version 2") || text.contains("format 4"), "{what}: {text}");
+            assert!(text.contains("version 2") || text.contains(&newer), "{what}: {text}");
             assert!(!text.contains('\n'), "one sentence: {text}");
         }
         assert!(contents(dir.path()) == before, "{what}: files were changed");

@@ -19,8 +19,8 @@ pub struct Verification {
     pub rows: u64,
     /// Bytes of the segments' files.
     pub bytes: u64,
-    /// Groups of rows in identity indexes that were checked.
-    pub groups: u64,
+    /// Postings of identity indexes that were checked.
+    pub postings: u64,
     /// Ids of sampled rows that were looked up in identity indexes.
     pub ids_looked_up: u64,
     /// Files of the log.

@@ -11,7 +11,7 @@ use super::SegmentMeta;
 use super::home::cache::Holder;
 use super::home::source::{Copies, Index, WantedFiles, WantedPart, touch, wanted};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::caught;
+use crate::text::caught;
 
 /// An index beside the rows.
 #[derive(Debug)]
@@ -109,6 +109,11 @@ impl<T: Send + Sync + 'static> Beside<T> {
     /// There is no index.
     pub(super) fn none() -> Self {
         Self::new(Held::None, false)
+    }
+
+    /// There is one that this program does not read.
+    pub(super) fn outdated() -> Self {
+        Self::new(Held::None, true)
     }
 
     /// The index that was opened, or could not be.

@@ -64,6 +64,7 @@ fn open_golden(version: u32, signal: Signal) -> std::sync::Arc<Segment> {
     meta.rows = 4;
     meta.time = TimeRange { from: NOW, to: NOW.plus(SECOND) };
     meta.kept = Kept::All;
+    meta.format_version = version;
     let segment = Segment::open(golden(version), meta).expect("opens");
     segment.verify().expect("as it was written");
     segment

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RowRanges;
 use super::reader::Segment;
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{Example, IdIndex, Sought, is_shortened_to};
+use crate::index::{Example, IdIndex, Sought};
 use crate::memory::Reservation;
 use crate::rows::{self, TermColumns, Wanted};
 use crate::schema;
@@ -92,18 +92,17 @@ impl Segment {
         };
         let example = match example {
             None => None,
-            Some(Example::Term(term)) => Some(term),
-            Some(Example::On(rows, short)) => self.term_on(rows, &short)?,
+            Some(example) => self.term_of(&example)?,
         };
         Ok((values, example))
     }
 
-    /// The term on some rows that the index has in a shorter form.
-    fn term_on(&self, rows: Range<usize>, short: &str) -> Result<Option<String>, Error> {
-        for batch in self.read_ranges(vec![rows], &["ids"])? {
+    /// The term that the index has a key of.
+    fn term_of(&self, example: &Example) -> Result<Option<String>, Error> {
+        for batch in self.read_ranges(vec![example.rows.clone()], &["ids"])? {
             let batch = batch?;
             let ids = batch.column(0).as_list::<i32>().values();
-            let found = ids.as_string::<i32>().iter().flatten().find(|term| is_shortened_to(term, short));
+            let found = ids.as_string::<i32>().iter().flatten().find(|term| example.is(term));
             if found.is_some() {
                 return Ok(found.map(str::to_owned));
             }

@@ -33,7 +33,7 @@ use super::ranges::within;
 use super::{RowRanges, SegmentMeta, form, home, writer};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
-use crate::index::IdIndex;
+use crate::index::{self, IdIndex};
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::TextIndex;
 
@@ -545,7 +545,12 @@ fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
 /// The identity index. Points have one when one of them has an exemplar.
 fn id_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<IdIndex> {
     let dir = source.dir(meta).join(Index::Ids.folder());
+    let is_older = meta.format_version < index::FORMAT_MIN;
     match source {
+        SegmentSource::Cached(_) if is_older => Beside::outdated(),
+        SegmentSource::Folder(_) if is_older && dir.is_dir() && !dir.join(index::FILE).exists() => {
+            Beside::outdated()
+        }
         SegmentSource::Cached(copies) => Beside::fetched(copies, meta, Index::Ids, IdIndex::open),
         SegmentSource::Folder(_) if schema::group_column(meta.signal).is_some() || dir.is_dir() => {
             Beside::opened(IdIndex::open(&dir))

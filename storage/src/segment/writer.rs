@@ -7,6 +7,7 @@
 //! store opens.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use disk::Appender;
@@ -68,10 +69,7 @@ impl SegmentWriter {
         let file = Summing::new(Appender::new(file));
         let parquet =
             ParquetWriter::new(file, layout.schema(), form, threads).context(ErrorKind::Retry, doing)?;
-        let ids = match schema::group_column(signal) {
-            Some(_) => Some(IdIndexWriter::create(&writer.tmp.join(IDS), layout.clone(), 0)?),
-            None => None,
-        };
+        let ids = schema::group_column(signal).map(|_| writer.id_index());
         let text = match schema::text_column(signal) {
             Some(column) if has_text_index(&writer.meta) => {
                 let rows_per_document = schema::text_rows_per_document(signal);
@@ -81,6 +79,12 @@ impl SegmentWriter {
         };
         writer.parts = Some(Parts { parquet, ids, text, id_keys: IdKeys::default() });
         Ok(writer)
+    }
+
+    /// An index of the rows from here on.
+    fn id_index(&self) -> IdIndexWriter {
+        let (fs, dir) = (Arc::clone(&self.folder.fs), self.tmp.join(IDS));
+        IdIndexWriter::new(fs, dir, self.layout.clone(), self.meta.rows)
     }
 
     /// Appends rows in the columns of the layout that stand after all earlier ones in the order of the format.
@@ -93,10 +97,12 @@ impl SegmentWriter {
         if rows.num_rows() == 0 {
             return else_.map_or(Ok(()), |task| task());
         }
+        let has_ids = self.parts.as_ref().is_some_and(|parts| parts.ids.is_some());
+        let started = (!has_ids && rows::has_exemplars(self.meta.signal, rows)).then(|| self.id_index());
         let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
         let Parts { parquet, ids, text, id_keys } = parts;
-        if ids.is_none() && rows::has_exemplars(self.meta.signal, rows) {
-            *ids = Some(IdIndexWriter::create(&self.tmp.join(IDS), self.layout.clone(), self.meta.rows)?);
+        if let Some(started) = started {
+            *ids = Some(started);
         }
         let is_off = self.folder.planted.has(Plant::IndexOneRowOff) && self.meta.rows == 0;
         let indexed = if is_off { rows.slice(1, rows.num_rows() - 1) } else { rows.clone() };

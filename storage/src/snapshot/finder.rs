@@ -267,8 +267,7 @@ impl<'a> Finder<'a> {
             (slot(segment.signal()), part.count(segment, &sought, first))
         };
         let jobs = self.segments(&[Signal::Traces, Signal::Logs]);
-        let lookups = sought.iter().map(Sought::lookups).sum();
-        for (slot, counted) in each_of(jobs, lookups, is_quick, &count) {
+        for (slot, counted) in each_of(jobs, sought.len(), is_quick, &count) {
             match counted {
                 Ok(here) => here.iter().zip(&mut counts).for_each(|(here, count)| count[slot] += here),
                 Err(error) => missing(&error, &mut self.stats),
@@ -326,9 +325,8 @@ impl<'a> Finder<'a> {
         let terms: Vec<(Sought, Option<usize>)> = terms.iter().map(known).collect();
         let jobs = self.segments(signals);
         let look_up = |part| looked_up(part, &terms);
-        let lookups = terms.iter().map(|(term, _)| term.lookups()).sum();
         let (mut parts, mut unread, mut stats) = (Vec::new(), Vec::new(), ScanStats::default());
-        for ((segment, part), groups) in each_of(jobs, lookups, is_quick, &look_up) {
+        for ((segment, part), groups) in each_of(jobs, terms.len(), is_quick, &look_up) {
             if let Ok(groups) = &groups {
                 let of_part = part.unread(segment, groups, LOOKUP_ROWS_MAX, &mut stats);
                 unread.extend(of_part.into_iter().map(|unread| (parts.len(), segment, unread)));

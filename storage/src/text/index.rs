@@ -1,6 +1,7 @@
 //! The tantivy side of the text index: one field of words, documents only, no norms; in the store stand the shapes.
 
 use std::collections::{BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,14 +11,14 @@ use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
 use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::{
-    Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader, TantivyDocument,
+    DocId, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
+    TantivyDocument,
 };
 
 use super::shapes::{self, DocumentTokenizer, Shapes};
 use super::tokens::TextTokenizer;
-use super::{Piece, Rows, TextHint, TextRows};
+use super::{Piece, Rows, TextHint, TextRows, files};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::index::{caught, each_document, files};
 use crate::rows::TextColumn;
 
 const WRITER_BYTES: usize = 64 << 20;
@@ -382,4 +383,24 @@ fn terms(index: &InvertedIndexReader, piece: &Piece) -> std::io::Result<Option<V
         }
     }
     Ok(Some(found))
+}
+
+/// The documents of a term, a block at a time.
+fn each_document(
+    index: &InvertedIndexReader,
+    term: &TermInfo,
+    each: &mut dyn FnMut(DocId),
+) -> std::io::Result<()> {
+    let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+    while !blocks.docs().is_empty() {
+        blocks.docs().iter().for_each(|document| each(*document));
+        blocks.advance();
+    }
+    Ok(())
+}
+
+/// What `work` gives, or that a file is damaged: tantivy takes files apart as if they could not be, and panics.
+pub(crate) fn caught<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::damaged(format!("{doing}: its files are damaged"))))
 }

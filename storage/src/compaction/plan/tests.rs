@@ -6,6 +6,7 @@ use model::TimeRange;
 use proptest::prelude::*;
 
 use super::*;
+use crate::schema::FORMAT_VERSION;
 use crate::window::WINDOW_NANO;
 
 const NOW: UnixNano = UnixNano(500_000 * WINDOW_NANO);
@@ -29,6 +30,9 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             if at % 7 == 0 {
                 made.meta.kept = Kept::Errors;
             }
+            if at % 5 == 0 {
+                made.meta.format_version = index::FORMAT_MIN - 1;
+            }
             if at % 11 == 0 {
                 made.meta.time.to = made.meta.time.from.plus(5 * WINDOW_NANO);
             }
@@ -42,6 +46,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
 fn output(merge: &Merge, number: u64) -> Candidate {
     let mut meta = merge.inputs[0].clone();
     meta.name = format!("merged-{number:06}");
+    meta.format_version = FORMAT_VERSION;
     meta.level = merge.inputs.iter().map(|input| input.level).max().unwrap_or(0) + 1;
     meta.rows = merge.inputs.iter().map(|input| input.rows).sum();
     meta.bytes = merge.inputs.iter().map(|input| input.bytes).sum();
@@ -73,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn planning_and_merging_ends_and_leaves_nothing_hidden(mut all in candidates()) {
+    fn planning_and_merging_ends_and_leaves_nothing_hidden_and_nothing_of_an_earlier_format_in_an_hour_that_has_ended(mut all in candidates()) {
         let settings = small();
         let mut rounds = 0;
         loop {
@@ -89,6 +94,9 @@ proptest! {
             prop_assert!(rounds < 500, "it goes on and on");
         }
         prop_assert!(all.iter().all(|candidate| !candidate.has_hidden));
+        let grace = nanos(settings.window_grace);
+        let ended = all.iter().filter(|candidate| candidate.meta.window().is_closed(NOW, grace));
+        prop_assert!(ended.map(|candidate| &candidate.meta).all(|meta| !is_older(meta)));
     }
 }
 

@@ -27,9 +27,10 @@ use std::time::SystemTime;
 use super::objects::Objects;
 use super::source::{CHUNK_BYTES, Fetch, Index, WantedFiles, WantedPart, chunk_name, touch};
 use crate::folder::bytes_below;
-use crate::index::files;
+use crate::index::IdIndex;
 use crate::schema;
 use crate::segment::{SegmentMeta, checksums};
+use crate::text::files;
 
 /// Chunks that come with one request.
 const CHUNKS_PER_REQUEST: u64 = 4;
@@ -256,7 +257,7 @@ impl Cache {
             self.objects.download(meta, &names, &new)?;
             match names.is_empty() {
                 true => Ok(()),
-                false => files::check(&new.join(index.folder())).map_err(|problem| {
+                false => check(index, &new.join(index.folder())).map_err(|problem| {
                     let message = format!("`{}/{}`: {problem}", self.objects.shown(meta), index.folder());
                     io::Error::new(io::ErrorKind::InvalidData, message)
                 }),
@@ -266,6 +267,16 @@ impl Cache {
         // Empty by now, or of no use.
         let _ = fs::remove_dir_all(&new);
         moved
+    }
+}
+
+/// Whether the files of an index are as they were written; what is wrong, if something is.
+fn check(index: Index, dir: &Path) -> Result<(), String> {
+    match index {
+        Index::Ids => {
+            IdIndex::open(dir).and_then(|ids| ids.check()).map(|_| ()).map_err(|error| error.to_string())
+        }
+        Index::Text => files::check(dir),
     }
 }
 

@@ -109,6 +109,35 @@ async fn data_folders_of_every_version_open_with_all_that_is_in_them() {
     }
 }
 
+#[tokio::test]
+async fn segments_of_earlier_formats_answer_and_compaction_rewrites_them_once_their_hour_has_ended() {
+    let dir = tempfile::tempdir().expect("a folder");
+    copy(&golden().join("folder-c1-w1-s3"), dir.path());
+    let clock = ManualClock::at(NOW);
+    let rules = Arc::new(IdRules::default());
+    let store = Store::open(settings(dir.path()), rules, clock.clone()).await.expect("opens");
+    store.seal().await.expect("sealed");
+    let versions = |store: &Store| {
+        let snapshot = store.snapshot();
+        let of = |signal| {
+            snapshot.segments(signal).map(|segment| segment.meta().format_version).collect::<Vec<_>>()
+        };
+        Signal::ALL.into_iter().flat_map(of).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(versions(&store), [3, FORMAT_VERSION].into());
+    for is_compacted in [false, true] {
+        let snapshot = store.snapshot();
+        assert_eq!(found(&snapshot, Signal::Logs, "order_id=ORD-1"), ["logged", "sealed"], "{is_compacted}");
+        let trace = format!("trace_id={}", "01".repeat(16));
+        assert_eq!(found(&snapshot, Signal::Traces, &trace).len(), 2, "{is_compacted}");
+        if !is_compacted {
+            clock.advance(std::time::Duration::from_secs(7_200));
+            store.compact().await.expect("merged");
+        }
+    }
+    assert_eq!(versions(&store), [FORMAT_VERSION].into());
+}
+
 async fn check(name: &str, dir: &std::path::Path) {
     let store = open_golden(dir).await;
     let all = ["agent logged", "agent sealed", "kafka logged", "kafka sealed", "logged", "sealed"];
