@@ -72,6 +72,10 @@ pub(crate) struct StoreConfig {
     /// Segments of similar size of one hour that make them be merged while the hour lasts, 2 to 16; ten minutes
     /// after its end all small ones are merged. Default: 8.
     pub(crate) compaction_fan_in: usize,
+    /// Whether the words of log bodies and span names are indexed. Without, segments are smaller and written faster, and searches
+    /// read every body of the time range; ids are found as fast as ever. Segments that have an index keep it until they are
+    /// merged. Default: true.
+    pub(crate) text_index: bool,
     /// Where sealed segments are kept: `s3://BUCKET/PREFIX` for an object store, of which the data folder holds a bounded
     /// cache then. Default: in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -256,6 +260,7 @@ impl Default for StoreConfig {
             memory_bytes_max: store.memory_bytes_max,
             disk_free_bytes_min: None,
             compaction_fan_in: store.compaction_fan_in,
+            text_index: store.text_index,
             segments: None,
             s3: S3Config::default(),
             catalog: None,

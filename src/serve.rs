@@ -175,6 +175,7 @@ async fn build_store(
         memory_bytes_max: config.store.memory_bytes_max,
         disk_free_bytes_min: config.store.disk_free_bytes_min,
         compaction_fan_in: config.store.compaction_fan_in,
+        text_index: config.store.text_index,
         promote: config.store.promote.settings(),
         places: config.store.places()?,
         retention: config.retention.settings(),

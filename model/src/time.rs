@@ -131,6 +131,12 @@ impl TimeRange {
         self.from <= time && time <= self.to
     }
 
+    /// The smallest range that has both.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
+
     /// Whether any instant lies in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.from <= other.to && other.from <= self.to

@@ -1,4 +1,4 @@
-//! `cargo bench --package storage --bench sustain -- spans|logs|points [SECONDS] [RATE]`: records a second that the
+//! `cargo bench --package storage --bench sustain -- spans|logs|logs-without-text|points [SECONDS] [RATE]`: records a second that the
 //! store takes for as long as asked, a minute unless told, each request decoded, in the log and synced before the
 //! next, with sealing and compaction beside; then how long the log takes to replay.
 //!
@@ -14,7 +14,6 @@ mod replay;
 #[expect(dead_code, reason = "each benchmark uses some of it")]
 mod workload;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -53,16 +52,18 @@ static ALLOCATOR: allocator::Jemalloc = allocator::Jemalloc;
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let mut arguments = arguments.iter();
-    let signal = match arguments.next().map(String::as_str) {
-        Some("spans") => Signal::Traces,
-        Some("logs") => Signal::Logs,
-        Some("points") => Signal::Metrics,
-        _ => bail!("say spans, logs or points"),
+    let (signal, text_index) = match arguments.next().map(String::as_str) {
+        Some("spans") => (Signal::Traces, true),
+        Some("logs") => (Signal::Logs, true),
+        Some("logs-without-text") => (Signal::Logs, false),
+        Some("points") => (Signal::Metrics, true),
+        _ => bail!("say spans, logs, logs-without-text or points"),
     };
     let seconds = arguments.next().map_or(Ok(SECONDS_DEFAULT), |text| text.parse()).context("SECONDS")?;
     let rate = arguments.next().map(|text| text.parse()).transpose().context("RATE")?;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).context("making a folder")?;
-    run(dir.path(), signal, Duration::from_secs(seconds), rate).await?;
+    let settings = Settings { text_index, ..Settings::new(dir.path()) };
+    run(settings, signal, Duration::from_secs(seconds), rate).await?;
     replay_log(signal).await
 }
 
@@ -77,7 +78,7 @@ fn requests(signal: Signal, start: UnixNano) -> (Vec<Replay>, i64) {
     (requests.map(Replay::new).collect(), lot.correlation_ids.len() as i64 * workload::TRACE_NANOS)
 }
 
-async fn run(dir: &Path, signal: Signal, time: Duration, rate: Option<f64>) -> anyhow::Result<()> {
+async fn run(settings: Settings, signal: Signal, time: Duration, rate: Option<f64>) -> anyhow::Result<()> {
     let clock = SystemClock::shared();
     // The times of records lie in the past, as much as they span.
     let start = clock.now().plus(-48 * 3_600_000_000_000);
@@ -86,7 +87,7 @@ async fn run(dir: &Path, signal: Signal, time: Duration, rate: Option<f64>) -> a
     let made: usize = replays.iter().map(|replay| replay.pass(1, later).len()).sum();
     let records: usize = replays.iter().map(Replay::records).sum();
     let copying = Process::own().cpu_time()?.saturating_sub(before).as_secs_f64() * 1e6 / records as f64;
-    let store = Store::open(Settings::new(dir), Arc::new(IdRules::default()), Arc::clone(&clock)).await?;
+    let store = Store::open(settings, Arc::new(IdRules::default()), Arc::clone(&clock)).await?;
     println!(
         "{}: requests of {} records, {} B a record, copying costs {copying:.2} us a record; {} MB resident before",
         signal.table(),

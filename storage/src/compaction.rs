@@ -14,6 +14,7 @@
 //! One merge runs at a time, on a thread of its own at low priority. It gives way to a delete and to the store's end, and none begins
 //! whose output would bring the disk near its mark.
 
+mod join;
 pub(crate) mod merge;
 mod numbers;
 pub(crate) mod plan;
@@ -29,8 +30,8 @@ use rewrite::Rewrite;
 use crate::error::Error;
 use crate::maintenance;
 use crate::plant::Plant;
-use crate::segment::RowRanges;
 use crate::segment::reader::Segment;
+use crate::segment::{RowRanges, SegmentMeta};
 use crate::store::{Shared, State, Store};
 
 /// How long after rows were sealed more of their window are awaited. A sender of old data makes segments of windows that
@@ -81,10 +82,16 @@ fn is_readable(segment: &Segment) -> bool {
 }
 
 /// Whether the disk has room for the output while the inputs are still there. A merge for what is small makes a full disk no
-/// emptier; one of a single segment takes deleted rows away, and is done whatever the disk says.
+/// emptier; one that takes deleted rows away is done whatever the disk says.
 fn has_room(shared: &Shared, merge: &Merge) -> bool {
     let bytes = merge.inputs.iter().map(|input| input.bytes).sum();
-    let has_room = merge.inputs.len() == 1 || shared.disk.has_room_for(bytes);
+    let is_input = |segment: &Segment, input: &SegmentMeta| {
+        segment.meta().name == input.name && segment.signal() == input.signal
+    };
+    let takes_away = shared.state().segments.iter().any(|segment| {
+        !segment.hidden().is_empty() && merge.inputs.iter().any(|input| is_input(segment, input))
+    });
+    let has_room = takes_away || shared.disk.has_room_for(bytes);
     if !has_room {
         tracing::debug!(bytes, "segments are not merged while the disk has so little room");
     }

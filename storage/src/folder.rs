@@ -23,6 +23,8 @@ pub(crate) struct Folder {
     pub(crate) planted: Planted,
     /// Pages of segments that were read lately.
     pub(crate) pages: PageCache,
+    /// Whether segments that are written get a text index.
+    pub(crate) text_index: bool,
     /// Where segments are kept, if not here.
     pub(crate) remote: Option<Remote>,
 }
@@ -30,7 +32,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// A folder of the machine's own file system.
     pub(crate) fn new(path: &Path, fs: Arc<dyn Fs>, planted: Planted) -> Self {
-        Self { path: path.to_owned(), fs, planted, pages: PageCache::new(0), remote: None }
+        Self { path: path.to_owned(), fs, planted, pages: PageCache::new(0), text_index: true, remote: None }
     }
 
     /// Makes every file and folder below `dir` durable.

@@ -1,7 +1,7 @@
 //! The identity index of a segment: for every id its rows carry, and every trace, which rows those are.
 //!
-//! A group is what stands together on disk: the spans or log records of one trace within one time
-//! bucket, or one record without a trace. Of metric points it is one point that has exemplars with a trace. A *posting*
+//! A group is what stands together on disk: neighbouring spans or log records of one trace, or one record without a
+//! trace. Of metric points it is one point that has exemplars with a trace. A *posting*
 //! says that a group carries a term:
 //!
 //! ```text
@@ -38,7 +38,7 @@ use self::blocks::{Directory, Problem};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::term_hash;
 pub(crate) use sought::Sought;
-pub(crate) use writer::IdIndexWriter;
+pub(crate) use writer::{IdIndexWriter, IdParts};
 
 /// The file, in a folder of its own.
 pub(crate) const FILE: &str = "ids.idx";
@@ -78,6 +78,14 @@ impl Example {
     pub(crate) fn is(&self, term: &str) -> bool {
         key_of(term) == self.key
     }
+}
+
+/// What a sound index holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) postings: u64,
+    /// Rows of all its groups.
+    pub(crate) rows: u64,
 }
 
 /// What an id kind costs in an index.
@@ -127,13 +135,11 @@ impl IdIndex {
         Error::damaged(format!("reading the identity index `{}`: {problem}", self.path.display()))
     }
 
-    /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
-    /// Also how many were left out.
+    /// Row ranges of the groups that carry one of the terms, in row order.
     pub(crate) fn lookup<'t>(
         &self,
         terms: impl IntoIterator<Item = &'t Sought>,
-        groups_max: usize,
-    ) -> Result<(Vec<Range<usize>>, usize), Error> {
+    ) -> Result<Vec<Range<usize>>, Error> {
         let directory = self.directory()?;
         let mut found = Vec::new();
         for term in terms {
@@ -143,8 +149,7 @@ impl IdIndex {
         }
         found.sort_unstable();
         found.dedup();
-        let left_out = found.len().saturating_sub(groups_max);
-        Ok((self.rows(directory, &found[left_out..])?, left_out))
+        self.rows(directory, &found)
     }
 
     /// The rows of groups, which are sorted.
@@ -181,28 +186,29 @@ impl IdIndex {
         Ok(directory.kinds().iter().map(size).collect())
     }
 
-    /// How many postings there are, and how many rows the groups have; all of the file is read, and every posting is of a group
-    /// that there is.
-    pub(crate) fn check(&self) -> Result<(u64, u64), Error> {
+    /// All of it, to become part of another.
+    pub(crate) fn parts(&self) -> Result<IdParts, Error> {
         let directory = self.directory()?;
-        let rows = directory.row_count(&self.bytes).map_err(|problem| self.damaged(&problem))?;
-        let (mut postings, mut last_group) = (0, 0);
+        let groups = directory.group_sizes(&self.bytes).map_err(|problem| self.damaged(&problem))?;
+        let mut kinds = Vec::new();
         for kind in directory.kinds() {
-            let mut count = 0;
-            let mut each = |posting: blocks::Posting| {
-                count += 1;
-                last_group = last_group.max(u64::from(posting.group));
-            };
-            directory.walk(&self.bytes, kind, &mut each).map_err(|problem| self.damaged(&problem))?;
-            if count != kind.postings {
-                let (name, of) = (&kind.name, kind.postings);
-                return Err(self.damaged(&format!("it has {count} of {of} postings of `{name}`")));
-            }
-            postings += count;
+            let mut postings = Vec::new();
+            let walked = directory.walk(&self.bytes, kind, &mut |posting| postings.push(posting));
+            walked.map_err(|problem| self.damaged(&problem))?;
+            kinds.push((kind.name.clone(), postings));
         }
-        match postings > 0 && last_group >= directory.groups() {
-            true => Err(self.damaged(&format!("it has no group {last_group}"))),
-            false => Ok((postings, rows)),
+        Ok(IdParts { groups, kinds })
+    }
+
+    /// Reads all of the file.
+    pub(crate) fn check(&self) -> Result<Checked, Error> {
+        let directory = self.directory()?;
+        let groups = directory.group_sizes(&self.bytes).map_err(|problem| self.damaged(&problem))?;
+        let mut checked = Checked { postings: 0, rows: groups.iter().map(|rows| u64::from(*rows)).sum() };
+        for kind in directory.kinds() {
+            let walked = directory.walk(&self.bytes, kind, &mut |_| checked.postings += 1);
+            walked.map_err(|problem| self.damaged(&problem))?;
         }
+        Ok(checked)
     }
 }

@@ -188,7 +188,7 @@ impl Disk {
         let inode = std::fs::metadata(root)?.ino();
         draw.dir(Some(root), inode, target.path())?;
         for name in names(root)?.keys().filter(|name| name.starts_with("catalog.sqlite")) {
-            std::fs::copy(root.join(name), target.path().join(name))?;
+            if_there(std::fs::copy(root.join(name), target.path().join(name)))?;
         }
         Ok(target)
     }
@@ -204,7 +204,7 @@ impl Draw<'_> {
     /// `now`: where the folder is, unless it was removed.
     fn dir(&mut self, now: Option<&Path>, inode: u64, target: &Path) -> io::Result<()> {
         std::fs::create_dir_all(target)?;
-        let volatile = now.map(names).transpose()?.unwrap_or_default();
+        let volatile = now.and_then(|now| if_there(names(now)).transpose()).transpose()?.unwrap_or_default();
         let durable = self.disk.dirs.get(&inode).cloned().unwrap_or_default();
         let all: BTreeSet<&String> = volatile.keys().chain(durable.keys()).collect();
         for name in all {
@@ -218,7 +218,7 @@ impl Draw<'_> {
             if self.disk.dirs.contains_key(inode) || path.as_ref().is_some_and(|path| path.is_dir()) {
                 self.dir(path.as_deref(), *inode, &target.join(name))?;
             } else {
-                let volatile = path.map(std::fs::read).transpose()?;
+                let volatile = path.and_then(|path| if_there(std::fs::read(path)).transpose()).transpose()?;
                 std::fs::write(target.join(name), self.file(volatile, *inode))?;
             }
         }
@@ -245,9 +245,19 @@ fn names(dir: &Path) -> io::Result<BTreeMap<String, u64>> {
     let mut names = BTreeMap::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        names.insert(entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.ino());
+        if let Some(metadata) = if_there(entry.metadata())? {
+            names.insert(entry.file_name().to_string_lossy().into_owned(), metadata.ino());
+        }
     }
     Ok(names)
+}
+
+/// What was read, unless another thread has taken it away meanwhile: the power may be cut before that or after.
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 #[derive(Debug)]

@@ -129,6 +129,7 @@ impl Store {
         let remote = Remote::open(&data_dir, &settings.places.segments)?;
         let folder = Folder {
             pages: PageCache::new(settings.page_bytes()),
+            text_index: settings.text_index,
             remote,
             ..Folder::new(&data_dir, fs, settings.planted())
         };

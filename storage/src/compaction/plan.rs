@@ -11,8 +11,8 @@
 //!    and an id is sought in few minutes of them. What that leaves alone is packed by size. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
 //!
-//! 4. a segment of an earlier format that nothing joins is rewritten alone once its window has ended: its identity index is not
-//!    read ([`crate::index`]).
+//! 4. a segment of an earlier format that is in no other merge is rewritten alone once its window has ended, or at once where it has rows of
+//!    many windows: its identity index is not read ([`crate::index`]).
 //!
 //! A segment that could not be read is in no merge for a while.
 //!
@@ -55,12 +55,20 @@ pub(crate) struct Settings {
     pub(crate) rows_max: u64,
     /// Bytes of the same.
     pub(crate) bytes_max: u64,
+    /// Whether segments of level 1 have a text index, for which a lone one of level 0 is rewritten.
+    pub(crate) text_index: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // With four times as many segments a journey through 100 million records took a third longer.
-        Self { fan_in: 8, window_grace: Duration::from_secs(600), rows_max: 1 << 22, bytes_max: 512 << 20 }
+        Self {
+            fan_in: 8,
+            window_grace: Duration::from_secs(600),
+            rows_max: 1 << 22,
+            bytes_max: 512 << 20,
+            text_index: true,
+        }
     }
 }
 
@@ -86,7 +94,7 @@ type Place = (Signal, Kept, Window);
 
 /// The merges to do, most urgent first.
 pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano) -> Vec<Merge> {
-    let mut merges = Vec::new();
+    let (mut merges, mut older) = (Vec::new(), Vec::new());
     let mut places: BTreeMap<(usize, Kept, Window), Vec<&Candidate>> = BTreeMap::new();
     for candidate in candidates {
         if candidate.has_hidden && !candidate.is_left_alone {
@@ -98,19 +106,24 @@ pub(crate) fn plan(candidates: &[Candidate], settings: &Settings, now: UnixNano)
     for ((_, _, window), candidates) in places {
         let is_joined = candidates.iter().any(|candidate| candidate.is_joined);
         let is_closed = !is_joined && window.is_closed(now, nanos(settings.window_grace));
-        let is_full =
-            |candidate: &&Candidate| is_whole(candidate) && !is_below(&candidate.meta, settings, true);
-        if is_closed {
-            let full = candidates.iter().copied().filter(is_full).map(|candidate| &candidate.meta);
-            merges.extend(full.filter(|meta| is_older(meta)).map(|meta| merge(&[meta])));
-        }
+        let before = merges.len();
+        let is_left = |candidate: &&&Candidate| is_whole(candidate) && is_older(&candidate.meta);
+        let of_place: Vec<_> = candidates.iter().filter(is_left).map(|candidate| &candidate.meta).collect();
         for segments in chains(candidates, settings, is_closed) {
             match is_closed {
                 true => merges.extend(merge_all(&segments, settings)),
                 false => merges.extend(merge_similar(&segments, settings)),
             }
         }
+        if is_closed || window == Window::Wide {
+            let planned = &merges[before..];
+            let is_in =
+                |merge: &Merge, meta: &SegmentMeta| merge.inputs.iter().any(|input| input.name == meta.name);
+            let alone = of_place.into_iter().filter(|meta| !planned.iter().any(|merge| is_in(merge, meta)));
+            older.extend(alone.map(|meta| merge(&[meta])));
+        }
     }
+    merges.append(&mut older);
     merges
 }
 
@@ -218,9 +231,9 @@ fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
         merges.extend(more);
         alone = rest;
     }
-    let is_new = |segment: &&SegmentMeta| segment.level == 0 && segment.rows >= PROMOTE_ROWS;
-    let is_rewritten = |segment: &&SegmentMeta| is_new(segment) || is_older(segment);
-    merges.extend(alone.into_iter().filter(is_rewritten).map(|segment| merge(&[segment])));
+    let is_new =
+        |segment: &&SegmentMeta| settings.text_index && segment.level == 0 && segment.rows >= PROMOTE_ROWS;
+    merges.extend(alone.into_iter().filter(is_new).map(|segment| merge(&[segment])));
     merges
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use model::{Signal, TimeRange};
 
+use super::join::Split;
 use super::merge::{Filter, Merger, READ_ROWS, Stream};
+use super::plan::INPUTS_MAX;
 use crate::error::{Error, ErrorKind};
 use crate::folder::Folder;
 use crate::segment::layout::{KeyCounts, Layout};
@@ -34,7 +36,7 @@ pub(crate) struct Rewrite {
     pub(crate) filter: Option<Arc<Filter>>,
 }
 
-/// Merges the inputs into one durable segment, reads its footer back and compares. `None` when no row is
+/// Makes one durable segment of the inputs, reads its footer back and compares. `None` when no row is
 /// left. Nothing refers to the segment yet.
 ///
 /// # Errors
@@ -47,24 +49,24 @@ pub(crate) fn write(
 ) -> Result<Option<Arc<Segment>>, Error> {
     rewrite.inputs.sort_by_key(|input| input.meta().received_order());
     let layout = output_layout(&rewrite)?;
-    let mut streams = Vec::with_capacity(rewrite.inputs.len());
-    let numbered = numbered_columns(&rewrite, &layout);
-    for input in &rewrite.inputs {
-        let reader = input.numbered_reader(&numbered, READ_ROWS)?;
-        let relaid =
-            Some((input.layout().clone(), layout.clone())).filter(|(from, to)| !from.has_columns_of(to));
-        streams.push(Stream { reader, relaid, doing: input.doing() });
-    }
+    let flow = || match is_stopped() {
+        true => Err(Error::retry("compaction gives way and begins again later")),
+        false => Ok(()),
+    };
+    let Split { merged, joined } = Split::of(&rewrite, &layout, folder.planted, &flow)?;
     let meta = output_meta(&rewrite);
+    let streams = streams(&merged, &layout, rewrite.filter.is_some())?;
     let mut merger = Merger::new(meta.signal, streams, rewrite.filter.as_deref(), folder.planted)?;
     let mut writer = SegmentWriter::create(folder, meta, &layout, 1)?;
     while let Some(rows) = merger.next_batch()? {
-        if is_stopped() {
-            return Err(Error::retry("compaction gives way and begins again later"));
-        }
+        flow()?;
         writer.push(&rows)?;
     }
-    let tally = merger.tally();
+    let mut tally = merger.tally();
+    for input in joined {
+        writer.append(&input, &flow)?;
+        tally.rows += input.meta().rows;
+    }
     check_rows(&rewrite, tally.rows, writer.rows() + tally.duplicates + tally.filtered)?;
     if writer.rows() == 0 {
         return Ok(None);
@@ -79,20 +81,37 @@ pub(crate) fn write(
     }
 }
 
+/// The rows of segments in the columns of the layout: of each sorted run a stream.
+fn streams(segments: &[Arc<Segment>], layout: &Layout, is_filtered: bool) -> Result<Vec<Stream>, Error> {
+    let numbered = if is_filtered { BTreeSet::new() } else { numbered_columns(segments, layout) };
+    let count: usize = segments.iter().map(|segment| segment.runs().len()).sum();
+    let mut streams = Vec::with_capacity(count);
+    for segment in segments {
+        // Many runs hold no more rows than as many inputs as there may be.
+        let batch_rows = segment.batch_rows().min(READ_ROWS) * INPUTS_MAX / count.max(INPUTS_MAX);
+        let layouts = (segment.layout().clone(), layout.clone());
+        let relaid = Some(layouts).filter(|(from, to)| !from.has_columns_of(to));
+        for run in segment.runs() {
+            let reader = segment.numbered_reader(&numbered, run, batch_rows.max(1))?;
+            streams.push(Stream { reader, relaid: relaid.clone(), doing: segment.doing() });
+        }
+    }
+    Ok(streams)
+}
+
 /// The columns whose texts go from the inputs to the output as numbers: their dictionaries are small, all of them together.
 /// None when rows are laid out anew or filtered, which is done by texts.
-fn numbered_columns(rewrite: &Rewrite, layout: &Layout) -> BTreeSet<String> {
-    let inputs = || rewrite.inputs.iter();
-    if rewrite.filter.is_some() || inputs().any(|input| !input.layout().has_columns_of(layout)) {
+fn numbered_columns(inputs: &[Arc<Segment>], layout: &Layout) -> BTreeSet<String> {
+    if inputs.iter().any(|input| !input.layout().has_columns_of(layout)) {
         return BTreeSet::new();
     }
     let mut columns: BTreeMap<String, (usize, u64)> = BTreeMap::new();
-    for (column, bytes) in inputs().flat_map(|input| input.numbered_columns()) {
+    for (column, bytes) in inputs.iter().flat_map(|input| input.numbered_columns()) {
         let (files, all) = columns.entry(column).or_default();
         *files += 1;
         *all += bytes;
     }
-    let fits = |(files, bytes): (usize, u64)| files == rewrite.inputs.len() && bytes <= NUMBERED_BYTES_MAX;
+    let fits = |(files, bytes): (usize, u64)| files == inputs.len() && bytes <= NUMBERED_BYTES_MAX;
     columns.into_iter().filter(|(_, found)| fits(*found)).map(|(column, _)| column).collect()
 }
 

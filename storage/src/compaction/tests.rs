@@ -1,5 +1,7 @@
 //! Merging segments as the store's callers see it: nothing lost, nothing doubled, at any step.
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -7,6 +9,7 @@ use model::{Clock as _, Signal};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Settings;
 use crate::testing::*;
 
 /// Two seals of spans, logs and points, some of them twice.
@@ -368,5 +371,34 @@ proptest! {
                 assert_eq!(found.len(), expected.iter().filter(|(of, ..)| *of == trace).count());
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn without_a_text_index_searches_read_the_rows_and_with_it_again_merges_write_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let indexed = || {
+        let signals = [Signal::Traces, Signal::Logs];
+        let of = |signal| folders(dir.path(), signal).into_iter().map(move |name| (signal, name));
+        let folders = signals.into_iter().flat_map(of);
+        folders
+            .filter(|(signal, name)| {
+                dir.path().join("segments").join(signal.table()).join(name).join("text").is_dir()
+            })
+            .count()
+    };
+    for text_index in [false, true] {
+        let settings = Settings { text_index, ..settings(dir.path()) };
+        let store = open_with(settings, model::ManualClock::at(NOW)).await;
+        for seal in 0..2 {
+            append_logs(&store, vec![log("a needle", 1, "ORD-1", seal), log("hay", 0, "", seal)]).await;
+            append_spans(&store, vec![span(1, 1 + seal as u8 + 2 * u8::from(text_index), seal, false)]).await;
+            store.seal().await.expect("sealed");
+        }
+        store.compact().await.expect("merged");
+        assert_eq!(indexed(), if text_index { 2 } else { 0 });
+        let found = join::with_text(&store, "needle");
+        assert_eq!(found, if text_index { 4 } else { 2 });
+        store.close().await.expect("closed");
     }
 }

@@ -31,6 +31,8 @@ use super::bits::{BitReader, BitWriter};
 const MAGIC: &[u8; 8] = b"SILMIDS1";
 /// Postings or groups of a block: what a look-up reads, and one entry of the directory.
 const BLOCK_ITEMS: usize = 128;
+/// Groups that a file may say it has: no segment has as many rows.
+const GROUPS_MAX: usize = 1 << 26;
 /// Checksum and bytes of the directory, and the magic.
 const END_BYTES: usize = 16;
 /// Bytes of the directory before the kinds.
@@ -234,10 +236,6 @@ impl Directory {
         is_sound.then_some(Self { groups, group_blocks, kinds, blocks: found })
     }
 
-    pub(super) const fn groups(&self) -> u64 {
-        self.groups
-    }
-
     pub(super) fn kinds(&self) -> &[Kind] {
         &self.kinds
     }
@@ -293,17 +291,27 @@ impl Directory {
         kind.blocks.start + from..kind.blocks.start + to
     }
 
-    /// Calls `each` with every posting of a kind.
+    /// Calls `each` with every posting of a kind, all of groups that there are.
     pub(super) fn walk(
         &self,
         file: &[u8],
         kind: &Kind,
         each: &mut dyn FnMut(Posting),
     ) -> Result<(), Problem> {
+        let mut count = 0;
         for block in kind.blocks.clone() {
-            self.postings(file, block)?.for_each(&mut *each);
+            for posting in self.postings(file, block)? {
+                if u64::from(posting.group) >= self.groups {
+                    return Err(format!("it has no group {}", posting.group));
+                }
+                count += 1;
+                each(posting);
+            }
         }
-        Ok(())
+        match count == kind.postings {
+            true => Ok(()),
+            false => Err(format!("it has {count} of {} postings of `{}`", kind.postings, kind.name)),
+        }
     }
 
     /// The first posting of a kind.
@@ -349,12 +357,14 @@ impl Directory {
         Ok(rows)
     }
 
-    /// How many rows all groups have.
-    pub(super) fn row_count(&self, file: &[u8]) -> Result<u64, Problem> {
+    /// How many rows each group has.
+    pub(super) fn group_sizes(&self, file: &[u8]) -> Result<Vec<u32>, Problem> {
+        let count = usize::try_from(self.groups).ok().filter(|groups| *groups <= GROUPS_MAX);
+        let count = count.ok_or_else(|| format!("it has {} groups", self.groups))?;
         if self.group_blocks == 0 {
-            return Ok(self.groups);
+            return Ok(vec![1; count]);
         }
-        let (mut rows, mut left) = (0_u64, self.groups);
+        let (mut sizes, mut rows) = (Vec::with_capacity(count), 0_u64);
         for block in 0..self.group_blocks {
             if self.blocks[block].first != rows {
                 return Err(format!(
@@ -363,14 +373,15 @@ impl Directory {
                 ));
             }
             let mut bits = BitReader::new(self.block(file, block)?);
-            for _ in 0..left.min(BLOCK_ITEMS as u64) {
-                let size = bits.gamma().and_then(|size| size.checked_add(1));
-                let sum = size.and_then(|size| rows.checked_add(size));
-                rows = sum.ok_or_else(|| format!("its block {block} is not what this program writes"))?;
+            for _ in 0..(count - sizes.len()).min(BLOCK_ITEMS) {
+                let size = bits.gamma().and_then(|size| u32::try_from(size).ok()?.checked_add(1));
+                let size =
+                    size.ok_or_else(|| format!("its block {block} is not what this program writes"))?;
+                rows += u64::from(size);
+                sizes.push(size);
             }
-            left = left.saturating_sub(BLOCK_ITEMS as u64);
         }
-        Ok(rows)
+        Ok(sizes)
     }
 
     fn postings<'f>(&self, file: &'f [u8], block: usize) -> Result<Postings<'f>, Problem> {

@@ -21,6 +21,9 @@ use crate::error::{Context as _, Error, ErrorKind};
 use crate::rows::{RowTerms, term_hash, trace_hash};
 use crate::segment::layout::Layout;
 
+/// Terms of a group for which room is kept: emptying it takes as long as it is large.
+const KNOWN_MAX: usize = 1_024;
+
 /// Collects the index of sorted rows, batch by batch, and writes it at the end.
 pub(crate) struct IdIndexWriter {
     fs: Arc<dyn Fs>,
@@ -29,9 +32,9 @@ pub(crate) struct IdIndexWriter {
     kinds: Vec<Kind>,
     /// The rows of each group.
     groups: Vec<u32>,
-    /// The trace of the last group, and the hashes of its terms.
+    /// The trace of the last group, and the kinds and hashes of its terms.
     trace: Option<TraceId>,
-    known: HashSet<u64, BuildHasherDefault<IsHash>>,
+    known: HashSet<(usize, u64), BuildHasherDefault<IsHash>>,
 }
 
 struct Kind {
@@ -39,7 +42,14 @@ struct Kind {
     postings: Vec<Posting>,
 }
 
-/// Of numbers that are hashes already.
+/// An index taken apart.
+pub(crate) struct IdParts {
+    /// The rows of each group.
+    pub(super) groups: Vec<u32>,
+    pub(super) kinds: Vec<(String, Vec<Posting>)>,
+}
+
+/// Of kinds and hashes.
 #[derive(Default)]
 struct IsHash(u64);
 
@@ -53,7 +63,11 @@ impl Hasher for IsHash {
     }
 
     fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+        self.0 ^= hash;
+    }
+
+    fn write_usize(&mut self, kind: usize) {
+        self.0 = kind as u64;
     }
 }
 
@@ -81,24 +95,49 @@ impl IdIndexWriter {
         Ok(())
     }
 
+    /// What comes next is in no group with what was there.
+    pub(crate) fn end_run(&mut self) {
+        self.trace = None;
+    }
+
+    /// Adds the index of rows that follow the earlier ones.
+    pub(crate) fn append(&mut self, ids: IdParts) {
+        self.end_run();
+        let first = self.groups.len() as u32;
+        self.groups.extend(ids.groups);
+        for (name, postings) in ids.kinds {
+            let at = self.kind(&name);
+            self.kinds[at].postings.reserve(postings.len());
+            let moved = |posting: Posting| Posting { group: first + posting.group, ..posting };
+            self.kinds[at].postings.extend(postings.into_iter().map(moved));
+        }
+    }
+
     fn begin_group(&mut self, trace: Option<TraceId>) {
         self.groups.push(1);
         self.trace = trace;
-        self.known.clear();
+        match self.known.capacity() > KNOWN_MAX {
+            true => self.known = HashSet::default(),
+            false => self.known.clear(),
+        }
         if let Some(trace) = trace {
             self.add(TRACE_ID, trace_hash(trace.as_bytes()));
         }
     }
 
     fn add(&mut self, kind: &str, hash: u64) {
-        if self.known.insert(hash) {
-            let at = self.kinds.iter().position(|known| known.name == kind).unwrap_or_else(|| {
-                self.kinds.push(Kind { name: kind.to_owned(), postings: Vec::new() });
-                self.kinds.len() - 1
-            });
+        let at = self.kind(kind);
+        if self.known.insert((at, hash)) {
             let group = (self.groups.len() - 1) as u32;
             self.kinds[at].postings.push(Posting { key: hash >> KEY_SHIFT, group });
         }
+    }
+
+    fn kind(&mut self, name: &str) -> usize {
+        self.kinds.iter().position(|known| known.name == name).unwrap_or_else(|| {
+            self.kinds.push(Kind { name: name.to_owned(), postings: Vec::new() });
+            self.kinds.len() - 1
+        })
     }
 
     /// Writes the index to disk; making it durable is the caller's.

@@ -15,7 +15,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,6 +28,7 @@ use crate::folder::sync_tree;
 use crate::index::IdIndexWriter;
 use crate::segment::SegmentMeta;
 use crate::segment::layout::Layout;
+use crate::segment::reader::runs_of;
 use disk::RealFs;
 
 /// What can be done about a finding.
@@ -136,15 +139,21 @@ impl Inspector {
         let files = self.files_of(meta, "").context(ErrorKind::Retry, doing)?;
         let dir = &files.dir;
         let file = File::open(dir.join("data.parquet")).context(ErrorKind::Damaged, doing)?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).context(ErrorKind::Damaged, doing)?;
+        let options = ArrowReaderOptions::new();
+        let footer = ArrowReaderMetadata::load(&file, options).context(ErrorKind::Damaged, doing)?;
         let new = dir.join("ids.tmp");
         if new.exists() {
             fs::remove_dir_all(&new).context(ErrorKind::Retry, doing)?;
         }
-        let layout = Layout::of_file(meta.signal, reader.schema());
+        let layout = Layout::of_file(meta.signal, footer.schema());
         let mut index = IdIndexWriter::new(Arc::new(RealFs), new.clone(), layout, 0);
-        for rows in reader.build().context(ErrorKind::Damaged, doing)? {
-            index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
+        for run in runs_of(footer.metadata()) {
+            index.end_run();
+            let data = file.try_clone().context(ErrorKind::Damaged, doing)?;
+            let rows = ParquetRecordBatchReaderBuilder::new_with_metadata(data, footer.clone());
+            for rows in rows.with_row_groups(run.collect()).build().context(ErrorKind::Damaged, doing)? {
+                index.push(&rows.context(ErrorKind::Damaged, doing)?)?;
+            }
         }
         index.finish()?;
         sync_tree(&RealFs, &new).context(ErrorKind::Retry, doing)?;

@@ -22,6 +22,7 @@ use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
 use crate::segment::checksums::{CheckedFile, Checksums};
 use crate::segment::layout::Layout;
+use crate::segment::reader::version_of;
 use crate::text::files;
 
 /// Rows of a segment whose ids are looked up in its index.
@@ -43,10 +44,7 @@ impl Walk<'_> {
             return;
         }
         let time = time_range(self.meta.signal, rows);
-        self.time = Some(
-            self.time
-                .map_or(time, |all| TimeRange { from: all.from.min(time.from), to: all.to.max(time.to) }),
-        );
+        self.time = Some(self.time.map_or(time, |all| all.with(&time)));
         if let Ok(Some(terms_of)) = RowTerms::new(&self.layout, rows) {
             let first = (self.step - self.rows % self.step) % self.step;
             for row in (first..rows.num_rows() as u64).step_by(self.step as usize) {
@@ -184,9 +182,7 @@ fn open(data: &Path, report: &mut Report<'_>) -> Option<ArrowReaderMetadata> {
             return None;
         }
     };
-    let pairs = parquet.metadata().file_metadata().key_value_metadata();
-    let version = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == "silmari.format_version"));
-    let version = version.and_then(|pair| pair.value.as_deref()).and_then(|text| text.parse::<u32>().ok());
+    let version = version_of(parquet.metadata());
     if version.is_none_or(|version| version > FORMAT_VERSION) {
         let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
         let problem = format!("its format version is {found}, this program reads up to {FORMAT_VERSION}");

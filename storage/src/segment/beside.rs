@@ -15,9 +15,11 @@ use crate::text::caught;
 
 /// An index beside the rows.
 #[derive(Debug)]
-pub(super) struct Beside<T> {
+pub(crate) struct Beside<T> {
     index: Held<T>,
     is_damaged: AtomicBool,
+    /// There is one that this program does not read.
+    is_outdated: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 
 impl<T: Send + Sync + 'static> Beside<T> {
     fn new(index: Held<T>, is_damaged: bool) -> Self {
-        Self { index, is_damaged: AtomicBool::new(is_damaged) }
+        Self { index, is_damaged: AtomicBool::new(is_damaged), is_outdated: false }
     }
 
     /// There is no index.
@@ -113,7 +115,7 @@ impl<T: Send + Sync + 'static> Beside<T> {
 
     /// There is one that this program does not read.
     pub(super) fn outdated() -> Self {
-        Self::new(Held::None, true)
+        Self { is_outdated: true, ..Self::none() }
     }
 
     /// The index that was opened, or could not be.
@@ -144,6 +146,11 @@ impl<T: Send + Sync + 'static> Beside<T> {
         Self::new(Held::Fetched(Arc::new(fetched)), false)
     }
 
+    /// Whether rows have to be read in its place.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_outdated || self.is_damaged()
+    }
+
     /// Whether there should be one, and it cannot be used.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged.load(Ordering::Relaxed)
@@ -156,11 +163,11 @@ impl<T: Send + Sync + 'static> Beside<T> {
             Held::Open(index) => is_ready(index),
             Held::Fetched(fetched) => fetched.slot().as_deref().is_some_and(is_ready),
         };
-        is_ready && !self.is_damaged()
+        is_ready && !self.is_missing()
     }
 
     /// What a sound index says.
-    pub(super) fn ask<R>(&self, ask: impl Fn(&T) -> Result<R, Error>) -> Option<R> {
+    pub(crate) fn ask<R>(&self, ask: impl Fn(&T) -> Result<R, Error>) -> Option<R> {
         if self.is_damaged() {
             return None;
         }

@@ -35,6 +35,9 @@ pub(super) const VERSION_KEY: &str = "silmari.format_version";
 /// The key under which a file names the attributes that hold ids, as a JSON array.
 pub(super) const ID_KEYS_KEY: &str = "silmari.id_attributes";
 
+/// The key under which a file of several sorted runs names the first row group of each, as a JSON array.
+pub(super) const RUNS_KEY: &str = "silmari.runs";
+
 /// How large a page may be: rows, and bytes before compression or a few more.
 #[derive(Clone, Copy, Debug)]
 struct Pages {

@@ -245,6 +245,11 @@ impl IdKeys {
         }
     }
 
+    /// Adds those that a file names.
+    pub(crate) fn extend(&mut self, keys: Vec<String>) {
+        self.0.extend(keys);
+    }
+
     /// As a JSON array.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(&self.0).expect("texts are JSON")

@@ -64,12 +64,29 @@ impl Segment {
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
         let terms = terms.into_iter();
-        if let Some(found) = self.ids().ask(|ids| ids.lookup(terms.clone(), groups_max)) {
-            return Ok(found);
-        }
-        let mut groups = self.groups_without_index(terms)?;
+        let groups = match self.ids().ask(|ids| ids.lookup(terms.clone())) {
+            Some(found) => found,
+            None => self.groups_without_index(terms)?,
+        };
         let left_out = groups.len().saturating_sub(groups_max);
-        Ok((groups.split_off(left_out), left_out))
+        Ok((self.newest(groups, groups_max), left_out))
+    }
+
+    /// So many of sorted groups, those of the run that ends last first, and of a run the last ones.
+    fn newest(&self, mut groups: Vec<Range<usize>>, groups_max: usize) -> Vec<Range<usize>> {
+        let mut runs = if groups.len() > groups_max { self.runs_by_time() } else { Vec::new() };
+        let Some(run) = runs.pop().filter(|_| !runs.is_empty()) else {
+            return groups.split_off(groups.len().saturating_sub(groups_max));
+        };
+        let mut chosen = Vec::new();
+        for run in [run].into_iter().chain(runs.into_iter().rev()) {
+            let start = groups.partition_point(|group| group.start < run.start);
+            let end = groups.partition_point(|group| group.start < run.end);
+            let from = end - (end - start).min(groups_max - chosen.len());
+            chosen.extend_from_slice(&groups[from..end]);
+        }
+        chosen.sort_unstable_by_key(|group| group.start);
+        chosen
     }
 
     /// Whether looking an id up takes no longer than asking an open index.
@@ -149,10 +166,11 @@ impl Segment {
         let wanted = Wanted::new(terms.map(|term| term.text.as_str()));
         let (mut found, mut row_number) = (Vec::new(), 0);
         let (mut trace, mut first, mut is_found) = (None, 0, false);
+        let starts: HashSet<usize> = self.run_rows().into_iter().map(|rows| rows.start).collect();
         self.each_id_batch(&mut |columns, rows| {
             for row in 0..rows {
                 let of_row = columns.group(row).ok();
-                if of_row.is_none() || of_row != trace {
+                if of_row.is_none() || of_row != trace || starts.contains(&row_number) {
                     if is_found {
                         found.push(first..row_number);
                     }
@@ -188,7 +206,7 @@ impl Segment {
             Signal::Traces => &["trace_id", "ids", "links"],
             Signal::Logs => &["trace_id", "ids"],
             // Without a point that has an exemplar there is no index, and nothing to find.
-            Signal::Metrics if !self.ids().is_damaged() => return Ok(()),
+            Signal::Metrics if !self.ids().is_missing() => return Ok(()),
             Signal::Metrics => &[schema::EXEMPLARS],
         };
         let stored = self.builder(columns)?.build().context(ErrorKind::Damaged, || self.doing())?;

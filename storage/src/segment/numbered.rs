@@ -1,10 +1,10 @@
 //! Reading rows to write them again: texts that the file has numbered stay numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use model::TimeRange;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::basic::Encoding;
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -46,14 +46,15 @@ impl Segment {
         parquet.metadata().row_groups().iter().all(|group| dictionary_bytes(group.column(leaf)).is_some())
     }
 
-    /// A reader of the rows that are not hidden, in the columns of the file, of which these are numbers of texts.
+    /// A reader of the rows of row groups that are not hidden, in the columns of the file, of which these are numbers of texts.
     pub(crate) fn numbered_reader(
         &self,
         columns: &BTreeSet<String>,
+        groups: Range<usize>,
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, Error> {
         if columns.is_empty() {
-            return self.stored_reader(&TimeRange::ALL, &[], batch_rows);
+            return self.stored_reader_as(self.parquet().clone(), groups.collect(), &[], batch_rows);
         }
         let stored = self.parquet().schema();
         let fields = stored.fields().iter().map(|field| match columns.contains(field.name()) {
@@ -64,7 +65,7 @@ impl Segment {
         let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.parquet().metadata()), options);
         let metadata = metadata.context(ErrorKind::Damaged, || self.doing())?;
-        self.stored_reader_as(metadata, &TimeRange::ALL, &[], batch_rows)
+        self.stored_reader_as(metadata, groups.collect(), &[], batch_rows)
     }
 }
 

@@ -18,16 +18,20 @@ use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use bytes::{Buf as _, Bytes};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use parquet::errors::Result as ParquetResult;
-use parquet::file::metadata::KeyValue;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::checksums::Summing;
+use super::checksums::{CheckedFile, Summing};
 use super::dictionary::{DictionaryChunk, DictionaryWriter};
 use super::form::{Form, GROUP_BYTES_MAX, ROWS_PER_GROUP};
 use crate::error::{Context as _, Error, ErrorKind};
@@ -281,6 +285,52 @@ impl ParquetWriter {
         end().context(ErrorKind::Retry, doing)
     }
 
+    /// Appends a row group of a file with the same columns, as it is there. None is under way.
+    pub(super) fn append(
+        &mut self,
+        file: &CheckedFile,
+        metadata: &ParquetMetaData,
+        group: usize,
+    ) -> Result<(), Error> {
+        let chunks = metadata.row_group(group).columns().iter().map(|chunk| CopiedChunk::read(file, chunk));
+        let chunks = chunks.collect::<ParquetResult<Vec<_>>>();
+        let chunks = chunks.context(ErrorKind::Damaged, || "reading a row group".to_owned())?;
+        let copied = |column: usize, chunk: &ColumnChunkMetaData| ColumnCloseResult {
+            bytes_written: chunk.compressed_size().max(0) as u64,
+            rows_written: metadata.row_group(group).num_rows().max(0) as u64,
+            metadata: chunk.clone(),
+            bloom_filter: None,
+            column_index: metadata
+                .column_index()
+                .map(|index| index[group][column].clone())
+                .filter(|index| !matches!(index, ColumnIndexMetaData::NONE)),
+            offset_index: metadata.offset_index().map(|index| index[group][column].clone()),
+        };
+        let append = || -> ParquetResult<()> {
+            let mut into = self.file.next_row_group()?;
+            for (column, chunk) in chunks.into_iter().enumerate() {
+                into.append_column(&chunk, copied(column, metadata.row_group(group).column(column)))?;
+            }
+            into.close()?;
+            Ok(())
+        };
+        // What the disk says comes from outside of the library; all else is about the row group.
+        append().map_err(|error| match error {
+            ParquetError::External(_) => Error::retry(format!("copying a row group: {error}")),
+            _ => Error::damaged(format!("copying a row group: {error}")),
+        })
+    }
+
+    /// Ends the row group under way.
+    pub(super) fn end_open_group(&mut self) -> Result<(), Error> {
+        self.group.take().map_or(Ok(()), |group| self.end_group(group))
+    }
+
+    /// Row groups that have ended.
+    pub(super) fn groups(&self) -> usize {
+        self.file.flushed_row_groups().len()
+    }
+
     /// Adds to what the file says of itself.
     pub(super) fn add_metadata(&mut self, metadata: KeyValue) {
         self.file.append_key_value_metadata(metadata);
@@ -288,10 +338,51 @@ impl ParquetWriter {
 
     /// Writes what is left, and the footer.
     pub(super) fn finish(mut self) -> Result<Summing, Error> {
-        if let Some(group) = self.group.take() {
-            self.end_group(group)?;
-        }
+        self.end_open_group()?;
         self.file.into_inner().context(ErrorKind::Retry, || "writing the footer".to_owned())
+    }
+}
+
+/// The bytes of a column chunk, under the offset that they have in their file.
+struct CopiedChunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl CopiedChunk {
+    fn read(file: &CheckedFile, chunk: &ColumnChunkMetaData) -> ParquetResult<Self> {
+        let (start, length) = chunk.byte_range();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        Ok(Self { start, bytes: file.get_bytes(start, length)? })
+    }
+
+    fn at(&self, start: u64) -> ParquetResult<Bytes> {
+        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = at.filter(|at| *at <= self.bytes.len());
+        at.map(|at| self.bytes.slice(at..))
+            .ok_or_else(|| ParquetError::General("outside of its column".to_owned()))
+    }
+}
+
+impl Length for CopiedChunk {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for CopiedChunk {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(self.at(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let bytes = self.at(start)?;
+        match length <= bytes.len() {
+            true => Ok(bytes.slice(..length)),
+            false => Err(ParquetError::General("outside of its column".to_owned())),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Fields;
+use arrow::datatypes::{Fields, Schema};
 use arrow::error::ArrowError;
 use model::{Signal, TimeRange, UnixNano};
 use parquet::arrow::arrow_reader::{
@@ -21,7 +21,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::statistics::Statistics;
 
 use super::beside::Beside;
@@ -33,7 +33,7 @@ use super::ranges::within;
 use super::{RowRanges, SegmentMeta, form, home, writer};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::Folder;
-use crate::index::{self, IdIndex};
+use crate::index::{self, IdIndex, IdParts};
 use crate::schema::{self, FORMAT_VERSION, time_column};
 use crate::text::TextIndex;
 
@@ -192,7 +192,53 @@ impl Segment {
         promoted.collect()
     }
 
-    pub(super) fn ids(&self) -> &Beside<IdIndex> {
+    /// The row groups of each sorted run of rows.
+    pub(crate) fn runs(&self) -> Vec<Range<usize>> {
+        runs_of(self.files.parquet.metadata())
+    }
+
+    /// The rows of each sorted run of rows.
+    pub(crate) fn run_rows(&self) -> Vec<Range<usize>> {
+        let groups = self.group_rows(0..self.files.parquet.metadata().num_row_groups());
+        let rows = |run: Range<usize>| groups[run.start].start..groups[run.end - 1].end;
+        self.runs().into_iter().map(|run| if run.is_empty() { 0..0 } else { rows(run) }).collect()
+    }
+
+    /// The same, sorted by the latest time of each.
+    pub(crate) fn runs_by_time(&self) -> Vec<Range<usize>> {
+        let latest =
+            |run: Range<usize>| self.group_times(run).into_iter().flatten().map(|time| time.to).max();
+        let mut runs: Vec<_> = self.runs().into_iter().map(latest).zip(self.run_rows()).collect();
+        runs.sort_by_key(|(latest, _)| *latest);
+        runs.into_iter().map(|(_, rows)| rows).collect()
+    }
+
+    /// Whether the columns of the file are these.
+    pub(crate) fn has_columns(&self, columns: &Schema) -> bool {
+        self.files.parquet.schema().fields() == columns.fields()
+    }
+
+    /// The attributes that are ids, as the file names them.
+    pub(crate) fn id_keys(&self) -> Option<Vec<String>> {
+        id_keys(&self.files.parquet)
+    }
+
+    /// The identity index taken apart; `None` when it cannot be used.
+    pub(crate) fn id_parts(&self) -> Option<IdParts> {
+        self.ids().ask(IdIndex::parts)
+    }
+
+    /// Whether what is read of its rows is held against checksums.
+    pub(crate) fn has_checksums(&self) -> bool {
+        self.files.checksums.is_some()
+    }
+
+    /// Rows of a batch that is not too large, of whatever rows.
+    pub(crate) fn batch_rows(&self) -> usize {
+        self.files.batch_rows
+    }
+
+    pub(crate) fn ids(&self) -> &Beside<IdIndex> {
         &self.files.ids
     }
 
@@ -238,7 +284,9 @@ impl Segment {
         let to = times.iter().flatten().map(|time| time.to).max();
         let time = from.zip(to).map_or(TimeRange::ALL, |(from, to)| TimeRange { from, to });
         let rows = metadata.file_metadata().num_rows().max(0) as u64;
-        SegmentMeta { rows, time, ..self.meta().clone() }
+        let meta = self.meta().clone();
+        let format_version = version_of(metadata).unwrap_or(meta.format_version);
+        SegmentMeta { rows, time, format_version, ..meta }
     }
 
     /// As [`Segment::read_ranges`], at once.
@@ -380,18 +428,17 @@ impl Segment {
         columns: &[&str],
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, Error> {
-        self.stored_reader_as(self.files.parquet.clone(), range, columns, batch_rows)
+        self.stored_reader_as(self.files.parquet.clone(), self.row_groups(range), columns, batch_rows)
     }
 
-    /// The same with the types of `parquet`, which is the file's.
+    /// The same of these row groups, with the types of `parquet`, which is the file's.
     pub(super) fn stored_reader_as(
         &self,
         parquet: ArrowReaderMetadata,
-        range: &TimeRange,
+        groups: Vec<usize>,
         columns: &[&str],
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, Error> {
-        let groups = self.row_groups(range);
         let batch_rows = self.files.batch_rows.min(batch_rows);
         let mut builder = self.builder_as(parquet, columns)?.with_batch_size(batch_rows);
         if !self.hidden.is_empty() {
@@ -523,9 +570,7 @@ pub(crate) fn next_batch(reader: &mut ParquetRecordBatchReader) -> Option<Result
 
 /// Refuses files that a newer program has written.
 fn check_version(parquet: &ArrowReaderMetadata, data: &Path) -> Result<(), Error> {
-    let pairs = parquet.metadata().file_metadata().key_value_metadata();
-    let version = pairs.into_iter().flatten().find(|pair| pair.key == form::VERSION_KEY);
-    match version.and_then(|pair| pair.value.as_deref()?.parse::<u32>().ok()) {
+    match version_of(parquet.metadata()) {
         Some(version) if version <= FORMAT_VERSION => Ok(()),
         Some(version) => Err(Error::damaged(format!(
             "`{}` has format {version}, this program reads up to {FORMAT_VERSION}: use a newer silmari",
@@ -535,11 +580,36 @@ fn check_version(parquet: &ArrowReaderMetadata, data: &Path) -> Result<(), Error
     }
 }
 
+/// What a file says of itself under a key.
+fn said<'m>(metadata: &'m ParquetMetaData, key: &str) -> Option<&'m str> {
+    let pairs = metadata.file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+}
+
+/// The format of a file, if it says it.
+pub(crate) fn version_of(metadata: &ParquetMetaData) -> Option<u32> {
+    said(metadata, form::VERSION_KEY)?.parse().ok()
+}
+
+/// The row groups of each sorted run of rows: the file names the first of each where there are several.
+pub(crate) fn runs_of(metadata: &ParquetMetaData) -> Vec<Range<usize>> {
+    let named = said(metadata, form::RUNS_KEY);
+    let groups = metadata.num_row_groups();
+    let is_sound = |starts: &Vec<usize>| {
+        starts.first() == Some(&0)
+            && starts.windows(2).all(|pair| pair[0] < pair[1])
+            && starts.last() < Some(&groups)
+    };
+    // Whatever a list means that cannot be: no run is smaller than a row group.
+    let read = |list: &str| serde_json::from_str(list).ok().filter(is_sound);
+    let starts = named.map_or_else(|| vec![0], |list| read(list).unwrap_or((0..groups.max(1)).collect()));
+    let ends = starts.iter().skip(1).copied().chain([groups]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+}
+
 /// The attributes that are ids, as the file names them.
 fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
-    let pairs = parquet.metadata().file_metadata().key_value_metadata()?;
-    let pair = pairs.iter().find(|pair| pair.key == form::ID_KEYS_KEY)?;
-    serde_json::from_str(pair.value.as_deref()?).ok()
+    serde_json::from_str(said(parquet.metadata(), form::ID_KEYS_KEY)?).ok()
 }
 
 /// The identity index. Points have one when one of them has an exemplar.
@@ -563,7 +633,7 @@ fn id_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<IdIndex> {
 fn text_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<TextIndex> {
     let (dir, rows) = (source.dir(meta).join(Index::Text.folder()), meta.rows as usize);
     match source {
-        SegmentSource::Cached(copies) if writer::has_text_index(meta) => {
+        SegmentSource::Cached(copies) if writer::may_have_text_index(meta) => {
             Beside::fetched(copies, meta, Index::Text, move |dir| TextIndex::open(dir, rows))
         }
         SegmentSource::Folder(_) if dir.is_dir() => Beside::opened(TextIndex::open(&dir, rows)),

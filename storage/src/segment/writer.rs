@@ -12,11 +12,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use disk::Appender;
 use model::TimeRange;
-use parquet::file::metadata::KeyValue;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::file::metadata::{KeyValue, PageIndexPolicy};
 
 use super::checksums::{self, Summing};
 use super::layout::{IdKeys, Layout};
 use super::parquet::{ParquetWriter, Task};
+use super::reader::{Segment, metadata_of};
 use super::{SegmentMeta, form, home};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::folder::{Folder, bytes_below};
@@ -33,6 +35,8 @@ pub(crate) struct SegmentWriter {
     dir: PathBuf,
     tmp: PathBuf,
     parts: Option<Parts>,
+    /// The first row group of each sorted run, when other segments were appended.
+    runs: Vec<usize>,
 }
 
 struct Parts {
@@ -44,6 +48,8 @@ struct Parts {
 
 /// The folder of the identity index.
 const IDS: &str = "ids";
+/// Rows of which the text is read at once while segments are joined.
+const TEXT_ROWS: usize = 8_192;
 /// The level from which on segments have a text index: sealing has no time for it.
 const TEXT_LEVEL_MIN: u32 = 1;
 
@@ -61,7 +67,8 @@ impl SegmentWriter {
         folder.remove_if_there(&tmp).context(ErrorKind::Retry, doing)?;
         folder.fs.create_dir_all(&tmp).context(ErrorKind::Retry, doing)?;
         let layout = layout.clone();
-        let mut writer = Self { folder: folder.clone(), meta, layout, dir: dir.clone(), tmp, parts: None };
+        let (parts, runs) = (None, Vec::new());
+        let mut writer = Self { folder: folder.clone(), meta, layout, dir: dir.clone(), tmp, parts, runs };
         let layout = &writer.layout;
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
@@ -71,7 +78,7 @@ impl SegmentWriter {
             ParquetWriter::new(file, layout.schema(), form, threads).context(ErrorKind::Retry, doing)?;
         let ids = schema::group_column(signal).map(|_| writer.id_index());
         let text = match schema::text_column(signal) {
-            Some(column) if has_text_index(&writer.meta) => {
+            Some(column) if folder.text_index && may_have_text_index(&writer.meta) => {
                 let rows_per_document = schema::text_rows_per_document(signal);
                 Some(TextIndexWriter::create(&writer.tmp.join("text"), column, rows_per_document)?)
             }
@@ -94,6 +101,7 @@ impl SegmentWriter {
 
     /// The same, doing something else meanwhile.
     pub(crate) fn push_beside(&mut self, rows: &RecordBatch, else_: Option<Task<'_>>) -> Result<(), Error> {
+        assert!(self.runs.is_empty(), "rows are pushed before segments are appended");
         if rows.num_rows() == 0 {
             return else_.map_or(Ok(()), |task| task());
         }
@@ -119,9 +127,56 @@ impl SegmentWriter {
         let time = rows::time_range(self.meta.signal, rows);
         self.meta.time = match self.meta.rows {
             0 => time,
-            _ => TimeRange { from: self.meta.time.from.min(time.from), to: self.meta.time.to.max(time.to) },
+            _ => self.meta.time.with(&time),
         };
         self.meta.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Appends all rows of a segment with the same columns as they are, in the order in which they are there, behind all that were
+    /// pushed. `flow` can end it.
+    pub(crate) fn append(
+        &mut self,
+        segment: &Segment,
+        flow: &dyn Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let parts = self.parts.as_mut().expect("taken by finish only, which consumes the writer");
+        let file = segment.open_data().context(ErrorKind::Damaged, || segment.doing())?;
+        // As it was opened it has not all that the copy is to say of its pages.
+        let options = ArrowReaderOptions::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_encoding_stats_as_mask(false);
+        let footer = metadata_of(&file, options).context(ErrorKind::Damaged, || segment.doing())?;
+        let metadata = footer.metadata();
+        parts.parquet.end_open_group()?;
+        let first = parts.parquet.groups();
+        if self.runs.is_empty() && first > 0 {
+            self.runs.push(0);
+        }
+        for group in 0..metadata.num_row_groups() {
+            flow()?;
+            parts.parquet.append(&file, metadata, group)?;
+        }
+        self.runs.extend(segment.runs().into_iter().map(|run| first + run.start));
+        parts.id_keys.extend(segment.id_keys().unwrap_or_default());
+        if let Some(index) = &mut parts.ids {
+            let ids = segment.id_parts();
+            index.append(
+                ids.ok_or_else(|| Error::damaged(format!("{}: its identity index", segment.doing())))?,
+            );
+        }
+        if let (Some(text), Some(column)) = (&mut parts.text, schema::text_column(self.meta.signal)) {
+            for rows in segment.reader(&TimeRange::ALL, &[column], TEXT_ROWS)? {
+                flow()?;
+                text.push(&rows?)?;
+            }
+        }
+        let appended = segment.described();
+        self.meta.time = match self.meta.rows {
+            0 => appended.time,
+            _ => self.meta.time.with(&appended.time),
+        };
+        self.meta.rows += appended.rows;
         Ok(())
     }
 
@@ -136,6 +191,10 @@ impl SegmentWriter {
         let mut parts = self.parts.take().expect("taken here only");
         let id_keys = KeyValue::new(form::ID_KEYS_KEY.to_owned(), parts.id_keys.to_json());
         parts.parquet.add_metadata(id_keys);
+        if self.runs.len() > 1 {
+            let runs = serde_json::to_string(&self.runs).expect("numbers are JSON");
+            parts.parquet.add_metadata(KeyValue::new(form::RUNS_KEY.to_owned(), runs));
+        }
         let checksums = parts.parquet.finish().context(ErrorKind::Retry, doing)?.finish();
         let file = self.folder.fs.create(&self.tmp.join(checksums::FILE)).context(ErrorKind::Retry, doing)?;
         file.write_all_at(&checksums.encode(), 0).context(ErrorKind::Retry, doing)?;
@@ -158,8 +217,8 @@ impl Drop for SegmentWriter {
     }
 }
 
-/// Whether a segment of this signal and level is written with a text index.
-pub(super) fn has_text_index(meta: &SegmentMeta) -> bool {
+/// Whether a segment of this signal and level is written with a text index, unless there are none at all.
+pub(super) fn may_have_text_index(meta: &SegmentMeta) -> bool {
     schema::text_column(meta.signal).is_some() && meta.level >= TEXT_LEVEL_MIN
 }
 

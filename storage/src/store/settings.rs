@@ -41,6 +41,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Attributes that have a column of their own in every segment.
     pub promote: Promote,
+    /// Whether segments are written with an index of the words of log bodies and span names. Without, searches read all of them.
+    pub text_index: bool,
     /// Segments of similar size in one hour that make them be merged while the hour lasts.
     pub compaction_fan_in: usize,
     /// Whether retention and compaction run by themselves; if not, [`Store::compact`] runs them.
@@ -69,6 +71,7 @@ impl Settings {
             places: Places::default(),
             retention: Retention::default(),
             promote: Promote::default(),
+            text_index: true,
             compaction_fan_in: 8,
             has_maintenance: true,
             #[cfg(test)]
@@ -103,6 +106,7 @@ impl Settings {
 
     pub(crate) fn compaction(&self) -> compaction::plan::Settings {
         let fan_in = self.compaction_fan_in.clamp(2, compaction::plan::INPUTS_MAX);
-        compaction::plan::Settings { fan_in, ..compaction::plan::Settings::default() }
+        let text_index = self.text_index;
+        compaction::plan::Settings { fan_in, text_index, ..compaction::plan::Settings::default() }
     }
 }
