@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{TimeRange, UnixNano};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use plan::{Candidate, Merge};
 use rewrite::Rewrite;
 
 use crate::error::Error;
 use crate::maintenance;
 use crate::plant::Plant;
-use crate::segment::reader::Segment;
+use crate::segment::reader::{Segment, metadata_of};
 use crate::segment::{RowRanges, SegmentMeta};
 use crate::store::{Shared, State, Store};
 
@@ -77,6 +78,10 @@ async fn leave_alone(shared: &Shared, inputs: Vec<Arc<Segment>>) {
 }
 
 fn is_readable(segment: &Segment) -> bool {
+    // A join reads the footer again.
+    if !segment.open_data().is_ok_and(|file| metadata_of(&file, ArrowReaderOptions::new()).is_ok()) {
+        return false;
+    }
     let reader = segment.stored_reader(&TimeRange::ALL, &[], merge::READ_ROWS);
     reader.is_ok_and(|mut rows| rows.all(|batch| batch.is_ok()))
 }

@@ -80,7 +80,7 @@ pub fn identity_index(bytes: &[u8]) {
         let Ok(kinds) = index.kinds() else { continue };
         for kind in kinds {
             let term = Sought::new(&format!("{}=1", kind.name));
-            let _ = (index.values(&kind.name), index.count(&term), index.lookup(&[term]));
+            let _ = (index.values(&kind.name), index.count(&term), index.lookup(&[term], 10));
         }
         let _ = index.check();
     }

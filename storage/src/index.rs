@@ -135,11 +135,13 @@ impl IdIndex {
         Error::damaged(format!("reading the identity index `{}`: {problem}", self.path.display()))
     }
 
-    /// Row ranges of the groups that carry one of the terms, in row order.
+    /// Row ranges of the groups that carry one of the terms, in row order: the last `groups_max` of them.
+    /// Also how many were left out.
     pub(crate) fn lookup<'t>(
         &self,
         terms: impl IntoIterator<Item = &'t Sought>,
-    ) -> Result<Vec<Range<usize>>, Error> {
+        groups_max: usize,
+    ) -> Result<(Vec<Range<usize>>, usize), Error> {
         let directory = self.directory()?;
         let mut found = Vec::new();
         for term in terms {
@@ -149,7 +151,8 @@ impl IdIndex {
         }
         found.sort_unstable();
         found.dedup();
-        self.rows(directory, &found)
+        let left_out = found.len().saturating_sub(groups_max);
+        Ok((self.rows(directory, &found[left_out..])?, left_out))
     }
 
     /// The rows of groups, which are sorted.

@@ -218,7 +218,11 @@ impl Draw<'_> {
             if self.disk.dirs.contains_key(inode) || path.as_ref().is_some_and(|path| path.is_dir()) {
                 self.dir(path.as_deref(), *inode, &target.join(name))?;
             } else {
+                let is_named = path.is_some();
                 let volatile = path.and_then(|path| if_there(std::fs::read(path)).transpose()).transpose()?;
+                if is_named && volatile.is_none() && !self.disk.files.contains_key(inode) {
+                    continue;
+                }
                 std::fs::write(target.join(name), self.file(volatile, *inode))?;
             }
         }

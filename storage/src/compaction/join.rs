@@ -20,6 +20,7 @@ use arrow::datatypes::TimestampNanosecondType;
 use model::{Signal, TimeRange};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::plan::INPUTS_MAX;
 use super::rewrite::Rewrite;
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::index::IdIndex;
@@ -36,6 +37,8 @@ const RUNS_MAX: usize = 32;
 const SEALED_LEVEL_MAX: u32 = 1;
 /// What a span is told from others by, whatever it holds.
 const SPAN: &[&str] = &["trace_id", "span_id", "start_time"];
+/// The bits of a hash that say in which input it is.
+const INPUT: u64 = (INPUTS_MAX as u64).next_power_of_two() - 1;
 /// Rows of which these are read at once.
 const READ_ROWS: usize = 8_192;
 
@@ -62,14 +65,13 @@ impl Split {
             return Ok(all());
         }
         let is_traces = inputs[0].signal() == Signal::Traces && !planted.has(Plant::DuplicatesKept);
-        if is_traces && may_repeat(inputs, flow)? {
-            return Ok(all());
-        }
+        let repeat = if is_traces { repeating(inputs, flow)? } else { vec![false; inputs.len()] };
         let (mut merged, mut joined, mut runs) = (Vec::new(), Vec::new(), 1);
-        for input in inputs {
+        for (input, repeats) in inputs.iter().zip(repeat) {
             flow()?;
             let with_it = runs + input.runs().len();
-            match with_it <= RUNS_MAX && can_be_joined(input, layout) && has_whole_index(input) {
+            let can_be = !repeats && with_it <= RUNS_MAX && can_be_joined(input, layout);
+            match can_be && has_whole_index(input) {
                 true => {
                     runs = with_it;
                     joined.push(Arc::clone(input));
@@ -101,27 +103,31 @@ fn has_whole_index(segment: &Segment) -> bool {
     segment.ids().ask(IdIndex::check).is_some_and(|checked| checked.rows == segment.meta().rows)
 }
 
-/// Whether spans have the same ids and time, so that they may be one span that was sent twice.
-fn may_repeat(inputs: &[Arc<Segment>], flow: &dyn Fn() -> Result<(), Error>) -> Result<bool, Error> {
+/// Of each input, whether a span of it has the ids and time of another, so that they may be one span that was sent twice.
+fn repeating(inputs: &[Arc<Segment>], flow: &dyn Fn() -> Result<(), Error>) -> Result<Vec<bool>, Error> {
     let rows = inputs.iter().map(|input| input.meta().rows as usize).sum();
+    // The lower bits of each hash are the number of its input.
     let mut all: Vec<u64> = Vec::with_capacity(rows);
-    for input in inputs {
-        let mut own = Vec::with_capacity(input.meta().rows as usize);
+    for (number, input) in (0..).zip(inputs) {
+        let first = all.len();
         let mut reader = input.stored_reader(&TimeRange::ALL, SPAN, READ_ROWS)?;
         while let Some(batch) = next_batch(&mut reader) {
             flow()?;
             let batch = batch.context(ErrorKind::Damaged, || input.doing())?;
-            hash_spans(&batch, &mut own);
+            hash_spans(&batch, &mut all);
         }
-        if input.meta().level > SEALED_LEVEL_MAX {
-            // Two in what comes of compaction are two: it has looked at them.
-            own.sort_unstable();
-            own.dedup();
-        }
-        all.append(&mut own);
+        all[first..].iter_mut().for_each(|hash| *hash = *hash & !INPUT | number);
     }
     all.sort_unstable();
-    Ok(all.windows(2).any(|pair| pair[0] == pair[1]))
+    let mut repeats = vec![false; inputs.len()];
+    for pair in all.windows(2).filter(|pair| pair[0] & !INPUT == pair[1] & !INPUT) {
+        let [a, b] = [pair[0], pair[1]].map(|hash| (hash & INPUT) as usize);
+        // Two in what comes of compaction are two: it has looked at them.
+        if a != b || inputs[a].meta().level <= SEALED_LEVEL_MAX {
+            (repeats[a], repeats[b]) = (true, true);
+        }
+    }
+    Ok(repeats)
 }
 
 fn hash_spans(rows: &RecordBatch, hashes: &mut Vec<u64>) {

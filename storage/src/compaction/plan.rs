@@ -231,8 +231,10 @@ fn merge_all(segments: &[&SegmentMeta], settings: &Settings) -> Vec<Merge> {
         merges.extend(more);
         alone = rest;
     }
-    let is_new =
-        |segment: &&SegmentMeta| settings.text_index && segment.level == 0 && segment.rows >= PROMOTE_ROWS;
+    let is_new = |segment: &&SegmentMeta| {
+        let gains = settings.text_index || segment.signal == Signal::Metrics;
+        gains && segment.level == 0 && segment.rows >= PROMOTE_ROWS
+    };
     merges.extend(alone.into_iter().filter(is_new).map(|segment| merge(&[segment])));
     merges
 }

@@ -32,9 +32,9 @@ pub(crate) struct IdIndexWriter {
     kinds: Vec<Kind>,
     /// The rows of each group.
     groups: Vec<u32>,
-    /// The trace of the last group, and the kinds and hashes of its terms.
+    /// The trace of the last group, and the hashes of its terms, of traces apart: those are of bytes, all others of text.
     trace: Option<TraceId>,
-    known: HashSet<(usize, u64), BuildHasherDefault<IsHash>>,
+    known: HashSet<(bool, u64), BuildHasherDefault<IsHash>>,
 }
 
 struct Kind {
@@ -49,7 +49,7 @@ pub(crate) struct IdParts {
     pub(super) kinds: Vec<(String, Vec<Posting>)>,
 }
 
-/// Of kinds and hashes.
+/// Of what is a hash already.
 #[derive(Default)]
 struct IsHash(u64);
 
@@ -66,8 +66,8 @@ impl Hasher for IsHash {
         self.0 ^= hash;
     }
 
-    fn write_usize(&mut self, kind: usize) {
-        self.0 = kind as u64;
+    fn write_u8(&mut self, is_trace: u8) {
+        self.0 = u64::from(is_trace);
     }
 }
 
@@ -126,8 +126,8 @@ impl IdIndexWriter {
     }
 
     fn add(&mut self, kind: &str, hash: u64) {
-        let at = self.kind(kind);
-        if self.known.insert((at, hash)) {
+        if self.known.insert((kind == TRACE_ID, hash)) {
+            let at = self.kind(kind);
             let group = (self.groups.len() - 1) as u32;
             self.kinds[at].postings.push(Posting { key: hash >> KEY_SHIFT, group });
         }

@@ -51,7 +51,7 @@ fn check_index(dir: &Path, rows: u64, samples: &[Sample], checked: &mut Checked)
     for sample in samples {
         for term in &sample.terms {
             checked.looked_up += 1;
-            let ranges = index.lookup(&[Sought::new(term)])?;
+            let (ranges, _) = index.lookup(&[Sought::new(term)], usize::MAX)?;
             if !ranges.iter().any(|range| range.contains(&(sample.row as usize))) {
                 count += 1;
                 if missed.len() < TOLD_MAX {

@@ -64,22 +64,27 @@ impl Segment {
         groups_max: usize,
     ) -> Result<(Vec<Range<usize>>, usize), Error> {
         let terms = terms.into_iter();
-        let groups = match self.ids().ask(|ids| ids.lookup(terms.clone())) {
+        // Of one run the newest groups are the last.
+        let are_last = groups_max == 0 || groups_max == usize::MAX || self.runs().len() == 1;
+        let last = if are_last { groups_max } else { usize::MAX };
+        let (mut groups, mut left_out) = match self.ids().ask(|ids| ids.lookup(terms.clone(), last)) {
             Some(found) => found,
-            None => self.groups_without_index(terms)?,
+            None => (self.groups_without_index(terms)?, 0),
         };
-        let left_out = groups.len().saturating_sub(groups_max);
-        Ok((self.newest(groups, groups_max), left_out))
+        let more = groups.len().saturating_sub(groups_max);
+        left_out += more;
+        if more > 0 && are_last {
+            groups.drain(..more);
+        } else if more > 0 {
+            groups = self.newest(&groups, groups_max);
+        }
+        Ok((groups, left_out))
     }
 
     /// So many of sorted groups, those of the run that ends last first, and of a run the last ones.
-    fn newest(&self, mut groups: Vec<Range<usize>>, groups_max: usize) -> Vec<Range<usize>> {
-        let mut runs = if groups.len() > groups_max { self.runs_by_time() } else { Vec::new() };
-        let Some(run) = runs.pop().filter(|_| !runs.is_empty()) else {
-            return groups.split_off(groups.len().saturating_sub(groups_max));
-        };
+    fn newest(&self, groups: &[Range<usize>], groups_max: usize) -> Vec<Range<usize>> {
         let mut chosen = Vec::new();
-        for run in [run].into_iter().chain(runs.into_iter().rev()) {
+        for run in self.runs_by_time().into_iter().rev() {
             let start = groups.partition_point(|group| group.start < run.start);
             let end = groups.partition_point(|group| group.start < run.end);
             let from = end - (end - start).min(groups_max - chosen.len());

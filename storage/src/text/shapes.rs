@@ -16,8 +16,10 @@
 //! line is its shape, upper and lower case the same, with some text in the place of each gap.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
+use xxhash_rust::xxh3::Xxh3Builder;
 
 use super::tokens::{next_token, push_folded};
 
@@ -51,10 +53,13 @@ pub(super) fn term(number: u32) -> String {
 
 /// Takes lines apart.
 pub(super) struct Shapes {
-    numbers: HashMap<String, u32>,
+    /// By a hash that no sender knows.
+    numbers: HashMap<String, u32, Xxh3Builder>,
     lines: usize,
     shapes_max: usize,
     shape: String,
+    /// The token at hand.
+    token: String,
 }
 
 impl Default for Shapes {
@@ -65,7 +70,9 @@ impl Default for Shapes {
 
 impl Shapes {
     pub(super) fn with_max(shapes_max: usize) -> Self {
-        Self { numbers: HashMap::new(), lines: 0, shapes_max, shape: String::new() }
+        let hasher = Xxh3Builder::new().with_seed(RandomState::new().hash_one(0));
+        let (shape, token) = (String::new(), String::new());
+        Self { numbers: HashMap::with_hasher(hasher), lines: 0, shapes_max, shape, token }
     }
 
     /// The document of a row with this text.
@@ -89,29 +96,30 @@ impl Shapes {
     /// Makes the shape of a line. Gives the tokens that are not in it, and whether it has others.
     fn take_apart(&mut self, text: &str) -> (String, bool) {
         self.shape.clear();
-        let (mut others, mut token) = (String::new(), String::new());
+        let mut others = String::new();
+        let Self { shape, token, .. } = self;
         let (mut at, mut gap, mut has_words) = (0, None, false);
         while let Some((raw, end)) = next_token(text, at) {
-            self.shape.push_str(&text[at..end - raw.len()]);
+            shape.push_str(&text[at..end - raw.len()]);
             at = end;
             token.clear();
-            let is_whole = push_folded(raw, &mut token);
+            let is_whole = push_folded(raw, token);
             if is_whole && !token.bytes().any(|byte| byte.is_ascii_digit()) {
-                self.shape.push_str(&token);
+                shape.push_str(token);
                 (gap, has_words) = (None, true);
                 continue;
             }
-            others.push_str(&token);
+            others.push_str(token);
             others.push(END);
             if !is_whole {
                 // The mark of an overlong token.
                 others.push(END);
             }
-            let from = *gap.get_or_insert(self.shape.len());
-            self.shape.truncate(from);
-            self.shape.push(GAP);
+            let from = *gap.get_or_insert(shape.len());
+            shape.truncate(from);
+            shape.push(GAP);
         }
-        self.shape.push_str(&text[at..]);
+        shape.push_str(&text[at..]);
         (others, has_words)
     }
 

@@ -174,11 +174,12 @@ async fn a_span_that_is_in_two_large_segments_is_there_once_afterwards() {
     for round in 0..2_u8 {
         append_spans(&store, vec![span(1, 1, 0, false), span(2, 2 + round, 1, false)]).await;
         store.seal().await.expect("sealed");
-        append_spans(&store, vec![span(3, 4 + round, 2, false)]).await;
+        append_spans(&store, vec![span(3, 4 + round, 2, false), span(4, 6 + round, 3, false)]).await;
         store.seal().await.expect("sealed");
         store.compact().await.expect("merged");
     }
-    let expected = ["01 span 1", "02 span 2", "02 span 3", "03 span 4", "03 span 5"];
+    let expected =
+        ["01 span 1", "02 span 2", "02 span 3", "03 span 4", "03 span 5", "04 span 6", "04 span 7"];
     assert_eq!(lines(&store.snapshot(), Signal::Traces), expected);
     assert_eq!(runs(&store, Signal::Traces), 1, "rows were put in order, and the second one left out");
 }
