@@ -41,7 +41,6 @@ fn signal(stats: &SignalStats) -> String {
     );
     out += &tui::text::table(&["column", "bytes", "%", "B/row", "ratio"], &columns(stats));
     if !stats.id_kinds.is_empty() {
-        writeln!(out, "identity index: {}", size(stats.id_index_bytes)).unwrap_or_default();
         out += &tui::text::table(&["id kind", "bytes", "%", "terms", "groups", "B/term"], &kinds(stats));
     }
     out
