@@ -59,10 +59,9 @@ impl Split {
         flow: &dyn Fn() -> Result<(), Error>,
     ) -> Result<Self, Error> {
         let inputs = &rewrite.inputs;
-        let all = || Self { merged: inputs.clone(), joined: Vec::new() };
-        let is_alone = inputs.len() < 2;
-        if is_alone || rewrite.filter.is_some() || !inputs.iter().any(|input| can_be_joined(input, layout)) {
-            return Ok(all());
+        let is_of_several = inputs.len() > 1 && rewrite.filter.is_none();
+        if !is_of_several || !inputs.iter().any(|input| can_be_joined(input, layout)) {
+            return Ok(Self { merged: inputs.clone(), joined: Vec::new() });
         }
         let is_traces = inputs[0].signal() == Signal::Traces && !planted.has(Plant::DuplicatesKept);
         let repeat = if is_traces { repeating(inputs, flow)? } else { vec![false; inputs.len()] };

@@ -108,6 +108,7 @@ pub(super) fn recover(
         deliver,
         report: ReplayReport { files: files.len() as u64, ..ReplayReport::default() },
         sealed: Vec::new(),
+        found: 0,
         covered: from_sequence,
         seen: from_sequence.max(last_number),
         missing_in_group: 0,
@@ -214,6 +215,8 @@ struct Replay<'a> {
     deliver: &'a mut dyn FnMut(ReplayRecord) -> Result<(), Error>,
     report: ReplayReport,
     sealed: Vec<SealedFile>,
+    /// The sequence of the last record found in any file.
+    found: u64,
     /// Everything up to here was found, is in segments or was counted.
     covered: u64,
     /// The highest sequence that was ever given out, as far as the files tell.
@@ -306,7 +309,7 @@ impl Replay<'_> {
         let mut at = scan.good_end;
         loop {
             match scanner.find(scan.epoch, at) {
-                Found::Record(header) if at == scan.good_end || scan.can_be_next(header.sequence, at) => {
+                Found::Record(header) if self.is_next(scan, header.sequence, at) => {
                     if at > scan.good_end {
                         self.damage(file, scan.good_end..at, scanner);
                     }
@@ -329,6 +332,12 @@ impl Replay<'_> {
         }
     }
 
+    /// Whether a record is one of this file at its place: right behind the last one, or as far behind it as others fit between. One that
+    /// was there before is a copy, whoever made it.
+    fn is_next(&self, scan: &FileScan, sequence: u64, at: u64) -> bool {
+        sequence > self.found && (at == scan.good_end || scan.can_be_next(sequence, at))
+    }
+
     fn record(&mut self, scan: &mut FileScan, header: &RecordHeader, body: &[u8]) -> Result<(), Error> {
         let sequence = header.sequence;
         if let Some(expected) = scan.expected {
@@ -342,7 +351,7 @@ impl Replay<'_> {
             self.report.lost_records += std::mem::take(&mut self.missing_in_group);
         }
         scan.expected = Some(sequence + 1);
-        scan.last = sequence;
+        (scan.last, self.found) = (sequence, sequence);
         self.covered = self.covered.max(sequence);
         self.seen = self.seen.max(sequence);
         if sequence <= self.from_sequence {

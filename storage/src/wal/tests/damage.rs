@@ -85,6 +85,25 @@ fn flips(planted: Planted) {
 }
 
 #[test]
+fn a_record_that_stands_twice_is_replayed_once_and_what_is_behind_it_is_kept() {
+    let (fs, files) = sound_log();
+    let all: Vec<u64> = files.iter().flat_map(|(_, records)| records.iter().map(|(_, id)| *id)).collect();
+    for (path, records) in &files {
+        for (range, id) in records {
+            let fs = fs.kill();
+            fs.damage(path, |bytes| drop(bytes.splice(range.end..range.end, bytes[range.clone()].to_vec())));
+            let bench = Bench::open(&fs, &small(), 0);
+            let case = format!("record {id}: {:?}", bench.report);
+            assert_eq!(ids(&bench.replayed), all, "{case}");
+            assert_eq!((bench.report.lost_records, bench.report.torn_records), (0, 0), "{case}");
+            let stepped_over = bench.report.damaged_bytes + bench.report.truncated_tail_bytes;
+            // Zeros at the end of a record look like free space.
+            assert!((range.len() as u64 - 7..=range.len() as u64).contains(&stepped_over), "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_zeroed_or_cut_block_costs_only_the_records_in_it() {
     let (fs, files) = sound_log();
     let (path, records) = &files[0];
