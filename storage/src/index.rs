@@ -47,6 +47,11 @@ pub(crate) const FORMAT_MIN: u32 = 4;
 /// How many bits of a hash are no part of the key.
 const KEY_SHIFT: u32 = 12;
 
+/// Whether the index in `dir`, of a segment of this format, is one that is not read.
+pub(crate) fn is_outdated(format_version: u32, dir: &Path) -> bool {
+    format_version < FORMAT_MIN && dir.is_dir() && !dir.join(FILE).exists()
+}
+
 /// What a term stands under.
 fn key_of(term: &str) -> u64 {
     term_hash(term) >> KEY_SHIFT

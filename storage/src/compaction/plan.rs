@@ -10,7 +10,6 @@
 //!    ones first, and those of about one size in the order of their times: what comes of them covers a few minutes each,
 //!    and an id is sought in few minutes of them. What that leaves alone is packed by size. A segment more than [`SKEW_MAX`] times larger than all that would join it waits for more, so that a trickle
 //!    of late rows does not rewrite an hour again and again.
-//!
 //! 4. a segment of an earlier format that is in no other merge is rewritten alone once its window has ended, or at once where it has rows of
 //!    many windows: its identity index is not read ([`crate::index`]).
 //!

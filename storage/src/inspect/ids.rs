@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::stats::IdKindStats;
 use crate::error::Error;
-use crate::index::{self, IdIndex, Sought};
-use crate::segment::SegmentMeta;
+use crate::index::{IdIndex, Sought};
 
 /// The terms of one row.
 pub(super) struct Sample {
@@ -25,11 +24,6 @@ pub(super) struct Checked {
 
 /// Sampled ids that are named; more are counted.
 const TOLD_MAX: usize = 3;
-
-/// Whether the index in `dir` is one of an earlier format.
-pub(super) fn is_outdated(meta: &SegmentMeta, dir: &Path) -> bool {
-    meta.format_version < index::FORMAT_MIN && dir.is_dir() && !dir.join(index::FILE).exists()
-}
 
 pub(super) fn check(dir: &Path, rows: u64, samples: &[Sample]) -> Checked {
     let mut checked = Checked::default();

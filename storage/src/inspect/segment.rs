@@ -17,6 +17,7 @@ use super::ids::{self, Sample};
 use super::repair::Repair;
 use super::verify::Verification;
 use super::{Finding, Inspector, Severity, bytes_below};
+use crate::index::is_outdated;
 use crate::rows::{RowTerms, time_range};
 use crate::schema::{self, FORMAT_VERSION};
 use crate::segment::SegmentMeta;
@@ -103,7 +104,7 @@ impl Inspector {
             dir.join("ids").is_dir() || walk.samples.iter().any(|sample| !sample.terms.is_empty());
         if has_ids(meta.signal) || is_indexed {
             report.path = self.relative(&dir.join("ids"));
-            if ids::is_outdated(meta, &dir.join("ids")) {
+            if is_outdated(meta.format_version, &dir.join("ids")) {
                 report.outdated_index();
             } else {
                 let checked = ids::check(&dir.join("ids"), walk.rows, &walk.samples);

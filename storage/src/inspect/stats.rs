@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Inspector;
 use super::ids;
 use super::segment::has_ids;
+use crate::index::is_outdated;
 use crate::segment::{SegmentMeta, checksums};
 
 /// What the segments of one signal cost.
@@ -109,7 +110,7 @@ impl Inspector {
         stats.parquet_metadata_bytes += parquet.saturating_sub(in_columns);
         if has_ids(meta.signal) || sizes.of("ids") > 0 {
             let files = self.files_of(meta, "ids/").map_err(|error| error.to_string())?;
-            if !ids::is_outdated(meta, &files.dir.join("ids")) {
+            if !is_outdated(meta.format_version, &files.dir.join("ids")) {
                 ids::measure(&files.dir.join("ids"), kinds)?;
             }
             stats.id_index_bytes += sizes.of("ids");

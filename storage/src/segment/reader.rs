@@ -615,12 +615,9 @@ fn id_keys(parquet: &ArrowReaderMetadata) -> Option<Vec<String>> {
 /// The identity index. Points have one when one of them has an exemplar.
 fn id_index(source: &SegmentSource, meta: &SegmentMeta) -> Beside<IdIndex> {
     let dir = source.dir(meta).join(Index::Ids.folder());
-    let is_older = meta.format_version < index::FORMAT_MIN;
     match source {
-        SegmentSource::Cached(_) if is_older => Beside::outdated(),
-        SegmentSource::Folder(_) if is_older && dir.is_dir() && !dir.join(index::FILE).exists() => {
-            Beside::outdated()
-        }
+        SegmentSource::Cached(_) if meta.format_version < index::FORMAT_MIN => Beside::outdated(),
+        SegmentSource::Folder(_) if index::is_outdated(meta.format_version, &dir) => Beside::outdated(),
         SegmentSource::Cached(copies) => Beside::fetched(copies, meta, Index::Ids, IdIndex::open),
         SegmentSource::Folder(_) if schema::group_column(meta.signal).is_some() || dir.is_dir() => {
             Beside::opened(IdIndex::open(&dir))
