@@ -8,10 +8,10 @@ use std::time::Duration;
 use fixtures::server::{ServerSettings, TestServer};
 use model::SystemClock;
 use model::otlp::logs::{LogRecordParts, LogsWriter};
-use query_api::{Client, SqlRequest};
+use query_api::{Client, SqlAnswer, SqlRequest};
 use servers::{BUCKET, Postgres, S3Server};
 
-use crate::support::eventually;
+use crate::support::{answer, eventually};
 
 /// Rounds of a run; `make torture ROUNDS=1000` sets more.
 fn rounds() -> usize {
@@ -40,12 +40,11 @@ async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) 
         tokio::time::sleep(Duration::from_millis(10)).await;
         let (body, bodies) = request(sender, number);
         number += 1;
-        let sent = client
+        let request = client
             .post(format!("{endpoint}/v1/logs"))
             .header("content-type", "application/x-protobuf")
-            .body(body)
-            .send()
-            .await;
+            .body(body);
+        let sent = answer("an acknowledgement, or that the server is gone", request.send()).await;
         match sent {
             Ok(response) if response.status().is_success() => acknowledged.extend(bodies),
             Ok(_) => {}
@@ -55,9 +54,13 @@ async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) 
     (acknowledged, number)
 }
 
+async fn sql(api: &str, query: &str, limit: Option<usize>) -> SqlAnswer {
+    let request = SqlRequest { query: query.to_owned(), limit };
+    answer(query, Client::new(api).sql(&request)).await.expect("rows")
+}
+
 async fn count(api: &str) -> usize {
-    let query = "select count(*) from logs where service = 'load'".to_owned();
-    let answer = Client::new(api).sql(&SqlRequest { query, limit: None }).await.expect("a row");
+    let answer = sql(api, "select count(*) from logs where service = 'load'", None).await;
     answer.rows[0][0].as_u64().expect("a number") as usize
 }
 
@@ -66,8 +69,7 @@ async fn stored(api: &str, sender: usize, first: u64) -> Vec<String> {
     let (from, to) = (format!("s{sender}-{first:07}"), format!("s{sender}-~"));
     let query =
         format!("select body from logs where service = 'load' and body >= '{from}' and body < '{to}'");
-    let request = SqlRequest { query, limit: Some(100_000) };
-    let answer = Client::new(api).sql(&request).await.expect("rows");
+    let answer = sql(api, &query, Some(100_000)).await;
     assert!(answer.cuts.is_empty(), "{:?}", answer.cuts);
     answer.rows.iter().map(|row| row[0].as_str().expect("text").to_owned()).collect()
 }
@@ -146,12 +148,12 @@ async fn is_killed_under_load(rounds: usize, store: &str) {
         if round % 3 == 2 {
             server.stop().await.expect("stops");
         } else {
-            server.kill9().await.expect("killed");
+            answer("the end of a killed server", server.kill9()).await.expect("killed");
             killed_while_sending += sending;
         }
         stop.store(true, Ordering::SeqCst);
         for (sender, task) in senders.into_iter().enumerate() {
-            let (bodies, number) = task.await.expect("a sender");
+            let (bodies, number) = answer("a sender", task).await.expect("a sender");
             total += bodies.len();
             acknowledged[sender] = bodies;
             next[sender] = number;
@@ -161,8 +163,8 @@ async fn is_killed_under_load(rounds: usize, store: &str) {
 
     let server = start(folder.path(), store).await;
     check(server.api(), &before, &acknowledged).await;
-    let query = "select count(*), count(distinct body) from logs where service = 'load'".to_owned();
-    let answer = Client::new(server.api()).sql(&SqlRequest { query, limit: None }).await.expect("a row");
+    let query = "select count(*), count(distinct body) from logs where service = 'load'";
+    let answer = sql(server.api(), query, None).await;
     assert_eq!(answer.rows[0][0], answer.rows[0][1], "a record is there twice");
     let all = answer.rows[0][0].as_u64().expect("a number") as usize;
     assert!(all >= total, "{all} rows, {total} were acknowledged");

@@ -32,6 +32,15 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// How long one answer is waited for: longer than any limit of a server.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// What is waited for; panics when it does not come at all, so that a server that hangs is a failure and not a test without an end.
+pub(crate) async fn answer<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let answer = tokio::time::timeout(ANSWER_MAX, wait).await;
+    answer.unwrap_or_else(|_| panic!("{what}: nothing within {ANSWER_MAX:?}"))
+}
+
 /// Asks `probe` again until it has an answer; panics with its last complaint after `deadline`.
 pub(crate) async fn eventually<T, F>(deadline: Duration, mut probe: impl FnMut() -> F) -> T
 where
@@ -39,7 +48,7 @@ where
 {
     let end = Instant::now() + deadline;
     loop {
-        match probe().await {
+        match answer("a probe", probe()).await {
             Ok(answer) => return answer,
             Err(complaint) => assert!(Instant::now() < end, "not within {deadline:?}: {complaint}"),
         }

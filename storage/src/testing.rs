@@ -18,8 +18,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use crate::rows::{LogRows, PointRows, SpanRows};
-use crate::{Compression, Frame, ScanOrder, ScanStats, Settings, Store};
+use crate::rows::{LogRows, PointRows, SpanRows, completed};
+use crate::{Compression, Frame, ScanOrder, ScanStats, Settings, Store, TextHint, TextRows, TextSearch};
 
 /// Half past the hour.
 pub(crate) const NOW: UnixNano = UnixNano(500_000 * HOUR + HOUR / 2);
@@ -196,6 +196,22 @@ fn lines_of(signal: Signal, rows: &RecordBatch) -> Vec<String> {
             count.map(line).collect()
         }
     }
+}
+
+/// How many log records contain a text.
+pub(crate) fn with_text(store: &Store, text: &str) -> usize {
+    let (mut count, mut stats) = (0, ScanStats::default());
+    let mut visit = |rows: &TextRows<'_>| {
+        let whole = completed(Signal::Logs, rows.rows);
+        let whole = LogRows::new(&whole);
+        count += (0..whole.len()).filter(|row| rows.is_sure || whole.body(*row).contains(text)).count();
+        ControlFlow::Continue(())
+    };
+    let hint = TextHint::default().and(text);
+    let (signal, range) = (Signal::Logs, &TimeRange::ALL);
+    let wanted = TextSearch { signal, range, hint: &hint, columns: &[] };
+    store.snapshot().search(&wanted, &mut stats, &mut visit).expect("readable");
+    count
 }
 
 /// Names of the folders of a table.

@@ -19,13 +19,16 @@
 
 pub(crate) mod files;
 mod index;
+mod parts;
 mod rows;
 mod shapes;
 mod tokens;
+mod writer;
 
-pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, TextIndexWriter, caught};
+pub(crate) use index::{ROWS_PER_DOCUMENT, TextIndex, caught};
 pub(crate) use rows::{Rows, TextRows};
 pub(crate) use tokens::TOKEN_BYTES_MAX;
+pub(crate) use writer::TextIndexWriter;
 
 /// Bytes from which on a piece that is not a whole token is looked for.
 const PART_BYTES_MIN: usize = 3;

@@ -32,7 +32,7 @@ use crate::segment::reader::{Segment, next_batch};
 /// Rows of a run from which on it is large: smaller ones are put in order with others.
 const RUN_ROWS_MIN: u64 = if cfg!(test) { 1 } else { 1 << 16 };
 /// Runs of a segment: a later merge reads all of them side by side.
-const RUNS_MAX: usize = 32;
+pub(super) const RUNS_MAX: usize = 32;
 /// Levels that seals have, which put rows in order and leave none out.
 const SEALED_LEVEL_MAX: u32 = 1;
 /// What a span is told from others by, whatever it holds.

@@ -397,7 +397,7 @@ async fn without_a_text_index_searches_read_the_rows_and_with_it_again_merges_wr
         }
         store.compact().await.expect("merged");
         assert_eq!(indexed(), if text_index { 2 } else { 0 });
-        let found = join::with_text(&store, "needle");
+        let found = with_text(&store, "needle");
         assert_eq!(found, if text_index { 4 } else { 2 });
         store.close().await.expect("closed");
     }

@@ -80,7 +80,7 @@ impl SegmentWriter {
         let text = match schema::text_column(signal) {
             Some(column) if folder.text_index && may_have_text_index(&writer.meta) => {
                 let rows_per_document = schema::text_rows_per_document(signal);
-                Some(TextIndexWriter::create(&writer.tmp.join("text"), column, rows_per_document)?)
+                Some(TextIndexWriter::new(&writer.tmp.join("text"), column, rows_per_document))
             }
             _ => None,
         };
@@ -166,10 +166,7 @@ impl SegmentWriter {
             );
         }
         if let (Some(text), Some(column)) = (&mut parts.text, schema::text_column(self.meta.signal)) {
-            for rows in segment.reader(&TimeRange::ALL, &[column], TEXT_ROWS)? {
-                flow()?;
-                text.push(&rows?)?;
-            }
+            append_text(text, segment, column, flow)?;
         }
         let appended = segment.described();
         self.meta.time = match self.meta.rows {
@@ -215,6 +212,26 @@ impl Drop for SegmentWriter {
         self.parts = None;
         home::remove(&self.folder, &self.tmp);
     }
+}
+
+/// Adds the words of a segment's rows: its text index as it is, or what its rows say where it has none that can be used.
+fn append_text(
+    text: &mut TextIndexWriter,
+    segment: &Segment,
+    column: &str,
+    flow: &dyn Fn() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let part = segment.text().ask(|index| index.as_part()).flatten();
+    if let Some(part) = part
+        && text.append(part)?
+    {
+        return Ok(());
+    }
+    for rows in segment.reader(&TimeRange::ALL, &[column], TEXT_ROWS)? {
+        flow()?;
+        text.push(&rows?)?;
+    }
+    Ok(())
 }
 
 /// Whether a segment of this signal and level is written with a text index, unless there are none at all.

@@ -1,141 +1,29 @@
-//! The tantivy side of the text index: one field of words, documents only, no norms; in the store stand the shapes.
+//! The reading side of the text index: which rows the words of a search leave.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use arrow::array::RecordBatch;
 use memchr::memmem::Finder;
-use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::postings::TermInfo;
-use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
-use tantivy::{
-    DocId, Index, IndexReader, IndexSettings, InvertedIndexReader, ReloadPolicy, SegmentReader,
-    TantivyDocument,
-};
+use tantivy::schema::{Field, IndexRecordOption, Value as _};
+use tantivy::{DocId, Index, IndexReader, InvertedIndexReader, ReloadPolicy, SegmentReader, TantivyDocument};
 
-use super::shapes::{self, DocumentTokenizer, Shapes};
-use super::tokens::TextTokenizer;
-use super::{Piece, Rows, TextHint, TextRows, files};
+use super::parts::{self, Document, Part, Place, Walk as Documents};
+use super::writer::{SHAPE, TEXT, WORDS, WholePart};
+use super::{Piece, Rows, TextHint, TextRows, files, shapes};
 use crate::error::{Context as _, Error, ErrorKind};
-use crate::rows::TextColumn;
 
-const WRITER_BYTES: usize = 64 << 20;
 /// Blocks of stored shapes that are kept while they are read in order.
 const STORE_BLOCKS: usize = 1;
-/// The field of texts, and its tokenizer.
-const TEXT: (&str, &str) = ("text", "silmari");
-/// The field of documents that [`Shapes`] has put together, and its tokenizer.
-const WORDS: (&str, &str) = ("words", "silmari-lines");
-/// What is stored of the document of a shape: the shape.
-const SHAPE: &str = "shape";
 /// Rows of one document where many rows have the same text.
 pub(crate) const ROWS_PER_DOCUMENT: usize = 128;
 /// Fewer rows are read sooner than shapes are asked; tests have few.
 const SURE_ROWS_MIN: usize = if cfg!(test) { 1 } else { 1_000 };
 /// Tokens one piece may be part of; with more it rules out too little to be worth it.
 const TOKENS_MAX: usize = 20_000;
-
-/// Writes the text index of sorted rows, batch by batch.
-pub(crate) struct TextIndexWriter {
-    dir: PathBuf,
-    column: &'static str,
-    field: Field,
-    shape: Field,
-    tantivy: SingleSegmentIndexWriter,
-    /// Where every row has a document of its own.
-    shapes: Option<Shapes>,
-    /// Rows of one document.
-    rows_per_document: usize,
-    /// Rows of the document under way, and their texts, each once.
-    rows: usize,
-    texts: HashSet<String>,
-}
-
-impl TextIndexWriter {
-    /// Begins an index of `column` in the folder `dir`, which is made, with a document for so many rows each.
-    pub(crate) fn create(dir: &Path, column: &'static str, rows_per_document: usize) -> Result<Self, Error> {
-        let doing = || format!("writing the text index `{}`", dir.display());
-        std::fs::create_dir_all(dir).context(ErrorKind::Retry, doing)?;
-        let directory = tantivy::directory::MmapDirectory::open(dir).context(ErrorKind::Retry, doing)?;
-        let shapes = (rows_per_document == 1).then(Shapes::default);
-        let (field, tokenizer) = if shapes.is_some() { WORDS } else { TEXT };
-        let mut schema = Schema::builder();
-        let indexing = TextFieldIndexing::default()
-            .set_tokenizer(tokenizer)
-            .set_fieldnorms(false)
-            .set_index_option(IndexRecordOption::Basic);
-        let field = schema.add_text_field(field, TextOptions::default().set_indexing_options(indexing));
-        let shape = schema.add_bytes_field(SHAPE, STORED);
-        let tokenizers = tantivy::tokenizer::TokenizerManager::new();
-        tokenizers.register(TEXT.1, TextTokenizer::default());
-        tokenizers.register(WORDS.1, DocumentTokenizer::default());
-        // Tantivy wants to have one for a field that is only stored.
-        tokenizers.register("default", TextTokenizer::default());
-        let tantivy = Index::builder()
-            .schema(schema.build())
-            .settings(IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() })
-            .tokenizers(tokenizers)
-            .single_segment_index_writer(directory, WRITER_BYTES)
-            .context(ErrorKind::Retry, doing)?;
-        let (dir, texts) = (dir.to_owned(), HashSet::new());
-        Ok(Self { dir, column, field, shape, tantivy, shapes, rows_per_document, rows: 0, texts })
-    }
-
-    /// Adds rows that follow the earlier ones.
-    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        let column = rows.column_by_name(self.column).expect("a column of the schema");
-        let texts = TextColumn::of(column).expect("texts");
-        for row in 0..texts.len() {
-            let text = texts.get(row).unwrap_or_default();
-            if let Some(shapes) = &mut self.shapes {
-                let text = shapes.document(text);
-                let mut document = TantivyDocument::default();
-                document.add_text(self.field, text);
-                self.add(document)?;
-                continue;
-            }
-            if !self.texts.contains(text) {
-                self.texts.insert(text.to_owned());
-            }
-            self.rows += 1;
-            if self.rows == self.rows_per_document {
-                self.end_document()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, document: TantivyDocument) -> Result<(), Error> {
-        self.tantivy
-            .add_document(document)
-            .context(ErrorKind::Retry, || format!("writing the text index `{}`", self.dir.display()))
-    }
-
-    fn end_document(&mut self) -> Result<(), Error> {
-        self.rows = 0;
-        let mut document = TantivyDocument::default();
-        self.texts.drain().for_each(|text| document.add_text(self.field, text));
-        self.add(document)
-    }
-
-    /// Writes the index to disk; making it durable is the caller's.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
-        if self.rows > 0 {
-            self.end_document()?;
-        }
-        for shape in self.shapes.take().map(Shapes::into_shapes).unwrap_or_default() {
-            let mut document = TantivyDocument::default();
-            document.add_text(self.field, shapes::words(&shape));
-            document.add_bytes(self.shape, shape.as_bytes());
-            self.add(document)?;
-        }
-        let doing = || format!("writing the text index `{}`", self.dir.display());
-        self.tantivy.finalize().context(ErrorKind::Retry, doing)?;
-        files::write_checksums(&self.dir).context(ErrorKind::Retry, doing)
-    }
-}
 
 /// A text index that is open for reading.
 pub(crate) struct TextIndex {
@@ -149,8 +37,9 @@ pub(crate) struct TextIndex {
     /// Rows of the segment, and of one document.
     rows: usize,
     rows_per_document: usize,
-    /// Documents of rows; those of shapes stand behind them.
-    row_documents: u32,
+    /// What it is made of, and where the documents of each are.
+    parts: Vec<Part>,
+    places: Vec<Place>,
 }
 
 impl std::fmt::Debug for TextIndex {
@@ -205,27 +94,41 @@ impl TextIndex {
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .context(ErrorKind::Damaged, doing)?;
-        let documents = reader.searcher().num_docs() as usize;
-        let is_of_rows = words.is_some() || documents == rows;
-        let rows_per_document = if is_of_rows { 1 } else { ROWS_PER_DOCUMENT };
-        let row_documents = rows.div_ceil(rows_per_document);
-        if documents < row_documents {
+        let documents = reader.searcher().num_docs();
+        let rows_per_document =
+            if words.is_some() || documents == rows as u64 { 1 } else { ROWS_PER_DOCUMENT };
+        let all = Part { rows: rows as u32, documents: documents as u32 };
+        let parts = parts::read(dir, all).context(ErrorKind::Damaged, doing)?;
+        let Some(places) = parts::places(&parts, rows_per_document) else {
             return Err(Error::damaged(format!(
                 "{}: {documents} documents are too few for {rows} rows",
                 doing()
             )));
-        }
-        let row_documents = row_documents as u32;
+        };
         let (dir, checked) = (dir.to_owned(), OnceLock::new());
-        Ok(Self { dir, checked, reader, field, shape, rows, rows_per_document, row_documents })
+        Ok(Self { dir, checked, reader, field, shape, rows, rows_per_document, parts, places })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let checked = self.checked.get_or_init(|| files::check(&self.dir));
+        checked.as_ref().map_err(|problem| Error::damaged(format!("{}: {problem}", self.doing()))).copied()
+    }
+
+    fn doing(&self) -> String {
+        format!("reading the text index `{}`", self.dir.display())
+    }
+
+    /// The index as a part of another; `None` when it is not one that can be.
+    pub(crate) fn as_part(&self) -> Result<Option<WholePart>, Error> {
+        self.check()?;
+        WholePart::new(self.reader.searcher(), self.parts.clone())
+            .context(ErrorKind::Damaged, || self.doing())
     }
 
     /// The rows that contain all of the hint or may; `None` when the hint rules out too little.
     pub(crate) fn rows(&self, hint: &TextHint) -> Result<Option<TextRows>, Error> {
-        let doing = || format!("reading the text index `{}`", self.dir.display());
-        if let Err(problem) = self.checked.get_or_init(|| files::check(&self.dir)) {
-            return Err(Error::damaged(format!("{}: {problem}", doing())));
-        }
+        self.check()?;
+        let doing = || self.doing();
         let searcher = self.reader.searcher();
         let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
         let index = segment.inverted_index(self.field).context(ErrorKind::Damaged, doing)?;
@@ -238,11 +141,13 @@ impl TextIndex {
                 break;
             }
             let Some(terms) = terms(&index, piece).context(ErrorKind::Damaged, doing)? else { continue };
-            let documents = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
+            let having = self.documents(&index, &terms).context(ErrorKind::Damaged, doing)?;
             match &mut found {
-                Some(found) => found.narrow(&index, documents).context(ErrorKind::Damaged, doing)?,
+                Some(found) => {
+                    self.narrow(found, &index, having).context(ErrorKind::Damaged, doing)?;
+                }
                 None => {
-                    let first = self.first(segment, &index, documents, hint);
+                    let first = self.first(segment, &index, having, hint);
                     found = Some(first.context(ErrorKind::Damaged, doing)?);
                 }
             }
@@ -254,16 +159,23 @@ impl TextIndex {
     }
 
     /// The documents that have one of the terms.
-    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Documents> {
-        let mut rows = Rows::new(self.row_documents as usize);
-        let mut shapes = BTreeSet::new();
+    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Having<'_>> {
+        let mut having = Having { rows: self.none(), shapes: BTreeMap::new() };
         for term in terms {
-            each_document(index, term, &mut |document| match document.checked_sub(self.row_documents) {
-                None => rows.add(document),
-                Some(shape) => drop(shapes.insert(shape)),
+            let mut documents = Documents::new(&self.places);
+            each_document(index, term, 0..DocId::MAX, &mut |id| match documents.document(id) {
+                Some(Document::Rows(number)) => having.rows.add(number),
+                Some(Document::Shape(place)) => drop(having.shapes.insert(id, place)),
+                None => {}
             })?;
         }
-        Ok(Documents { rows, shapes })
+        Ok(having)
+    }
+
+    /// No document of rows.
+    fn none(&self) -> Rows {
+        let documents = self.places.last().map_or(0, |last| last.first_of_rows + last.of_rows().len() as u32);
+        Rows::new(documents as usize)
     }
 
     /// What the documents of the first piece say of rows.
@@ -271,37 +183,53 @@ impl TextIndex {
         &self,
         segment: &SegmentReader,
         index: &InvertedIndexReader,
-        documents: Documents,
+        having: Having<'_>,
         hint: &TextHint,
     ) -> tantivy::Result<Found> {
-        let Documents { rows: mut maybe, shapes } = documents;
+        let Having { rows: mut maybe, shapes } = having;
         let of_shapes = terms_of(index, &shapes)?;
         let rows = maybe.count() + of_shapes.iter().map(|(_, term)| term.doc_freq as usize).sum::<usize>();
         let sure_shapes = match rows < SURE_ROWS_MIN {
             true => BTreeSet::new(),
             false => self.sure_shapes(segment, &shapes, hint)?,
         };
-        let mut sure = Rows::new(self.row_documents as usize);
+        let mut sure = self.none();
         for (shape, term) in &of_shapes {
             let rows = if sure_shapes.contains(shape) { &mut sure } else { &mut maybe };
-            each_document(index, term, &mut |document| rows.add(document))?;
+            each_row(index, term, shapes[shape], rows)?;
         }
         maybe.remove(&sure);
         Ok(Found { sure_shapes, sure, maybe })
+    }
+
+    /// Leaves only what has the next piece as well.
+    fn narrow(
+        &self,
+        found: &mut Found,
+        index: &InvertedIndexReader,
+        having: Having<'_>,
+    ) -> std::io::Result<()> {
+        let Having { mut rows, mut shapes } = having;
+        shapes.retain(|shape, _| !found.sure_shapes.contains(shape));
+        for (shape, term) in terms_of(index, &shapes)? {
+            each_row(index, &term, shapes[&shape], &mut rows)?;
+        }
+        found.maybe.keep(&rows);
+        Ok(())
     }
 
     /// Those of the shapes whose lines all contain what the hint says.
     fn sure_shapes(
         &self,
         segment: &SegmentReader,
-        shapes: &BTreeSet<u32>,
+        shapes: &BTreeMap<DocId, &Place>,
         hint: &TextHint,
-    ) -> tantivy::Result<BTreeSet<u32>> {
+    ) -> tantivy::Result<BTreeSet<DocId>> {
         let Some(field) = self.shape.filter(|_| !shapes.is_empty()) else { return Ok(BTreeSet::new()) };
         let store = segment.get_store_reader(STORE_BLOCKS)?;
         let mut sure = BTreeSet::new();
-        for shape in shapes {
-            let document: TantivyDocument = store.get(self.row_documents + shape)?;
+        for shape in shapes.keys() {
+            let document: TantivyDocument = store.get(*shape)?;
             let text = document.get_first(field).and_then(|value| value.as_bytes());
             let text = text.and_then(|text| std::str::from_utf8(text).ok());
             if text.is_some_and(|text| hint.patterns().iter().all(|pattern| shapes::has(text, pattern))) {
@@ -314,45 +242,52 @@ impl TextIndex {
     /// The rows of documents.
     fn rows_of(&self, documents: &Rows) -> Rows {
         let mut rows = Rows::new(self.rows);
-        for document in documents.iter() {
-            let first = document * self.rows_per_document;
-            (first..(first + self.rows_per_document).min(self.rows)).for_each(|row| rows.add(row as u32));
+        for place in &self.places {
+            let first = place.first_of_rows as usize;
+            for document in documents.within(first..first + place.of_rows().len()) {
+                let start = place.rows.start as usize + (document - first) * self.rows_per_document;
+                let end = (start + self.rows_per_document).min(place.rows.end as usize);
+                (start..end).for_each(|row| rows.add(row as u32));
+            }
         }
         rows
     }
 }
 
-/// Documents of rows, and shapes that have one of the words looked for.
-struct Documents {
+/// Documents of rows that have one of the words looked for, and those of shapes, with the part that each is in.
+struct Having<'p> {
     rows: Rows,
-    shapes: BTreeSet<u32>,
+    shapes: BTreeMap<DocId, &'p Place>,
 }
 
 /// What the pieces so far leave. A shape whose lines all contain the text has every piece of it, so that the first says
 /// which these are, and only rows of others are narrowed by those that follow.
 struct Found {
-    sure_shapes: BTreeSet<u32>,
+    sure_shapes: BTreeSet<DocId>,
     sure: Rows,
     maybe: Rows,
 }
 
-impl Found {
-    /// Leaves only what has the next piece as well.
-    fn narrow(&mut self, index: &InvertedIndexReader, documents: Documents) -> std::io::Result<()> {
-        let Documents { mut rows, mut shapes } = documents;
-        shapes.retain(|shape| !self.sure_shapes.contains(shape));
-        for (_, term) in terms_of(index, &shapes)? {
-            each_document(index, &term, &mut |document| rows.add(document))?;
-        }
-        self.maybe.keep(&rows);
-        Ok(())
-    }
+/// The terms of shapes that rows have.
+fn terms_of(
+    index: &InvertedIndexReader,
+    shapes: &BTreeMap<DocId, &Place>,
+) -> std::io::Result<Vec<(DocId, TermInfo)>> {
+    let term = |(shape, place): (&DocId, &&Place)| {
+        index.terms().get(shapes::term(*shape - place.shapes)).map(|term| Some((*shape, term?)))
+    };
+    shapes.iter().filter_map(|shape| term(shape).transpose()).collect()
 }
 
-/// The terms of shapes that rows have.
-fn terms_of(index: &InvertedIndexReader, shapes: &BTreeSet<u32>) -> std::io::Result<Vec<(u32, TermInfo)>> {
-    let term = |shape: &u32| index.terms().get(shapes::term(*shape)).map(|term| Some((*shape, term?)));
-    shapes.iter().filter_map(|shape| term(shape).transpose()).collect()
+/// Adds the rows of a part that have the term of one of its shapes. In other parts it is that of another shape.
+fn each_row(
+    index: &InvertedIndexReader,
+    term: &TermInfo,
+    place: &Place,
+    rows: &mut Rows,
+) -> std::io::Result<()> {
+    let Range { start, .. } = place.of_rows();
+    each_document(index, term, place.of_rows(), &mut |id| rows.add(id - start + place.first_of_rows))
 }
 
 /// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.
@@ -385,15 +320,24 @@ fn terms(index: &InvertedIndexReader, piece: &Piece) -> std::io::Result<Option<V
     Ok(Some(found))
 }
 
-/// The documents of a term, a block at a time.
+/// The documents of a term that are in the range, a block at a time.
 fn each_document(
     index: &InvertedIndexReader,
     term: &TermInfo,
+    range: Range<DocId>,
     each: &mut dyn FnMut(DocId),
 ) -> std::io::Result<()> {
     let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
-    while !blocks.docs().is_empty() {
-        blocks.docs().iter().for_each(|document| each(*document));
+    if range.start > 0 {
+        blocks.seek(range.start);
+    }
+    while let Some(last) = blocks.docs().last().copied() {
+        let within =
+            blocks.docs().iter().skip_while(|id| **id < range.start).take_while(|id| **id < range.end);
+        within.for_each(|id| each(*id));
+        if last >= range.end {
+            break;
+        }
         blocks.advance();
     }
     Ok(())

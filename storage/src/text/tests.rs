@@ -45,14 +45,47 @@ fn a_text_tells_of_its_tokens_what_it_knows_of_their_ends() {
     assert!(pieces("..., ab").is_empty());
 }
 
+fn batch(texts: &[String]) -> RecordBatch {
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    RecordBatch::try_from_iter([("body", column)]).expect("one column")
+}
+
 fn index_of(texts: &[String]) -> (tempfile::TempDir, TextIndex) {
     let dir = tempfile::tempdir().expect("a folder");
-    let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
-    let rows = RecordBatch::try_from_iter([("body", column)]).expect("one column");
-    let mut writer = TextIndexWriter::create(dir.path(), "body", 1).expect("created");
-    writer.push(&rows).expect("indexed");
+    let mut writer = TextIndexWriter::new(dir.path(), "body", 1);
+    writer.push(&batch(texts)).expect("indexed");
     writer.finish().expect("written");
     let index = TextIndex::open(dir.path(), texts.len()).expect("opens");
+    (dir, index)
+}
+
+/// An index of these texts, put together from indexes of them in so many parts; every third of them is made of its rows.
+fn index_of_parts(
+    texts: &[String],
+    parts: usize,
+    rows_per_document: usize,
+) -> (tempfile::TempDir, TextIndex) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut writer = TextIndexWriter::new(&dir.path().join("all"), "body", rows_per_document);
+    for (number, texts) in texts.chunks(texts.len().div_ceil(parts)).enumerate() {
+        if number % 3 == 2 {
+            writer.push(&batch(texts)).expect("indexed");
+            continue;
+        }
+        let part = dir.path().join(number.to_string());
+        let mut of_part = TextIndexWriter::new(&part, "body", rows_per_document);
+        of_part.push(&batch(texts)).expect("indexed");
+        of_part.finish().expect("written");
+        let index = TextIndex::open(&part, texts.len()).expect("opens");
+        let whole = index.as_part().expect("sound").expect("one segment");
+        assert!(writer.append(whole).expect("appended"), "it has the same fields");
+        // What reads it has it still.
+        std::fs::remove_dir_all(&part).expect("removed");
+    }
+    writer.finish().expect("written");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("a folder").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let index = TextIndex::open(&dir.path().join("all"), texts.len()).expect("opens");
     (dir, index)
 }
 
@@ -74,19 +107,48 @@ fn rows_of_a_shape_that_has_the_text_are_known_without_reading_them() {
             _ => format!("rolling stock reserved{row}"),
         })
         .collect();
-    let (_dir, index) = index_of(&texts);
-    let counts = |hint: TextHint| {
-        let found = index.rows(&hint).expect("readable").expect("something is ruled out");
-        (found.sure.count(), found.maybe.count())
-    };
-    let and = |text: &str| TextHint::default().and(text);
-    // What is part of a word with a digit stands in no shape: these rows are read.
-    assert_eq!(counts(and("STOCK reserved")), (2_000, 4_000));
-    assert_eq!(counts(and("stock reserved for order").and("item")), (2_000, 0));
-    assert_eq!(counts(and("stock reserved for order").and("item 3")), (0, 2_000));
-    assert_eq!(counts(TextHint::default().and_pattern(&["stock", "for order", "item"])), (2_000, 0));
-    assert_eq!(counts(TextHint::default().and_pattern(&["item", "stock reserved"])), (0, 2_000));
-    assert_eq!(counts(and(" stock ")), (2_000, 4_000));
+    for (_dir, index) in [index_of(&texts), index_of_parts(&texts, 7, 1)] {
+        let counts = |hint: TextHint| {
+            let found = index.rows(&hint).expect("readable").expect("something is ruled out");
+            (found.sure.count(), found.maybe.count())
+        };
+        let and = |text: &str| TextHint::default().and(text);
+        // What is part of a word with a digit stands in no shape: these rows are read.
+        assert_eq!(counts(and("STOCK reserved")), (2_000, 4_000));
+        assert_eq!(counts(and("stock reserved for order").and("item")), (2_000, 0));
+        assert_eq!(counts(and("stock reserved for order").and("item 3")), (0, 2_000));
+        assert_eq!(counts(TextHint::default().and_pattern(&["stock", "for order", "item"])), (2_000, 0));
+        assert_eq!(counts(TextHint::default().and_pattern(&["item", "stock reserved"])), (0, 2_000));
+        assert_eq!(counts(and(" stock ")), (2_000, 4_000));
+    }
+}
+
+#[test]
+fn the_shapes_of_one_part_are_not_those_of_another() {
+    // In each part these are the first shape: what they are called is the same.
+    let of_part = |part: usize| (0..300).map(move |row| format!("{} {row}", ["red", "green", "blue"][part]));
+    let texts: Vec<String> = (0..3).flat_map(of_part).collect();
+    let (_dir, index) = index_of_parts(&texts, 3, 1);
+    assert_eq!(possible(&index, "green "), Some((300..600).collect()));
+    let sure = index.rows(&TextHint::default().and("red ")).expect("readable").expect("ruled out").sure;
+    assert_eq!(sure.iter().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn documents_of_many_rows_are_those_of_their_part() {
+    let texts: Vec<String> = (0..1_000).map(|row| format!("name{} of", row / 10)).collect();
+    let (_dir, index) = index_of_parts(&texts, 4, ROWS_PER_DOCUMENT);
+    // Parts of 250 rows: 0..128 and 128..250 of each.
+    assert_eq!(possible(&index, "name30 "), Some((250..378).collect()));
+    assert_eq!(possible(&index, "name99 "), Some((878..1_000).collect()));
+}
+
+#[test]
+fn an_index_of_other_fields_is_no_part() {
+    let texts: Vec<String> = (0..300).map(|row| format!("step {row}")).collect();
+    let (dir, index) = index_of(&texts);
+    let mut writer = TextIndexWriter::new(&dir.path().join("names"), "body", ROWS_PER_DOCUMENT);
+    assert!(!writer.append(index.as_part().expect("sound").expect("one segment")).expect("refused"));
 }
 
 #[test]
@@ -160,9 +222,10 @@ proptest! {
         mut texts in prop::collection::vec(text(), 1..30),
         wanted in text(),
         long in 60..70_usize,
+        parts in 1..5_usize,
     ) {
         texts.push(format!("{}{wanted}", "a".repeat(long)));
-        let (_dir, index) = index_of(&texts);
+        let (_dir, index) = index_of_parts(&texts, parts, 1);
         let fold = |text: &str| -> String {
             text.chars().map(|char| match char {
                 '\u{212A}' => 'k',

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::*;
+use crate::compaction::join::RUNS_MAX;
 use crate::index::Sought;
 use crate::inspect::{Access, Inspector};
 use crate::segment::home::settings::Places;
@@ -15,7 +16,11 @@ const SEALS: u8 = 2;
 /// Rounds of two seals each, merged after every round: what an earlier round has merged is copied by later ones. One trace has spans
 /// in all of them.
 async fn joined(store: &Arc<Store>) {
-    for round in 0..ROUNDS {
+    rounds(store, 0..ROUNDS).await;
+}
+
+async fn rounds(store: &Arc<Store>, rounds: Range<u8>) {
+    for round in rounds {
         for seal in round * SEALS..(round + 1) * SEALS {
             let time = i64::from(seal);
             append_spans(store, vec![span(1, 1 + seal, time, false), span(20 + seal, 50 + seal, time, true)])
@@ -64,22 +69,6 @@ fn check(store: &Store) {
     assert_eq!(lines(&snapshot, Signal::Metrics).len(), seals.len());
     assert_eq!(with_text(store, "line 3 of"), 1);
     assert_eq!(with_text(store, "of many"), seals.len());
-}
-
-/// How many log records contain a text.
-pub(super) fn with_text(store: &Store, text: &str) -> usize {
-    let (mut count, mut stats) = (0, crate::ScanStats::default());
-    let mut visit = |rows: &crate::TextRows<'_>| {
-        let whole = crate::rows::completed(Signal::Logs, rows.rows);
-        let whole = crate::rows::LogRows::new(&whole);
-        count += (0..whole.len()).filter(|row| rows.is_sure || whole.body(*row).contains(text)).count();
-        ControlFlow::Continue(())
-    };
-    let hint = crate::TextHint::default().and(text);
-    let (signal, range) = (Signal::Logs, &model::TimeRange::ALL);
-    let wanted = crate::TextSearch { signal, range, hint: &hint, columns: &[] };
-    store.snapshot().search(&wanted, &mut stats, &mut visit).expect("readable");
-    count
 }
 
 /// Closes a store, to look at it from outside.
@@ -143,6 +132,37 @@ async fn an_index_of_copied_rows_says_what_the_rows_say() {
         assert_eq!(answers(&without), indexed);
         assert_eq!(without.damaged_indexes(), 1);
         std::fs::rename(ids.with_extension("away"), &ids).expect("renamed");
+    }
+}
+
+#[tokio::test]
+async fn words_of_copied_rows_are_found_by_the_index_they_had_and_are_read_again_where_it_is_damaged() {
+    for is_damaged in [false, true] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = open(dir.path()).await;
+        rounds(&store, 0..ROUNDS - 1).await;
+        let text = |segment: &Segment| dir.path().join(segment.meta().path()).join("text");
+        let of_logs = |segment: &Arc<Segment>| segment.signal() == Signal::Logs && is_damaged;
+        for segment in segments(&store).into_iter().filter(of_logs) {
+            let files = std::fs::read_dir(text(&segment)).expect("a folder").flatten();
+            let terms = files.map(|file| file.path()).find(|path| path.extension() == Some("term".as_ref()));
+            let terms = terms.expect("a dictionary");
+            let mut bytes = std::fs::read(&terms).expect("readable");
+            bytes[20] ^= 1;
+            std::fs::write(&terms, bytes).expect("written");
+        }
+        rounds(&store, ROUNDS - 1..ROUNDS).await;
+        assert_eq!(runs(&store, Signal::Logs), usize::from(ROUNDS));
+        let parts = std::fs::read(text(&segment(&store, Signal::Logs)).join("parts.json")).expect("there");
+        let parts: Vec<[u64; 2]> = serde_json::from_slice(&parts).expect("JSON");
+        // The first two rounds had been joined, and are read as one now.
+        let expected: &[[u64; 2]] = if is_damaged { &[[8, 10], [4, 6], [4, 6]] } else { &[[4, 6]; 4] };
+        assert_eq!(parts, expected);
+        check(&store);
+        for seal in 0..ROUNDS * SEALS {
+            assert_eq!(with_text(&store, &format!("line {seal} of")), 1);
+        }
+        assert_eq!(segment(&store, Signal::Logs).damaged_indexes(), 0);
     }
 }
 
@@ -261,6 +281,54 @@ async fn rows_that_a_delete_hides_are_not_copied_and_those_left_are_in_order_aga
     let rows = logs.read(std::iter::once(0..logs.meta().rows as usize).collect(), &[]).expect("readable");
     let keys: Vec<_> = rows.iter().flat_map(|rows| crate::order::keys(Signal::Logs, rows)).collect();
     assert!(keys.is_sorted());
+}
+
+#[tokio::test]
+async fn a_segment_of_many_runs_is_put_in_order_again_before_there_are_too_many() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    let mut found_runs = Vec::new();
+    for round in 0..40 {
+        let time = i64::from(round);
+        let logs =
+            vec![log(&format!("line {round} of many"), 1, "ORD-1", time), log("no trace", 0, "", time)];
+        append_logs(&store, logs).await;
+        store.seal().await.expect("sealed");
+        let inputs = segments(&store).iter().map(|segment| segment.meta().clone()).collect();
+        let rewrite = rewrite_of(store.shared(), &Merge { inputs }).expect("live");
+        maintenance::rewrite(&store, rewrite).await.expect("merged");
+        found_runs.push(runs(&store, Signal::Logs));
+    }
+    let expected = (1..=RUNS_MAX).chain(1..);
+    assert_eq!(found_runs, expected.take(40).collect::<Vec<_>>());
+    assert_eq!(with_text(&store, "of many"), 40);
+    assert_eq!(with_text(&store, "no trace"), 40);
+    assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-1").len(), 40);
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_stays_and_the_others_are_merged_without_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    rounds(&store, 0..ROUNDS - 1).await;
+    let damaged = segment(&store, Signal::Logs);
+    let data = dir.path().join(damaged.meta().path()).join("data.parquet");
+    let mut bytes = std::fs::read(&data).expect("readable");
+    bytes[100] ^= 1;
+    std::fs::write(&data, bytes).expect("written");
+    for seal in 0..2 {
+        let logs = vec![log("after the damage", 1, "ORD-9", seal), log("no trace", 0, "", seal)];
+        append_logs(&store, logs).await;
+        store.seal().await.expect("sealed");
+    }
+    let error = store.compact().await.expect_err("damaged");
+    assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error}");
+    let logs = || segments(&store).into_iter().filter(|segment| segment.signal() == Signal::Logs);
+    let names: Vec<_> = logs().map(|segment| segment.meta().name.clone()).collect();
+    assert_eq!(names.len(), 2, "the others are one: {names:?}");
+    assert!(names.contains(&damaged.meta().name));
+    assert_eq!(folders(dir.path(), Signal::Logs).len(), 2, "nothing is left of what was begun");
+    assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-9").len(), 2);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::cache::copies;
 use super::settings::{ObjectSettings, SegmentHome};
 use crate::inspect::{Access, Inspector};
 use crate::testing::{
-    HOUR, NOW, SECOND, append_logs, append_spans, found, lines, log, open_with, settings, span,
+    HOUR, NOW, SECOND, append_logs, append_spans, found, lines, log, open_with, settings, span, with_text,
 };
 use crate::{ErrorKind, Keep, Places, Retention, ScanOrder, ScanStats, Settings, Store};
 
@@ -143,6 +143,41 @@ async fn rows_are_found_by_time_id_and_text_after_sealing_merging_deleting_and_w
     assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-2"), ["order placed"]);
     assert_eq!(store.stats().indexes_damaged, 0);
     assert!(!shop.dir.path().join("segments/spans").read_dir().is_ok_and(|mut all| all.next().is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_are_joined_with_their_words_or_without_any_and_searched_the_same() {
+    for text_index in [true, false] {
+        let shop = Shop::new();
+        let open = || {
+            let settings = Settings { text_index, ..shop.settings() };
+            open_with(settings, Arc::clone(&shop.clock))
+        };
+        let store = open().await;
+        for round in 1..9 {
+            fill(&store, round).await;
+            store.seal().await.expect("sealed");
+            if round % 2 == 0 {
+                store.compact().await.expect("merged");
+            }
+        }
+        until("the inputs of the joins are gone", || shop.segments(Signal::Logs).len() == 1).await;
+        let of_text = |name: &String| name.contains("/text/");
+        assert_eq!(shop.server.list("shop/segments/logs/").iter().any(of_text), text_index);
+        let check = |store: &Store| {
+            assert_eq!(lines(&store.snapshot(), Signal::Logs).len(), 16);
+            assert_eq!(with_text(store, "order placed"), 8);
+            assert_eq!(with_text(store, "of the card"), 8);
+            assert_eq!(with_text(store, "no such words"), 0);
+            assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-5"), ["order placed"]);
+            assert_eq!(store.stats().indexes_damaged, 0);
+        };
+        check(&store);
+        store.close().await.expect("closed");
+        drop(store);
+        shop.empty_cache();
+        check(&*open().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
