@@ -18,6 +18,8 @@ fn rounds() -> usize {
     std::env::var("SILMARI_TORTURE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
 }
 const SENDERS: u64 = 4;
+/// After so long a request has no answer. A server may take a minute to stop, and answers until then.
+const LOST_AFTER: Duration = Duration::from_secs(90);
 
 /// One request of ten records, `s3-0000042-0` … `s3-0000042-9`.
 fn request(sender: u64, number: u64) -> (Vec<u8>, Vec<String>) {
@@ -44,11 +46,18 @@ async fn send(endpoint: String, sender: u64, first: u64, stop: Arc<AtomicBool>) 
             .post(format!("{endpoint}/v1/logs"))
             .header("content-type", "application/x-protobuf")
             .body(body);
-        let sent = answer("an acknowledgement, or that the server is gone", request.send()).await;
-        match sent {
-            Ok(response) if response.status().is_success() => acknowledged.extend(bodies),
-            Ok(_) => {}
-            Err(_) => break,
+        match tokio::time::timeout(LOST_AFTER, request.send()).await {
+            Ok(Ok(response)) if response.status().is_success() => acknowledged.extend(bodies),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => break,
+            // A connection that ends while a request is handed to it may lose it without a word (hyper, issue 4122).
+            Err(_) => {
+                assert!(
+                    stop.load(Ordering::SeqCst),
+                    "a server that lives did not answer within {LOST_AFTER:?}"
+                );
+                break;
+            }
         }
     }
     (acknowledged, number)

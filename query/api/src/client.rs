@@ -61,10 +61,15 @@ pub enum Compared<'a> {
     Baseline(&'a str),
 }
 
+/// How long an answer is waited for: longer than a server lets a query run. A connection that is closed in the very moment in which a
+/// request is handed to it loses the request without a word (hyper, issue 4122), as when a server is started again.
+const ANSWER_MAX: Duration = Duration::from_secs(90);
+
 /// Talks to one server, or reads one file. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    answer_max: Duration,
     http: reqwest::Client,
     offline: Option<Arc<dyn Offline>>,
 }
@@ -79,12 +84,13 @@ impl Client {
             .expect("a client without TLS has nothing that can fail");
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        Self { base, http, offline: None }
+        Self { base, answer_max: ANSWER_MAX, http, offline: None }
     }
 
     /// A client that asks no server: `offline` answers what it holds, everything else is refused.
     pub fn offline(offline: Arc<dyn Offline>) -> Self {
-        Self { base: offline.name().to_owned(), http: reqwest::Client::new(), offline: Some(offline) }
+        let base = offline.name().to_owned();
+        Self { base, answer_max: ANSWER_MAX, http: reqwest::Client::new(), offline: Some(offline) }
     }
 
     /// Where the server is.

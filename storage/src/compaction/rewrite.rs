@@ -68,6 +68,7 @@ pub(crate) fn write(
         tally.rows += input.meta().rows;
     }
     check_rows(&rewrite, tally.rows, writer.rows() + tally.duplicates + tally.filtered)?;
+    flow()?;
     if writer.rows() == 0 {
         return Ok(None);
     }

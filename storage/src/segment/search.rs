@@ -30,7 +30,7 @@ pub(crate) const ROW: &str = "row";
 const RANGE_ROWS: usize = 32;
 /// Rows that stand closer than this are read with what is between them.
 const NEAR_ROWS: usize = 16;
-/// Rows of one batch that is made without reading.
+/// Rows of which one batch is made without reading.
 const NUMBERS: usize = 65_536;
 
 /// Gets each batch, and whether its rows contain the text for certain.
@@ -73,8 +73,7 @@ impl Segment {
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
     ) -> Result<ControlFlow<()>, Error> {
         if columns.is_empty() {
-            let rows = visible.iter().flat_map(|range| chosen.within(range));
-            return visit_numbers(rows.map(|row| row as u32), visit);
+            return visit_numbers(chosen, visible, visit);
         }
         let mut ranges = visible.within(near(chosen).into_iter());
         if ranges.iter().map(|range| range.len() + RANGE_ROWS).sum::<usize>() > self.meta().rows as usize {
@@ -111,20 +110,22 @@ impl Segment {
     }
 }
 
-/// Rows of which nothing but the number is wanted.
+/// Chosen rows of which nothing but the number is wanted.
 fn visit_numbers(
-    mut rows: impl Iterator<Item = u32>,
+    chosen: &Rows,
+    visible: &RowRanges,
     visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
 ) -> Result<ControlFlow<()>, Error> {
-    loop {
-        let some = UInt32Array::from_iter_values(rows.by_ref().take(NUMBERS));
-        if some.is_empty() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        if visit(with_numbers(None, some)?)?.is_break() {
-            return Ok(ControlFlow::Break(()));
+    for range in visible.iter() {
+        for start in range.clone().step_by(NUMBERS) {
+            let mut rows = Vec::with_capacity(NUMBERS);
+            chosen.list_within(start..range.end.min(start + NUMBERS), &mut rows);
+            if !rows.is_empty() && visit(with_numbers(None, rows.into())?)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
     }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The batch with the numbers of its rows in one more column.

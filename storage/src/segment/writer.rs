@@ -1,6 +1,6 @@
 //! From sorted rows to a segment on disk, batch by batch: Parquet, indexes, durability.
 //!
-//! Memory: one Parquet row group, compressed, and the terms of the indexes; never all rows.
+//! Memory: one Parquet row group, compressed, and the terms of the indexes, or what it takes to put those of others together; never all rows.
 //!
 //! Invariant: a folder under its final name is complete and fsync'd, files and directory entries both;
 //! whatever a crash leaves has the suffix `.tmp` or is not named by the catalog, and is swept when the
@@ -222,6 +222,7 @@ fn append_text(
     flow: &dyn Fn() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let part = segment.text().ask(|index| index.as_part()).flatten();
+    flow()?;
     if let Some(part) = part
         && text.append(part)?
     {

@@ -17,14 +17,20 @@ use std::path::Path;
 use crc32c::{crc32c, crc32c_append};
 use tantivy::Index;
 
+use super::parts;
+
 const FILE: &str = "files.crc";
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Writes the checksums of all files in `dir`; making them durable is the caller's.
+/// Writes the checksums of all files in `dir`, and removes tantivy's locks; making them durable is the caller's.
 pub(crate) fn write_checksums(dir: &Path) -> io::Result<()> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        match name.ends_with(".lock") {
+            true => std::fs::remove_file(dir.join(name))?,
+            false => names.push(name),
+        }
     }
     names.sort();
     let mut lines = String::new();
@@ -44,7 +50,9 @@ fn is_read(name: &str) -> bool {
 /// Whether all files in `dir` are as they were written; what is wrong, if something is.
 pub(crate) fn check(dir: &Path) -> Result<(), String> {
     let text = match std::fs::read(dir.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return check_footers(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !parts::is_there(dir) => {
+            return check_footers(dir);
+        }
         text => text.map_err(|error| error.to_string())?,
     };
     let lines = lines_of(&text).ok_or_else(|| format!("`{FILE}` is damaged"))?;
@@ -105,6 +113,7 @@ mod tests {
         write("a.term", b"terms");
         write(".tantivy-writer.lock", b"");
         write_checksums(dir.path()).expect("written");
+        assert!(!dir.path().join(".tantivy-writer.lock").exists());
         check(dir.path()).expect("sound");
         write(".tantivy-writer.lock", b"x");
         check(dir.path()).expect("sound");
@@ -122,6 +131,9 @@ mod tests {
             write(FILE, &damaged);
             check(dir.path()).expect_err("damaged");
         }
+        std::fs::remove_file(dir.path().join(FILE)).expect("removed");
+        parts::write(dir.path(), &[]).expect("written");
+        check(dir.path()).expect_err("an index of several parts has checksums");
         write(FILE, &sums);
         std::fs::remove_file(dir.path().join("a.term")).expect("removed");
         check(dir.path()).expect_err("a file is missing");

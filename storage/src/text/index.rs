@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use memchr::memmem::Finder;
+use tantivy::directory::{Directory as _, MmapDirectory, OwnedBytes};
 use tantivy::postings::TermInfo;
-use tantivy::schema::{Field, IndexRecordOption, Value as _};
-use tantivy::{DocId, Index, IndexReader, InvertedIndexReader, ReloadPolicy, SegmentReader, TantivyDocument};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{DocId, Index, IndexReader, InvertedIndexReader, ReloadPolicy};
 
 use super::parts::{self, Document, Part, Place, Walk as Documents};
-use super::writer::{SHAPE, TEXT, WORDS, WholePart};
+use super::writer::{TEXT, WORDS, WholePart};
 use super::{Piece, Rows, TextHint, TextRows, files, shapes};
 use crate::error::{Context as _, Error, ErrorKind};
 
-/// Blocks of stored shapes that are kept while they are read in order.
-const STORE_BLOCKS: usize = 1;
 /// Rows of one document where many rows have the same text.
 pub(crate) const ROWS_PER_DOCUMENT: usize = 128;
 /// Fewer rows are read sooner than shapes are asked; tests have few.
@@ -32,14 +31,16 @@ pub(crate) struct TextIndex {
     checked: OnceLock<Result<(), String>>,
     reader: IndexReader,
     field: Field,
-    /// Where shapes are stored; older files have them in no such place.
-    shape: Option<Field>,
+    /// The file with the shapes; an index of an earlier build has none.
+    shapes: Option<OwnedBytes>,
     /// Rows of the segment, and of one document.
     rows: usize,
     rows_per_document: usize,
     /// What it is made of, and where the documents of each are.
     parts: Vec<Part>,
     places: Vec<Place>,
+    /// As tantivy finds its files.
+    segment: Option<tantivy::Segment>,
 }
 
 impl std::fmt::Debug for TextIndex {
@@ -84,7 +85,6 @@ impl TextIndex {
         let doing = || format!("opening the text index `{}`", dir.display());
         let index = Index::open_in_dir(dir).context(ErrorKind::Damaged, doing)?;
         let words = index.schema().get_field(WORDS.0).ok();
-        let shape = index.schema().get_field(SHAPE).ok();
         let field = match words {
             Some(field) => field,
             None => index.schema().get_field(TEXT.0).context(ErrorKind::Damaged, doing)?,
@@ -105,24 +105,31 @@ impl TextIndex {
                 doing()
             )));
         };
+        let shapes = shapes_in(dir).context(ErrorKind::Damaged, doing)?;
+        let segment = index.searchable_segments().context(ErrorKind::Damaged, doing)?.pop();
         let (dir, checked) = (dir.to_owned(), OnceLock::new());
-        Ok(Self { dir, checked, reader, field, shape, rows, rows_per_document, parts, places })
+        Ok(Self { dir, checked, reader, field, shapes, rows, rows_per_document, parts, places, segment })
     }
 
     fn check(&self) -> Result<(), Error> {
-        let checked = self.checked.get_or_init(|| files::check(&self.dir));
-        checked.as_ref().map_err(|problem| Error::damaged(format!("{}: {problem}", self.doing()))).copied()
+        self.held_against(self.checked.get_or_init(|| files::check(&self.dir)))
+    }
+
+    fn held_against(&self, checked: &Result<(), String>) -> Result<(), Error> {
+        checked.clone().map_err(|problem| Error::damaged(format!("{}: {problem}", self.doing())))
     }
 
     fn doing(&self) -> String {
         format!("reading the text index `{}`", self.dir.display())
     }
 
-    /// The index as a part of another; `None` when it is not one that can be.
+    /// The index as a part of another, whose checksums will be of what is read now; `None` when it is empty.
     pub(crate) fn as_part(&self) -> Result<Option<WholePart>, Error> {
-        self.check()?;
-        WholePart::new(self.reader.searcher(), self.parts.clone())
-            .context(ErrorKind::Damaged, || self.doing())
+        // What was sound when it was asked first may have gone bad since.
+        self.held_against(&files::check(&self.dir))?;
+        let (parts, shapes) = (self.parts.clone(), self.shapes.clone());
+        let part = |segment| WholePart::new(self.reader.searcher(), segment, parts, shapes);
+        Ok(self.segment.clone().map(part))
     }
 
     /// The rows that contain all of the hint or may; `None` when the hint rules out too little.
@@ -147,7 +154,7 @@ impl TextIndex {
                     self.narrow(found, &index, having).context(ErrorKind::Damaged, doing)?;
                 }
                 None => {
-                    let first = self.first(segment, &index, having, hint);
+                    let first = self.first(&index, having, hint);
                     found = Some(first.context(ErrorKind::Damaged, doing)?);
                 }
             }
@@ -163,7 +170,7 @@ impl TextIndex {
         let mut having = Having { rows: self.none(), shapes: BTreeMap::new() };
         for term in terms {
             let mut documents = Documents::new(&self.places);
-            each_document(index, term, 0..DocId::MAX, &mut |id| match documents.document(id) {
+            each_document(index, term, 0..DocId::MAX, |id| match documents.document(id) {
                 Some(Document::Rows(number)) => having.rows.add(number),
                 Some(Document::Shape(place)) => drop(having.shapes.insert(id, place)),
                 None => {}
@@ -181,17 +188,16 @@ impl TextIndex {
     /// What the documents of the first piece say of rows.
     fn first(
         &self,
-        segment: &SegmentReader,
         index: &InvertedIndexReader,
         having: Having<'_>,
         hint: &TextHint,
-    ) -> tantivy::Result<Found> {
+    ) -> std::io::Result<Found> {
         let Having { rows: mut maybe, shapes } = having;
         let of_shapes = terms_of(index, &shapes)?;
         let rows = maybe.count() + of_shapes.iter().map(|(_, term)| term.doc_freq as usize).sum::<usize>();
         let sure_shapes = match rows < SURE_ROWS_MIN {
             true => BTreeSet::new(),
-            false => self.sure_shapes(segment, &shapes, hint)?,
+            false => self.sure_shapes(&shapes, hint),
         };
         let mut sure = self.none();
         for (shape, term) in &of_shapes {
@@ -219,24 +225,12 @@ impl TextIndex {
     }
 
     /// Those of the shapes whose lines all contain what the hint says.
-    fn sure_shapes(
-        &self,
-        segment: &SegmentReader,
-        shapes: &BTreeMap<DocId, &Place>,
-        hint: &TextHint,
-    ) -> tantivy::Result<BTreeSet<DocId>> {
-        let Some(field) = self.shape.filter(|_| !shapes.is_empty()) else { return Ok(BTreeSet::new()) };
-        let store = segment.get_store_reader(STORE_BLOCKS)?;
-        let mut sure = BTreeSet::new();
-        for shape in shapes.keys() {
-            let document: TantivyDocument = store.get(*shape)?;
-            let text = document.get_first(field).and_then(|value| value.as_bytes());
-            let text = text.and_then(|text| std::str::from_utf8(text).ok());
-            if text.is_some_and(|text| hint.patterns().iter().all(|pattern| shapes::has(text, pattern))) {
-                sure.insert(*shape);
-            }
-        }
-        Ok(sure)
+    fn sure_shapes(&self, shapes: &BTreeMap<DocId, &Place>, hint: &TextHint) -> BTreeSet<DocId> {
+        let all = self.places.iter().flat_map(|place| place.shapes..place.documents.end);
+        let texts = self.shapes.iter().flat_map(|bytes| shapes::stored(bytes));
+        let contains_all = |text: &str| hint.patterns().iter().all(|pattern| shapes::has(text, pattern));
+        let sure = all.zip(texts).filter(|(id, text)| shapes.contains_key(id) && contains_all(text));
+        sure.map(|(id, _)| id).collect()
     }
 
     /// The rows of documents.
@@ -251,6 +245,14 @@ impl TextIndex {
             }
         }
         rows
+    }
+}
+
+/// The file with the shapes of the index in `dir`, if it has one.
+pub(super) fn shapes_in(dir: &Path) -> tantivy::Result<Option<OwnedBytes>> {
+    match dir.join(shapes::FILE).exists() {
+        true => Ok(Some(MmapDirectory::open(dir)?.open_read(Path::new(shapes::FILE))?.read_bytes()?)),
+        false => Ok(None),
     }
 }
 
@@ -287,7 +289,7 @@ fn each_row(
     rows: &mut Rows,
 ) -> std::io::Result<()> {
     let Range { start, .. } = place.of_rows();
-    each_document(index, term, place.of_rows(), &mut |id| rows.add(id - start + place.first_of_rows))
+    each_document(index, term, place.of_rows(), |id| rows.add(id - start + place.first_of_rows))
 }
 
 /// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.
@@ -325,17 +327,19 @@ fn each_document(
     index: &InvertedIndexReader,
     term: &TermInfo,
     range: Range<DocId>,
-    each: &mut dyn FnMut(DocId),
+    mut each: impl FnMut(DocId),
 ) -> std::io::Result<()> {
     let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
     if range.start > 0 {
         blocks.seek(range.start);
     }
-    while let Some(last) = blocks.docs().last().copied() {
-        let within =
-            blocks.docs().iter().skip_while(|id| **id < range.start).take_while(|id| **id < range.end);
-        within.for_each(|id| each(*id));
-        if last >= range.end {
+    while let [first, .., last] | [first @ last] = blocks.docs() {
+        let (is_begun, is_last) = (*first >= range.start, *last >= range.end);
+        let below = |end: DocId| blocks.docs().partition_point(|id| *id < end);
+        let from = if is_begun { 0 } else { below(range.start) };
+        let to = if is_last { below(range.end) } else { blocks.docs().len() };
+        blocks.docs()[from..to].iter().for_each(|id| each(*id));
+        if is_last {
             break;
         }
         blocks.advance();

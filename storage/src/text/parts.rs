@@ -3,7 +3,7 @@
 //! ```text
 //! documents   rows of a │ shapes of a │ rows of b │ shapes of b        each part numbers its shapes from 0
 //!
-//! parts.json  [[358000,358123],[402000,402077]]                        rows and documents of each; there when there are several
+//! parts.json  [[358000,358123],[402000,402077]]                        rows and documents of each; without the file there is one part
 //! ```
 //!
 //! Owns: this file, where a document belongs. Does not own: its checksum (`files`).
@@ -27,6 +27,11 @@ pub(super) struct Part {
 pub(super) fn write(dir: &Path, parts: &[Part]) -> io::Result<()> {
     let pairs: Vec<[u32; 2]> = parts.iter().map(|part| [part.rows, part.documents]).collect();
     std::fs::write(dir.join(FILE), serde_json::to_vec(&pairs)?)
+}
+
+/// Whether it is said what an index in `dir` is made of.
+pub(super) fn is_there(dir: &Path) -> bool {
+    dir.join(FILE).exists()
 }
 
 /// What an index with so many rows and documents is made of.

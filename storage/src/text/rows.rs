@@ -43,6 +43,24 @@ impl Rows {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
     }
 
+    /// Adds the numbers of those within a range, in order, to a list.
+    pub(crate) fn list_within(&self, range: Range<usize>, list: &mut Vec<u32>) {
+        let end = range.end.min(self.0.len() * 64);
+        let mut start = range.start;
+        while start < end {
+            let word = start / 64;
+            let mut left = self.0[word] & u64::MAX << (start % 64);
+            if end < (word + 1) * 64 {
+                left &= !(u64::MAX << (end % 64));
+            }
+            while left != 0 {
+                list.push(word as u32 * 64 + left.trailing_zeros());
+                left &= left - 1;
+            }
+            start = (word + 1) * 64;
+        }
+    }
+
     /// In order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.within(0..self.0.len() * 64)
@@ -95,6 +113,9 @@ mod tests {
             for end in start..=210 {
                 let expected: Vec<usize> = (start..end).filter(|row| rows.contains(*row)).collect();
                 assert_eq!(rows.within(start..end).collect::<Vec<_>>(), expected, "{start}..{end}");
+                let mut list = vec![7];
+                rows.list_within(start..end, &mut list);
+                assert!(list[1..].iter().map(|row| *row as usize).eq(expected), "{start}..{end}");
             }
         }
     }

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! line     Order 4711, 4712 took 12 ms      row's document     4711 4712 12 #B       tokens with a digit, and the shape's term
-//! shape    order ? took ? ms                shape's document   order took ms         behind the documents of all rows,
-//!                                                                                    with the shape itself beside it
-//! ```
+//! shape    order ? took ? ms                shape's document   order took ms         behind the documents of all rows
+//!
+//! shapes.bin   bytes 4 │ order ? took ? ms │ bytes 4 │ … │                           of each shape, in the order of their documents;
+//! ```                                                                                bytes little-endian
 //!
 //! What stands between two numbers without a word belongs to the `?`, which is [`GAP`].
 //!
@@ -17,6 +18,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Write};
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use xxhash_rust::xxh3::Xxh3Builder;
@@ -157,6 +159,29 @@ pub(super) fn words(shape: &str) -> String {
     words
 }
 
+/// The file with the shapes of an index.
+pub(super) const FILE: &str = "shapes.bin";
+
+/// Writes shapes behind others.
+pub(super) fn store(shapes: &[String], file: &mut impl Write) -> io::Result<()> {
+    for shape in shapes {
+        // A shape has a few thousand bytes at most.
+        file.write_all(&(shape.len() as u32).to_le_bytes())?;
+        file.write_all(shape.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The shapes in the bytes of a file; what is behind damage is left out.
+pub(super) fn stored(mut bytes: &[u8]) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (shape, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        bytes = rest;
+        std::str::from_utf8(shape).ok()
+    })
+}
+
 /// Whether every line of the shape contains the pattern: its parts, one behind the other. Parts are folded as shapes
 /// are; `false` says nothing.
 pub(super) fn has(shape: &str, pattern: &[String]) -> bool {
@@ -236,6 +261,31 @@ mod tests {
             |parts: &[&str]| has(shape, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
         assert!(has(&[" ms, d"]) && has(&["order", "took ", "do"]) && has(&["", ""]));
         assert!(!has(&["took", "order"]) && !has(&["order took"]) && !has(&["\0"]) && !has(&["m", "ms"]));
+    }
+
+    #[test]
+    fn stored_shapes_read_back_and_end_where_they_are_damaged() {
+        let shapes = ["order \0 took \0 ms", "", "\u{df}"].map(str::to_owned);
+        let mut bytes = Vec::new();
+        store(&shapes, &mut bytes).expect("in memory");
+        store(&shapes[..1], &mut bytes).expect("in memory");
+        let read = |bytes: &[u8]| stored(bytes).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(read(&bytes), [&shapes[..], &shapes[..1]].concat());
+        for end in 0..bytes.len() {
+            assert!(
+                shapes
+                    .iter()
+                    .chain(&shapes[..1])
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .starts_with(&read(&bytes[..end]))
+            );
+        }
+        let mut damaged = bytes.clone();
+        damaged[3] = 0xff;
+        assert_eq!(read(&damaged), Vec::<String>::new());
+        bytes[4] = 0xff;
+        assert_eq!(read(&bytes), Vec::<String>::new());
     }
 
     #[test]

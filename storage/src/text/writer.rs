@@ -1,23 +1,29 @@
-//! The writing side: one field of words, documents only, no norms; in the store stand the shapes. Of indexes that are there already the
+//! The writing side: one field of words, documents only, no norms; the shapes stand beside it. Of indexes that are there already the
 //! terms and their documents are put together as they are: the words of a line are found once in its life.
 //!
 //! ```text
-//! push ─► part under way ─┐
-//!                         ├─ one: it is the index      more: merged by tantivy, documents one behind the other, and `parts.json`
-//! append ─► part of another segment ─┘
+//! push ─► part under way ──────────────┐
+//!                                      ├─ one of its own: it is the index
+//! append ─► index of another segment ──┘  else: merged by tantivy, documents one behind the other, and `parts.json`
 //! ```
 //!
-//! Invariant: the folder of the index is there when all of it is, and nothing else is left of the writer.
+//! Memory: the terms of the part under way; of a merge 16 bytes a document.
+//!
+//! Invariant: of a writer that has finished nothing is there but the folder of the index. An index that cannot be merged costs the index
+//! of words, never the rows.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use tantivy::directory::MmapDirectory;
+use tantivy::directory::{MmapDirectory, OwnedBytes};
 use tantivy::indexer::{SingleSegmentIndexWriter, merge_filtered_segments};
-use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, Searcher, TantivyDocument};
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError};
 
+use super::index::shapes_in;
 use super::parts::{self, Part};
 use super::shapes::{self, DocumentTokenizer, Shapes};
 use super::tokens::TextTokenizer;
@@ -30,10 +36,8 @@ const WRITER_BYTES: usize = 64 << 20;
 pub(super) const TEXT: (&str, &str) = ("text", "silmari");
 /// The field of documents that [`Shapes`] has put together, and its tokenizer.
 pub(super) const WORDS: (&str, &str) = ("words", "silmari-lines");
-/// What is stored of the document of a shape: the shape.
-pub(super) const SHAPE: &str = "shape";
 
-/// Writes the text index of rows, batch by batch. Dropping it unfinished leaves files beside the folder of the index.
+/// Writes the text index of rows, batch by batch. Dropping it unfinished leaves files in the folder of the index and beside it.
 pub(crate) struct TextIndexWriter {
     dir: PathBuf,
     column: &'static str,
@@ -44,21 +48,26 @@ pub(crate) struct TextIndexWriter {
     whole: Vec<WholePart>,
 }
 
-/// An index that is to be a part of another. Its files stay readable while this is there, whoever removes them.
+/// An index that is to be a part of another. Its files stay readable while this is there, whoever removes them; until then they take
+/// room on the disk.
 pub(crate) struct WholePart {
     searcher: Searcher,
     segment: tantivy::Segment,
     parts: Vec<Part>,
+    shapes: Option<OwnedBytes>,
     /// Where it was written, if it is of this writer.
     own: Option<PathBuf>,
 }
 
 impl WholePart {
-    /// The index that `searcher` reads, with what it is made of.
-    pub(super) fn new(searcher: Searcher, parts: Vec<Part>) -> tantivy::Result<Option<Self>> {
-        let mut segments = searcher.index().searchable_segments()?;
-        let segment = segments.pop().filter(|_| segments.is_empty());
-        Ok(segment.map(|segment| Self { searcher, segment, parts, own: None }))
+    /// The segment that `searcher` reads, with what it is made of.
+    pub(super) const fn new(
+        searcher: Searcher,
+        segment: tantivy::Segment,
+        parts: Vec<Part>,
+        shapes: Option<OwnedBytes>,
+    ) -> Self {
+        Self { searcher, segment, parts, shapes, own: None }
     }
 }
 
@@ -88,7 +97,8 @@ impl TextIndexWriter {
 
     /// Adds the rows of an index behind the earlier ones; `false` and nothing when it is not one that this program would write.
     pub(crate) fn append(&mut self, part: WholePart) -> Result<bool, Error> {
-        if part.segment.schema() != schema(self.rows_per_document).0 {
+        let has_shapes = part.shapes.is_some() == has_shapes(self.rows_per_document);
+        if part.segment.schema() != schema(self.rows_per_document).0 || !has_shapes {
             return Ok(false);
         }
         self.end_part()?;
@@ -105,9 +115,19 @@ impl TextIndexWriter {
                 std::fs::rename(only, &self.dir).context(ErrorKind::Retry, || self.doing())?;
             }
             _ => {
-                caught(&self.doing(), || self.merge().context(ErrorKind::Retry, || self.doing()))?;
+                let merged = caught(&self.doing(), || {
+                    self.merge().map_err(|error| Error::new(kind_of(&error), self.doing()).with_source(error))
+                });
                 for part in &own {
                     std::fs::remove_dir_all(part).context(ErrorKind::Retry, || self.doing())?;
+                }
+                match merged {
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        // It would be tried again for ever.
+                        tracing::error!("{error}: the segment has none, its texts are read");
+                        return std::fs::remove_dir_all(&self.dir).context(ErrorKind::Retry, || self.doing());
+                    }
+                    merged => merged?,
                 }
             }
         }
@@ -121,6 +141,10 @@ impl TextIndexWriter {
         std::fs::create_dir_all(&self.dir)?;
         let unfiltered = segments.iter().map(|_| None).collect();
         merge_filtered_segments(&segments, settings, unfiltered, MmapDirectory::open(&self.dir)?)?;
+        if has_shapes(self.rows_per_document) {
+            let mut file = File::create(self.dir.join(shapes::FILE))?;
+            self.whole.iter().flat_map(|part| &part.shapes).try_for_each(|shapes| file.write_all(shapes))?;
+        }
         let parts: Vec<Part> = self.whole.iter().flat_map(|part| part.parts.clone()).collect();
         Ok(parts::write(&self.dir, &parts)?)
     }
@@ -137,24 +161,41 @@ impl TextIndexWriter {
     }
 }
 
-/// The schema of an index, and its fields of words and of shapes.
-fn schema(rows_per_document: usize) -> (Schema, Field, Field) {
-    let (field, tokenizer) = if rows_per_document == 1 { WORDS } else { TEXT };
+/// Whether a merge may work another time: disks fill, and what is in a file stays.
+fn kind_of(error: &TantivyError) -> ErrorKind {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    let of_disk =
+        |error: &std::io::Error| !matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof);
+    match error {
+        TantivyError::IoError(error) if of_disk(error) => ErrorKind::Retry,
+        TantivyError::OpenDirectoryError(_)
+        | TantivyError::OpenWriteError(_)
+        | TantivyError::LockFailure(..) => ErrorKind::Retry,
+        _ => ErrorKind::Damaged,
+    }
+}
+
+/// Whether lines are taken apart.
+const fn has_shapes(rows_per_document: usize) -> bool {
+    rows_per_document == 1
+}
+
+/// The schema of an index, and its field.
+fn schema(rows_per_document: usize) -> (Schema, Field) {
+    let (field, tokenizer) = if has_shapes(rows_per_document) { WORDS } else { TEXT };
     let mut schema = Schema::builder();
     let indexing = TextFieldIndexing::default()
         .set_tokenizer(tokenizer)
         .set_fieldnorms(false)
         .set_index_option(IndexRecordOption::Basic);
     let field = schema.add_text_field(field, TextOptions::default().set_indexing_options(indexing));
-    let shape = schema.add_bytes_field(SHAPE, STORED);
-    (schema.build(), field, shape)
+    (schema.build(), field)
 }
 
 /// Writes one part, row by row.
 struct PartWriter {
     dir: PathBuf,
     field: Field,
-    shape: Field,
     tantivy: SingleSegmentIndexWriter,
     /// Where every row has a document of its own.
     shapes: Option<Shapes>,
@@ -169,20 +210,18 @@ struct PartWriter {
 impl PartWriter {
     fn create(dir: PathBuf, rows_per_document: usize) -> tantivy::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        let (schema, field, shape) = schema(rows_per_document);
+        let (schema, field) = schema(rows_per_document);
         let tokenizers = tantivy::tokenizer::TokenizerManager::new();
         tokenizers.register(TEXT.1, TextTokenizer::default());
         tokenizers.register(WORDS.1, DocumentTokenizer::default());
-        // Tantivy wants to have one for a field that is only stored.
-        tokenizers.register("default", TextTokenizer::default());
         let tantivy = Index::builder()
             .schema(schema)
             .settings(IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() })
             .tokenizers(tokenizers)
             .single_segment_index_writer(MmapDirectory::open(&dir)?, WRITER_BYTES)?;
-        let shapes = (rows_per_document == 1).then(Shapes::default);
+        let shapes = has_shapes(rows_per_document).then(Shapes::default);
         let (written, texts) = (Part::default(), HashSet::new());
-        Ok(Self { dir, field, shape, tantivy, shapes, rows_per_document, written, rows: 0, texts })
+        Ok(Self { dir, field, tantivy, shapes, rows_per_document, written, rows: 0, texts })
     }
 
     fn push(&mut self, text: &str) -> tantivy::Result<()> {
@@ -216,17 +255,22 @@ impl PartWriter {
         if self.rows > 0 {
             self.end_document()?;
         }
-        for shape in self.shapes.take().map(Shapes::into_shapes).unwrap_or_default() {
-            let mut document = TantivyDocument::default();
-            document.add_text(self.field, shapes::words(&shape));
-            document.add_bytes(self.shape, shape.as_bytes());
-            self.add(document)?;
+        if let Some(shapes) = self.shapes.take().map(Shapes::into_shapes) {
+            for shape in &shapes {
+                let mut document = TantivyDocument::default();
+                document.add_text(self.field, shapes::words(shape));
+                self.add(document)?;
+            }
+            let mut file = BufWriter::new(File::create(self.dir.join(shapes::FILE))?);
+            shapes::store(&shapes, &mut file)?;
+            file.flush()?;
         }
         let index = self.tantivy.finalize()?;
         let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let whole = WholePart::new(reader.searcher(), vec![self.written])?;
-        let whole =
-            whole.ok_or_else(|| tantivy::TantivyError::InternalError("no segment was written".to_owned()))?;
+        let segment = index.searchable_segments()?.pop();
+        let segment =
+            segment.ok_or_else(|| TantivyError::InternalError("no segment was written".to_owned()))?;
+        let whole = WholePart::new(reader.searcher(), segment, vec![self.written], shapes_in(&self.dir)?);
         Ok(WholePart { own: Some(self.dir), ..whole })
     }
 }

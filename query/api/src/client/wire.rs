@@ -23,6 +23,7 @@ impl Client {
             .http
             .post(&url)
             .form_body(parameters)
+            .timeout(self.answer_max)
             .send()
             .await
             .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
@@ -44,7 +45,9 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
-        let response = self.send(self.http.post(&url).json(body), &url).await?;
+        // A server may be told to let SQL run for longer, and a delete looks at all there is.
+        let request = self.http.post(&url).json(body).timeout(self.answer_max * 10);
+        let response = self.send(request, &url).await?;
         decode(response, &url).await
     }
 
@@ -58,7 +61,7 @@ impl Client {
             return decode_offline(&**offline, path, parameters, range);
         }
         let url = format!("{}{path}", self.base);
-        let mut request = self.http.get(&url).query(parameters);
+        let mut request = self.http.get(&url).query(parameters).timeout(self.answer_max);
         if let Some(range) = range {
             request = request.query(&[("from", range.from.to_string()), ("to", range.to.to_string())]);
         }
@@ -141,4 +144,30 @@ fn decode_offline<T: DeserializeOwned>(
         problem: error.to_string(),
     };
     serde_json::from_slice(&body).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::SqlRequest;
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_an_error_and_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let client = Client { answer_max: Duration::from_millis(20), ..Client::new(&address) };
+        let request = SqlRequest { query: "select 1".to_owned(), limit: None };
+        // Connections are made, and nobody reads.
+        let failures = [
+            client.alerts().await.map(drop),
+            client.sql(&request).await.map(drop),
+            client.metrics_instant("up", model::UnixNano(0)).await.map(drop),
+        ];
+        for failure in failures {
+            let Err(ClientError::Unreachable { source, .. }) = failure else { panic!("{failure:?}") };
+            assert!(source.is_timeout(), "{source:?}");
+        }
+    }
 }

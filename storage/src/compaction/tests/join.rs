@@ -141,6 +141,7 @@ async fn words_of_copied_rows_are_found_by_the_index_they_had_and_are_read_again
         let dir = tempfile::tempdir().expect("a folder");
         let store = open(dir.path()).await;
         rounds(&store, 0..ROUNDS - 1).await;
+        assert_eq!(with_text(&store, "line 3 of"), 1, "it was sound when it was asked first");
         let text = |segment: &Segment| dir.path().join(segment.meta().path()).join("text");
         let of_logs = |segment: &Arc<Segment>| segment.signal() == Signal::Logs && is_damaged;
         for segment in segments(&store).into_iter().filter(of_logs) {

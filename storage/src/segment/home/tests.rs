@@ -159,11 +159,18 @@ async fn segments_are_joined_with_their_words_or_without_any_and_searched_the_sa
             store.seal().await.expect("sealed");
             if round % 2 == 0 {
                 store.compact().await.expect("merged");
+                shop.empty_cache();
             }
         }
         until("the inputs of the joins are gone", || shop.segments(Signal::Logs).len() == 1).await;
         let of_text = |name: &String| name.contains("/text/");
         assert_eq!(shop.server.list("shop/segments/logs/").iter().any(of_text), text_index);
+        if text_index {
+            let parts =
+                std::fs::read(shop.object(Signal::Logs, "text/parts.json")).expect("an index of parts");
+            let parts: Vec<[u64; 2]> = serde_json::from_slice(&parts).expect("JSON");
+            assert_eq!(parts.len(), 4, "{parts:?}");
+        }
         let check = |store: &Store| {
             assert_eq!(lines(&store.snapshot(), Signal::Logs).len(), 16);
             assert_eq!(with_text(store, "order placed"), 8);
