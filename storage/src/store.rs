@@ -145,7 +145,6 @@ impl Store {
             maintenance: Mutex::new(None),
             lock: Arc::new(lock),
         });
-        tokio::spawn(indexer::run(&store.shared));
         tokio::spawn(store.replay_log(replay));
         Ok(store)
     }
@@ -173,6 +172,8 @@ impl Store {
     }
 
     fn start_background(self: &Arc<Self>) {
+        // Not before: what is replayed is there sooner, and found all the same.
+        tokio::spawn(indexer::run(&self.shared));
         let sealer = tokio::spawn(crate::seal::run(Arc::downgrade(self)));
         *self.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
         if self.shared.settings.has_maintenance {

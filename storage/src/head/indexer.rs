@@ -23,22 +23,21 @@ const FAN_IN: usize = 8;
 /// The indexes of one signal, in the order of their rows.
 pub(crate) type Indexes = Vec<Arc<TermIndex>>;
 
-/// Indexes what becomes visible, until the store is gone.
+/// Indexes what is there and what becomes visible, until the store is gone.
 pub(crate) fn run(shared: &Arc<Shared>) -> impl Future<Output = ()> + use<> {
     let (mut arrivals, shared) = (shared.subscribe(), Arc::downgrade(shared));
     async move {
-        loop {
+        while let Some(shared) = shared.upgrade() {
+            if tokio::task::spawn_blocking(move || index_all(&shared)).await.is_err() {
+                tracing::error!("indexing the head ended by a defect: look-ups in it are slower from now on");
+                return;
+            }
             match arrivals.recv().await {
                 // What was missed is found in the state.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }
             arrivals = arrivals.resubscribe();
-            let Some(shared) = shared.upgrade() else { return };
-            if tokio::task::spawn_blocking(move || index_all(&shared)).await.is_err() {
-                tracing::error!("indexing the head ended by a defect: look-ups in it are slower from now on");
-                return;
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use model::Signal;
 
 use super::{FAN_IN, index_all};
 use crate::Store;
-use crate::testing::{append_logs, log, open};
+use crate::testing::{append_logs, found, log, open};
 
 async fn append(store: &Store, batches: usize) {
     for batch in 0..batches {
@@ -30,4 +30,21 @@ async fn neighbours_of_one_tier_are_merged_and_seals_take_their_indexes_along() 
     assert_eq!(covered, (FAN_IN * 2 + 1) as u64);
     store.seal().await.expect("seals");
     assert_eq!(tiers(&store), [] as [u32; 0]);
+}
+
+#[tokio::test]
+async fn what_is_replayed_is_found_at_once_and_indexed_without_anything_new() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    append(&store, FAN_IN).await;
+    drop(store);
+    let store = open(dir.path()).await;
+    assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-1").len(), FAN_IN);
+    let indexed = async {
+        while tiers(&store).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), indexed).await.expect("indexed");
+    assert_eq!(found(&store.snapshot(), Signal::Logs, "order_id=ORD-1").len(), FAN_IN);
 }
