@@ -288,7 +288,7 @@ impl Default for ApiConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SqlConfig {
-    /// How long it may take. A second later its process is killed. Default: `30s`.
+    /// How long it may take. A second later its process is killed. `silmari sql` waits fifteen minutes at most. Default: `30s`.
     #[serde(with = "units::duration")]
     #[schemars(with = "String")]
     pub(crate) timeout: Duration,

@@ -61,36 +61,43 @@ pub enum Compared<'a> {
     Baseline(&'a str),
 }
 
-/// How long an answer is waited for: longer than a server lets a query run. A connection that is closed in the very moment in which a
-/// request is handed to it loses the request without a word (hyper, issue 4122), as when a server is started again.
-const ANSWER_MAX: Duration = Duration::from_secs(90);
+/// How long nothing may come of an answer: longer than a server lets a query run, or is silent while it is followed. A connection that is
+/// closed in the very moment in which a request is handed to it loses the request without a word (hyper, issue 4122), as when a server is
+/// started again.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// How long an answer may take of what a server may be told to let run for longer: SQL, deletes.
+const LONG_ANSWER_MAX: Duration = Duration::from_secs(900);
 
 /// Talks to one server, or reads one file. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
-    answer_max: Duration,
     http: reqwest::Client,
+    /// For answers that take long.
+    patient: reqwest::Client,
     offline: Option<Arc<dyn Offline>>,
 }
 
 impl Client {
     /// A client of the server at `base`, for example `http://127.0.0.1:3900`.
     pub fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .no_proxy()
-            .build()
-            .expect("a client without TLS has nothing that can fail");
+        Self::with_limits(base, SILENCE_MAX, LONG_ANSWER_MAX)
+    }
+
+    fn with_limits(base: &str, silence_max: Duration, long_answer_max: Duration) -> Self {
+        let builder = || reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).no_proxy();
+        let [http, patient] = [builder().read_timeout(silence_max), builder().timeout(long_answer_max)]
+            .map(|builder| builder.build().expect("a client without TLS has nothing that can fail"));
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        Self { base, answer_max: ANSWER_MAX, http, offline: None }
+        Self { base, http, patient, offline: None }
     }
 
     /// A client that asks no server: `offline` answers what it holds, everything else is refused.
     pub fn offline(offline: Arc<dyn Offline>) -> Self {
         let base = offline.name().to_owned();
-        Self { base, answer_max: ANSWER_MAX, http: reqwest::Client::new(), offline: Some(offline) }
+        let http = reqwest::Client::new();
+        Self { base, http: http.clone(), patient: http, offline: Some(offline) }
     }
 
     /// Where the server is.

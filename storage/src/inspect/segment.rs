@@ -83,7 +83,7 @@ impl Inspector {
         if Checksums::are_damaged(&data) {
             let problem = "its checksums (data.crc) are damaged: it is read without them".to_owned();
             let remedy = "nothing to do: compaction writes new ones; until then flipped bits are not noticed";
-            report.push(Severity::Defect, None, problem, remedy, Repair::None);
+            report.push(Severity::Defect, None, problem.to_string(), remedy, Repair::None);
         }
         let Some(parquet) = open(&data, &mut report) else { return };
         let mut walk = Walk {
@@ -118,9 +118,8 @@ impl Inspector {
             if dir.join("text").is_dir()
                 && let Err(problem) = files::check(&dir.join("text"))
             {
-                let remedy =
-                    "nothing to do: searches read all rows of the segment, and compaction writes a new one";
-                report.push(Severity::Defect, None, problem, remedy, Repair::None);
+                let remedy = "nothing to do: searches read all rows of the segment, and the next merge it is in writes a new one";
+                report.push(Severity::Defect, None, problem.to_string(), remedy, Repair::None);
             }
         }
     }

@@ -416,7 +416,7 @@ mod tests {
         let numbered = Arc::new(Schema::new(vec![arrow::datatypes::Field::new("text", texts, false)]));
         let schema = Arc::new(Schema::new(vec![arrow::datatypes::Field::new("text", DataType::Utf8, false)]));
         let file = Summing::new(Appender::new(RealFs.create(&path).expect("created")));
-        let form = form(&Layout::new(Signal::Logs, Vec::new(), Vec::new()), 1);
+        let form = form(&Layout::new(Signal::Logs, Vec::new(), Vec::new()), 1, true);
         let mut writer = ParquetWriter::new(file, schema, form, 1).expect("a writer");
         // Each batch has a hundred texts that no other has, which together are too much.
         for batch in 0..6 {
@@ -432,6 +432,40 @@ mod tests {
         let file = SerializedFileReader::new(std::fs::File::open(&path).expect("there")).expect("Parquet");
         let groups = file.metadata().row_groups();
         assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [1_000, 5_000]);
+    }
+
+    #[test]
+    fn bodies_that_no_index_tells_of_stand_in_pages_of_twice_as_many_rows() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rows_of_pages = |text_index: bool, body_bytes: usize| -> Vec<i64> {
+            let path = dir.path().join(format!("{text_index} {body_bytes}"));
+            let field = arrow::datatypes::Field::new("body", DataType::Utf8, false);
+            let schema = Arc::new(Schema::new(vec![field]));
+            let file = Summing::new(Appender::new(RealFs.create(&path).expect("created")));
+            let form = form(&Layout::new(Signal::Logs, Vec::new(), Vec::new()), 1, text_index);
+            let mut writer = ParquetWriter::new(file, Arc::clone(&schema), form, 1).expect("a writer");
+            let bodies = (0..16_384).map(|row| format!("{row:body_bytes$}"));
+            let bodies: ArrayRef = Arc::new(StringArray::from_iter_values(bodies));
+            let rows = RecordBatch::try_new(schema, vec![bodies]).expect("rows");
+            writer.write(&rows, Vec::new()).expect("written");
+            writer.finish().expect("finished");
+            let options = parquet::arrow::arrow_reader::ArrowReaderOptions::new()
+                .with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
+            let file = std::fs::File::open(&path).expect("there");
+            let read = parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, options);
+            let metadata = read.expect("Parquet");
+            let pages = metadata.metadata().offset_index().expect("an index of pages")[0][0].page_locations();
+            let starts = pages.iter().map(|page| page.first_row_index).chain([16_384]);
+            let starts: Vec<i64> = starts.collect();
+            starts.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        };
+        let largest = |text_index, body_bytes| rows_of_pages(text_index, body_bytes).into_iter().max();
+        // A page that begins in a dictionary and goes on without it has a few more.
+        assert!((Some(4_096)..Some(5_120)).contains(&largest(true, 20)));
+        assert!((Some(8_192)..Some(9_216)).contains(&largest(false, 20)));
+        // Of long ones a page has half a megabyte, or one, or a few more.
+        let [indexed, scanned] = [true, false].map(|text_index| largest(text_index, 1_000).expect("pages"));
+        assert!((500..2_000).contains(&indexed) && scanned > indexed * 3 / 2, "{indexed} {scanned}");
     }
 
     #[test]

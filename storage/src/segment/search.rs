@@ -30,7 +30,7 @@ pub(crate) const ROW: &str = "row";
 const RANGE_ROWS: usize = 32;
 /// Rows that stand closer than this are read with what is between them.
 const NEAR_ROWS: usize = 16;
-/// Rows of which one batch is made without reading.
+/// Rows of which one batch is made without reading, of twice as many at most.
 const NUMBERS: usize = 65_536;
 
 /// Gets each batch, and whether its rows contain the text for certain.
@@ -116,16 +116,18 @@ fn visit_numbers(
     visible: &RowRanges,
     visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, Error>,
 ) -> Result<ControlFlow<()>, Error> {
+    let mut rows = Vec::new();
     for range in visible.iter() {
         for start in range.clone().step_by(NUMBERS) {
-            let mut rows = Vec::with_capacity(NUMBERS);
             chosen.list_within(start..range.end.min(start + NUMBERS), &mut rows);
-            if !rows.is_empty() && visit(with_numbers(None, rows.into())?)?.is_break() {
+            if rows.len() >= NUMBERS
+                && visit(with_numbers(None, std::mem::take(&mut rows).into())?)?.is_break()
+            {
                 return Ok(ControlFlow::Break(()));
             }
         }
     }
-    Ok(ControlFlow::Continue(()))
+    if rows.is_empty() { Ok(ControlFlow::Continue(())) } else { visit(with_numbers(None, rows.into())?) }
 }
 
 /// The batch with the numbers of its rows in one more column.

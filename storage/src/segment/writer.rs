@@ -72,7 +72,7 @@ impl SegmentWriter {
         let layout = &writer.layout;
         let signal = writer.meta.signal;
         let file = folder.fs.create(&writer.tmp.join("data.parquet")).context(ErrorKind::Retry, doing)?;
-        let form = form::form(layout, writer.meta.level);
+        let form = form::form(layout, writer.meta.level, folder.text_index);
         let file = Summing::new(Appender::new(file));
         let parquet =
             ParquetWriter::new(file, layout.schema(), form, threads).context(ErrorKind::Retry, doing)?;

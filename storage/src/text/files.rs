@@ -17,7 +17,7 @@ use std::path::Path;
 use crc32c::{crc32c, crc32c_append};
 use tantivy::Index;
 
-use super::parts;
+use super::{parts, shapes};
 
 const FILE: &str = "files.crc";
 const BUFFER_BYTES: usize = 256 << 10;
@@ -47,26 +47,37 @@ fn is_read(name: &str) -> bool {
     name != FILE && name != ".managed.json" && !name.ends_with(".lock")
 }
 
-/// Whether all files in `dir` are as they were written; what is wrong, if something is.
-pub(crate) fn check(dir: &Path) -> Result<(), String> {
+/// Whether all files in `dir` are as they were written.
+///
+/// # Errors
+/// `InvalidData` and `NotFound` say what is wrong with them, others that they cannot be read just now.
+pub(crate) fn check(dir: &Path) -> io::Result<()> {
+    let damaged = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
     let text = match std::fs::read(dir.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !parts::is_there(dir) => {
-            return check_footers(dir);
+        // Every build that writes these files writes checksums.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && !has_any(dir, &[parts::FILE, shapes::FILE]) =>
+        {
+            return check_footers(dir).map_err(damaged);
         }
-        text => text.map_err(|error| error.to_string())?,
+        text => text?,
     };
-    let lines = lines_of(&text).ok_or_else(|| format!("`{FILE}` is damaged"))?;
+    let lines = lines_of(&text).ok_or_else(|| damaged(format!("`{FILE}` is damaged")))?;
     for line in lines.lines() {
         let mut fields = line.splitn(3, ' ');
         let (crc, bytes, name) = (fields.next(), fields.next(), fields.next().unwrap_or_default());
-        let (found_crc, found_bytes) =
-            checksum(&dir.join(name)).map_err(|error| format!("`{name}`: {error}"))?;
+        let (found_crc, found_bytes) = checksum(&dir.join(name))
+            .map_err(|error| io::Error::new(error.kind(), format!("`{name}`: {error}")))?;
         let is_same = crc == Some(&*format!("{found_crc:08x}")) && bytes == Some(&*found_bytes.to_string());
         if !is_same {
-            return Err(format!("the checksum of `{name}` does not hold"));
+            return Err(damaged(format!("the checksum of `{name}` does not hold")));
         }
     }
     Ok(())
+}
+
+fn has_any(dir: &Path, names: &[&str]) -> bool {
+    names.iter().any(|name| dir.join(name).exists())
 }
 
 /// The lines of files, if they are as they were written.
@@ -120,7 +131,7 @@ mod tests {
         for (name, sound, damaged) in [("a.term", &b"terms"[..], &b"tErms"[..]), ("meta.json", b"{}", b"{} ")]
         {
             write(name, damaged);
-            let problem = check(dir.path()).expect_err("damaged");
+            let problem = check(dir.path()).expect_err("damaged").to_string();
             assert!(problem.contains(name), "{problem}");
             write(name, sound);
         }
@@ -134,6 +145,8 @@ mod tests {
         std::fs::remove_file(dir.path().join(FILE)).expect("removed");
         parts::write(dir.path(), &[]).expect("written");
         check(dir.path()).expect_err("an index of several parts has checksums");
+        std::fs::rename(dir.path().join(parts::FILE), dir.path().join(shapes::FILE)).expect("renamed");
+        check(dir.path()).expect_err("an index with shapes has checksums");
         write(FILE, &sums);
         std::fs::remove_file(dir.path().join("a.term")).expect("removed");
         check(dir.path()).expect_err("a file is missing");

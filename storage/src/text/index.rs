@@ -1,6 +1,7 @@
 //! The reading side of the text index: which rows the words of a search leave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,8 @@ const TOKENS_MAX: usize = 20_000;
 /// A text index that is open for reading.
 pub(crate) struct TextIndex {
     dir: PathBuf,
-    /// What was wrong with its files, if something was, once they were looked at.
-    checked: OnceLock<Result<(), String>>,
+    /// Once its files were looked at.
+    is_sound: OnceLock<()>,
     reader: IndexReader,
     field: Field,
     /// The file with the shapes; an index of an earlier build has none.
@@ -107,16 +108,28 @@ impl TextIndex {
         };
         let shapes = shapes_in(dir).context(ErrorKind::Damaged, doing)?;
         let segment = index.searchable_segments().context(ErrorKind::Damaged, doing)?.pop();
-        let (dir, checked) = (dir.to_owned(), OnceLock::new());
-        Ok(Self { dir, checked, reader, field, shapes, rows, rows_per_document, parts, places, segment })
+        let (dir, is_sound) = (dir.to_owned(), OnceLock::new());
+        Ok(Self { dir, is_sound, reader, field, shapes, rows, rows_per_document, parts, places, segment })
     }
 
+    /// The first time it is asked. What is found damaged is not asked again.
     fn check(&self) -> Result<(), Error> {
-        self.held_against(self.checked.get_or_init(|| files::check(&self.dir)))
+        if self.is_sound.get().is_none() {
+            self.check_again()?;
+            let _ = self.is_sound.set(());
+        }
+        Ok(())
     }
 
-    fn held_against(&self, checked: &Result<(), String>) -> Result<(), Error> {
-        checked.clone().map_err(|problem| Error::damaged(format!("{}: {problem}", self.doing())))
+    fn check_again(&self) -> Result<(), Error> {
+        let kind = |error: &io::Error| match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => {
+                ErrorKind::Damaged
+            }
+            _ => ErrorKind::Retry,
+        };
+        let checked = files::check(&self.dir);
+        checked.map_err(|error| Error::new(kind(&error), format!("{}: {error}", self.doing())))
     }
 
     fn doing(&self) -> String {
@@ -126,10 +139,15 @@ impl TextIndex {
     /// The index as a part of another, whose checksums will be of what is read now; `None` when it is empty.
     pub(crate) fn as_part(&self) -> Result<Option<WholePart>, Error> {
         // What was sound when it was asked first may have gone bad since.
-        self.held_against(&files::check(&self.dir))?;
-        let (parts, shapes) = (self.parts.clone(), self.shapes.clone());
-        let part = |segment| WholePart::new(self.reader.searcher(), segment, parts, shapes);
-        Ok(self.segment.clone().map(part))
+        self.check_again()?;
+        Ok(self.segment.clone().map(|segment| WholePart {
+            searcher: self.reader.searcher(),
+            segment,
+            rows_per_document: self.rows_per_document,
+            parts: self.parts.clone(),
+            shapes: self.shapes.clone(),
+            own: None,
+        }))
     }
 
     /// The rows that contain all of the hint or may; `None` when the hint rules out too little.
@@ -166,7 +184,7 @@ impl TextIndex {
     }
 
     /// The documents that have one of the terms.
-    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> std::io::Result<Having<'_>> {
+    fn documents(&self, index: &InvertedIndexReader, terms: &[TermInfo]) -> io::Result<Having<'_>> {
         let mut having = Having { rows: self.none(), shapes: BTreeMap::new() };
         for term in terms {
             let mut documents = Documents::new(&self.places);
@@ -186,12 +204,7 @@ impl TextIndex {
     }
 
     /// What the documents of the first piece say of rows.
-    fn first(
-        &self,
-        index: &InvertedIndexReader,
-        having: Having<'_>,
-        hint: &TextHint,
-    ) -> std::io::Result<Found> {
+    fn first(&self, index: &InvertedIndexReader, having: Having<'_>, hint: &TextHint) -> io::Result<Found> {
         let Having { rows: mut maybe, shapes } = having;
         let of_shapes = terms_of(index, &shapes)?;
         let rows = maybe.count() + of_shapes.iter().map(|(_, term)| term.doc_freq as usize).sum::<usize>();
@@ -209,12 +222,7 @@ impl TextIndex {
     }
 
     /// Leaves only what has the next piece as well.
-    fn narrow(
-        &self,
-        found: &mut Found,
-        index: &InvertedIndexReader,
-        having: Having<'_>,
-    ) -> std::io::Result<()> {
+    fn narrow(&self, found: &mut Found, index: &InvertedIndexReader, having: Having<'_>) -> io::Result<()> {
         let Having { mut rows, mut shapes } = having;
         shapes.retain(|shape, _| !found.sure_shapes.contains(shape));
         for (shape, term) in terms_of(index, &shapes)? {
@@ -226,9 +234,15 @@ impl TextIndex {
 
     /// Those of the shapes whose lines all contain what the hint says.
     fn sure_shapes(&self, shapes: &BTreeMap<DocId, &Place>, hint: &TextHint) -> BTreeSet<DocId> {
+        if shapes.is_empty() {
+            return BTreeSet::new();
+        }
         let all = self.places.iter().flat_map(|place| place.shapes..place.documents.end);
         let texts = self.shapes.iter().flat_map(|bytes| shapes::stored(bytes));
-        let contains_all = |text: &str| hint.patterns().iter().all(|pattern| shapes::has(text, pattern));
+        let contains_all = |text: &[u8]| {
+            let text = std::str::from_utf8(text);
+            text.is_ok_and(|text| hint.patterns().iter().all(|pattern| shapes::has(text, pattern)))
+        };
         let sure = all.zip(texts).filter(|(id, text)| shapes.contains_key(id) && contains_all(text));
         sure.map(|(id, _)| id).collect()
     }
@@ -274,7 +288,7 @@ struct Found {
 fn terms_of(
     index: &InvertedIndexReader,
     shapes: &BTreeMap<DocId, &Place>,
-) -> std::io::Result<Vec<(DocId, TermInfo)>> {
+) -> io::Result<Vec<(DocId, TermInfo)>> {
     let term = |(shape, place): (&DocId, &&Place)| {
         index.terms().get(shapes::term(*shape - place.shapes)).map(|term| Some((*shape, term?)))
     };
@@ -282,18 +296,13 @@ fn terms_of(
 }
 
 /// Adds the rows of a part that have the term of one of its shapes. In other parts it is that of another shape.
-fn each_row(
-    index: &InvertedIndexReader,
-    term: &TermInfo,
-    place: &Place,
-    rows: &mut Rows,
-) -> std::io::Result<()> {
+fn each_row(index: &InvertedIndexReader, term: &TermInfo, place: &Place, rows: &mut Rows) -> io::Result<()> {
     let Range { start, .. } = place.of_rows();
     each_document(index, term, place.of_rows(), |id| rows.add(id - start + place.first_of_rows))
 }
 
 /// The terms that a piece can be part of, and the mark of rows with overlong tokens. `None` when there are too many.
-fn terms(index: &InvertedIndexReader, piece: &Piece) -> std::io::Result<Option<Vec<TermInfo>>> {
+fn terms(index: &InvertedIndexReader, piece: &Piece) -> io::Result<Option<Vec<TermInfo>>> {
     let dictionary = index.terms();
     let mut found: Vec<TermInfo> = dictionary.get(b"")?.into_iter().collect();
     let wanted = piece.token.as_bytes();
@@ -328,7 +337,7 @@ fn each_document(
     term: &TermInfo,
     range: Range<DocId>,
     mut each: impl FnMut(DocId),
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let mut blocks = index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
     if range.start > 0 {
         blocks.seek(range.start);

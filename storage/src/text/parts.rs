@@ -14,7 +14,7 @@ use std::path::Path;
 
 use tantivy::DocId;
 
-const FILE: &str = "parts.json";
+pub(super) const FILE: &str = "parts.json";
 
 /// Rows and documents of one part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,6 @@ pub(super) struct Part {
 pub(super) fn write(dir: &Path, parts: &[Part]) -> io::Result<()> {
     let pairs: Vec<[u32; 2]> = parts.iter().map(|part| [part.rows, part.documents]).collect();
     std::fs::write(dir.join(FILE), serde_json::to_vec(&pairs)?)
-}
-
-/// Whether it is said what an index in `dir` is made of.
-pub(super) fn is_there(dir: &Path) -> bool {
-    dir.join(FILE).exists()
 }
 
 /// What an index with so many rows and documents is made of.

@@ -135,8 +135,7 @@ fn the_shapes_of_one_part_are_not_those_of_another() {
 }
 
 #[test]
-fn shapes_of_large_parts_are_those_that_were_stored() {
-    // So many that tantivy copies blocks of its store as they are.
+fn rows_of_large_parts_are_known_by_the_shapes_that_were_stored() {
     let texts: Vec<String> = (0..40_000).map(line).collect();
     let (_dir, index) = index_of_parts(&texts, 2, 1);
     let found = index.rows(&TextHint::default().and("order_id=ORD-")).expect("readable").expect("ruled out");

@@ -51,24 +51,13 @@ pub(crate) struct TextIndexWriter {
 /// An index that is to be a part of another. Its files stay readable while this is there, whoever removes them; until then they take
 /// room on the disk.
 pub(crate) struct WholePart {
-    searcher: Searcher,
-    segment: tantivy::Segment,
-    parts: Vec<Part>,
-    shapes: Option<OwnedBytes>,
+    pub(super) searcher: Searcher,
+    pub(super) segment: tantivy::Segment,
+    pub(super) rows_per_document: usize,
+    pub(super) parts: Vec<Part>,
+    pub(super) shapes: Option<OwnedBytes>,
     /// Where it was written, if it is of this writer.
-    own: Option<PathBuf>,
-}
-
-impl WholePart {
-    /// The segment that `searcher` reads, with what it is made of.
-    pub(super) const fn new(
-        searcher: Searcher,
-        segment: tantivy::Segment,
-        parts: Vec<Part>,
-        shapes: Option<OwnedBytes>,
-    ) -> Self {
-        Self { searcher, segment, parts, shapes, own: None }
-    }
+    pub(super) own: Option<PathBuf>,
 }
 
 impl TextIndexWriter {
@@ -98,7 +87,8 @@ impl TextIndexWriter {
     /// Adds the rows of an index behind the earlier ones; `false` and nothing when it is not one that this program would write.
     pub(crate) fn append(&mut self, part: WholePart) -> Result<bool, Error> {
         let has_shapes = part.shapes.is_some() == has_shapes(self.rows_per_document);
-        if part.segment.schema() != schema(self.rows_per_document).0 || !has_shapes {
+        let has_fields = part.segment.schema() == schema(self.rows_per_document).0;
+        if part.rows_per_document != self.rows_per_document || !has_fields || !has_shapes {
             return Ok(false);
         }
         self.end_part()?;
@@ -161,18 +151,21 @@ impl TextIndexWriter {
     }
 }
 
-/// Whether a merge may work another time: disks fill, and what is in a file stays.
+/// Whether a merge may work another time: disks fill, and what is in a file stays. tantivy wraps errors of the disk in others of its own.
 fn kind_of(error: &TantivyError) -> ErrorKind {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-    let of_disk =
-        |error: &std::io::Error| !matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof);
-    match error {
-        TantivyError::IoError(error) if of_disk(error) => ErrorKind::Retry,
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    use tantivy::directory::error::OpenReadError;
+    let of_content =
+        |error: &std::io::Error| matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof);
+    let is_damage = match error {
+        TantivyError::IoError(error) => of_content(error),
+        TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. }) => of_content(io_error),
         TantivyError::OpenDirectoryError(_)
         | TantivyError::OpenWriteError(_)
-        | TantivyError::LockFailure(..) => ErrorKind::Retry,
-        _ => ErrorKind::Damaged,
-    }
+        | TantivyError::LockFailure(..) => false,
+        _ => true,
+    };
+    if is_damage { ErrorKind::Damaged } else { ErrorKind::Retry }
 }
 
 /// Whether lines are taken apart.
@@ -270,7 +263,37 @@ impl PartWriter {
         let segment = index.searchable_segments()?.pop();
         let segment =
             segment.ok_or_else(|| TantivyError::InternalError("no segment was written".to_owned()))?;
-        let whole = WholePart::new(reader.searcher(), segment, vec![self.written], shapes_in(&self.dir)?);
-        Ok(WholePart { own: Some(self.dir), ..whole })
+        Ok(WholePart {
+            searcher: reader.searcher(),
+            segment,
+            rows_per_document: self.rows_per_document,
+            parts: vec![self.written],
+            shapes: shapes_in(&self.dir)?,
+            own: Some(self.dir),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind as Io};
+    use std::sync::Arc;
+
+    use tantivy::directory::error::OpenReadError;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_that_fails_for_the_disk_is_tried_again_and_one_that_fails_for_its_inputs_is_not() {
+        let io = |kind| TantivyError::IoError(Arc::new(Error::from(kind)));
+        let opening =
+            |kind| TantivyError::OpenReadError(OpenReadError::wrap_io_error(Error::from(kind), "x".into()));
+        for kind in [Io::StorageFull, Io::QuotaExceeded, Io::Other] {
+            assert_eq!([io(kind), opening(kind)].map(|error| kind_of(&error)), [ErrorKind::Retry; 2]);
+        }
+        for kind in [Io::InvalidData, Io::UnexpectedEof] {
+            assert_eq!([io(kind), opening(kind)].map(|error| kind_of(&error)), [ErrorKind::Damaged; 2]);
+        }
+        assert_eq!(kind_of(&TantivyError::InternalError("a defect".to_owned())), ErrorKind::Damaged);
     }
 }

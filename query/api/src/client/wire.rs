@@ -23,7 +23,6 @@ impl Client {
             .http
             .post(&url)
             .form_body(parameters)
-            .timeout(self.answer_max)
             .send()
             .await
             .map_err(|source| ClientError::Unreachable { url: self.base.clone(), source })?;
@@ -45,9 +44,7 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
-        // A server may be told to let SQL run for longer, and a delete looks at all there is.
-        let request = self.http.post(&url).json(body).timeout(self.answer_max * 10);
-        let response = self.send(request, &url).await?;
+        let response = self.send(self.patient.post(&url).json(body), &url).await?;
         decode(response, &url).await
     }
 
@@ -61,7 +58,7 @@ impl Client {
             return decode_offline(&**offline, path, parameters, range);
         }
         let url = format!("{}{path}", self.base);
-        let mut request = self.http.get(&url).query(parameters).timeout(self.answer_max);
+        let mut request = self.http.get(&url).query(parameters);
         if let Some(range) = range {
             request = request.query(&[("from", range.from.to_string()), ("to", range.to.to_string())]);
         }
@@ -127,7 +124,10 @@ fn push_escaped(text: &str, out: &mut String) {
 async fn decode<T: DeserializeOwned>(response: reqwest::Response, url: &str) -> Result<T, ClientError> {
     let unreadable = |problem: String| ClientError::Unreadable { url: url.to_owned(), problem };
     let status = response.status();
-    let body = response.bytes().await.map_err(|error| unreadable(error.to_string()))?;
+    let body = response.bytes().await.map_err(|source| match source.is_timeout() {
+        true => ClientError::Unreachable { url: url.to_owned(), source },
+        false => unreadable(source.to_string()),
+    })?;
     serde_json::from_slice(&body).map_err(|error| unreadable(format!("status {status}, {error}")))
 }
 
@@ -157,13 +157,14 @@ mod tests {
     async fn an_answer_that_never_comes_is_an_error_and_not_waited_for_without_end() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
-        let client = Client { answer_max: Duration::from_millis(20), ..Client::new(&address) };
+        let client = Client::with_limits(&address, Duration::from_millis(20), Duration::from_millis(40));
         let request = SqlRequest { query: "select 1".to_owned(), limit: None };
         // Connections are made, and nobody reads.
         let failures = [
             client.alerts().await.map(drop),
             client.sql(&request).await.map(drop),
             client.metrics_instant("up", model::UnixNano(0)).await.map(drop),
+            client.follow_journey("ORD-1", model::UnixNano(0), false, &[]).await.map(drop),
         ];
         for failure in failures {
             let Err(ClientError::Unreachable { source, .. }) = failure else { panic!("{failure:?}") };

@@ -276,7 +276,7 @@ fn check(index: Index, dir: &Path) -> Result<(), String> {
         Index::Ids => {
             IdIndex::open(dir).and_then(|ids| ids.check()).map(|_| ()).map_err(|error| error.to_string())
         }
-        Index::Text => files::check(dir),
+        Index::Text => files::check(dir).map_err(|error| error.to_string()),
     }
 }
 
