@@ -83,7 +83,7 @@ impl Inspector {
         if Checksums::are_damaged(&data) {
             let problem = "its checksums (data.crc) are damaged: it is read without them".to_owned();
             let remedy = "nothing to do: compaction writes new ones; until then flipped bits are not noticed";
-            report.push(Severity::Defect, None, problem.to_string(), remedy, Repair::None);
+            report.push(Severity::Defect, None, problem, remedy, Repair::None);
         }
         let Some(parquet) = open(&data, &mut report) else { return };
         let mut walk = Walk {

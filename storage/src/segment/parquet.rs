@@ -402,6 +402,8 @@ mod tests {
     use arrow::array::{DictionaryArray, Int32Array, StringArray};
     use disk::{Appender, Fs as _, RealFs};
     use model::Signal;
+    use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+    use parquet::file::metadata::PageIndexPolicy;
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
     use super::*;
@@ -449,14 +451,11 @@ mod tests {
             let rows = RecordBatch::try_new(schema, vec![bodies]).expect("rows");
             writer.write(&rows, Vec::new()).expect("written");
             writer.finish().expect("finished");
-            let options = parquet::arrow::arrow_reader::ArrowReaderOptions::new()
-                .with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
-            let file = std::fs::File::open(&path).expect("there");
-            let read = parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, options);
-            let metadata = read.expect("Parquet");
-            let pages = metadata.metadata().offset_index().expect("an index of pages")[0][0].page_locations();
-            let starts = pages.iter().map(|page| page.first_row_index).chain([16_384]);
-            let starts: Vec<i64> = starts.collect();
+            let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+            let footer = ArrowReaderMetadata::load(&std::fs::File::open(&path).expect("there"), options);
+            let footer = footer.expect("Parquet");
+            let pages = footer.metadata().offset_index().expect("an index of pages")[0][0].page_locations();
+            let starts: Vec<i64> = pages.iter().map(|page| page.first_row_index).chain([16_384]).collect();
             starts.windows(2).map(|pair| pair[1] - pair[0]).collect()
         };
         let largest = |text_index, body_bytes| rows_of_pages(text_index, body_bytes).into_iter().max();

@@ -119,7 +119,7 @@ fn visit_numbers(
     let mut rows = Vec::new();
     for range in visible.iter() {
         for start in range.clone().step_by(NUMBERS) {
-            chosen.list_within(start..range.end.min(start + NUMBERS), &mut rows);
+            chosen.each_within(start..range.end.min(start + NUMBERS), |row| rows.push(row as u32));
             if rows.len() >= NUMBERS
                 && visit(with_numbers(None, std::mem::take(&mut rows).into())?)?.is_break()
             {
@@ -152,11 +152,9 @@ pub(crate) fn numbers(batch: &RecordBatch) -> &UInt32Array {
 /// The rows, and what stands between those that are close to one another.
 fn near(rows: &Rows) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for row in rows.iter() {
-        match ranges.last_mut() {
-            Some(last) if row - last.end < NEAR_ROWS => last.end = row + 1,
-            _ => ranges.push(row..row + 1),
-        }
-    }
+    rows.each(|row| match ranges.last_mut() {
+        Some(last) if row - last.end < NEAR_ROWS => last.end = row + 1,
+        _ => ranges.push(row..row + 1),
+    });
     ranges
 }

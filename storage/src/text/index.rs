@@ -252,11 +252,11 @@ impl TextIndex {
         let mut rows = Rows::new(self.rows);
         for place in &self.places {
             let first = place.first_of_rows as usize;
-            for document in documents.within(first..first + place.of_rows().len()) {
+            documents.each_within(first..first + place.of_rows().len(), |document| {
                 let start = place.rows.start as usize + (document - first) * self.rows_per_document;
                 let end = (start + self.rows_per_document).min(place.rows.end as usize);
                 (start..end).for_each(|row| rows.add(row as u32));
-            }
+            });
         }
         rows
     }

@@ -43,8 +43,8 @@ impl Rows {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
     }
 
-    /// Adds the numbers of those within a range, in order, to a list.
-    pub(crate) fn list_within(&self, range: Range<usize>, list: &mut Vec<u32>) {
+    /// Gives each of those within a range, in order.
+    pub(crate) fn each_within(&self, range: Range<usize>, mut each: impl FnMut(usize)) {
         let end = range.end.min(self.0.len() * 64);
         let mut start = range.start;
         while start < end {
@@ -54,36 +54,23 @@ impl Rows {
                 left &= !(u64::MAX << (end % 64));
             }
             while left != 0 {
-                list.push(word as u32 * 64 + left.trailing_zeros());
+                each(word * 64 + left.trailing_zeros() as usize);
                 left &= left - 1;
             }
             start = (word + 1) * 64;
         }
     }
 
-    /// In order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
-        self.within(0..self.0.len() * 64)
+    /// Gives each, in order.
+    pub(crate) fn each(&self, each: impl FnMut(usize)) {
+        self.each_within(0..self.0.len() * 64, each);
     }
 
-    /// Those within a range, in order.
-    pub(crate) fn within(&self, range: Range<usize>) -> impl Iterator<Item = usize> {
-        let Range { start, end } = range;
-        let words = start / 64..end.div_ceil(64).min(self.0.len());
-        words.flat_map(move |at| {
-            let mut left = self.0[at];
-            if start > at * 64 {
-                left &= u64::MAX << (start - at * 64);
-            }
-            if end < (at + 1) * 64 {
-                left &= !(u64::MAX << (end - at * 64));
-            }
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(at * 64 + bit)
-            })
-        })
+    #[cfg(test)]
+    pub(crate) fn to_vec(&self) -> Vec<usize> {
+        let mut rows = Vec::new();
+        self.each(|row| rows.push(row));
+        rows
     }
 }
 
@@ -102,7 +89,7 @@ mod tests {
         assert!(rows.contains(64) && !rows.contains(65) && !rows.contains(9_999));
         rows.keep(&set(&[1, 63, 64, 129]));
         rows.remove(&set(&[64]));
-        assert_eq!((rows.iter().collect::<Vec<_>>(), rows.count()), (vec![63, 129], 2));
+        assert_eq!((rows.to_vec(), rows.count()), (vec![63, 129], 2));
     }
 
     #[test]
@@ -112,10 +99,9 @@ mod tests {
         for start in 0..200 {
             for end in start..=210 {
                 let expected: Vec<usize> = (start..end).filter(|row| rows.contains(*row)).collect();
-                assert_eq!(rows.within(start..end).collect::<Vec<_>>(), expected, "{start}..{end}");
-                let mut list = vec![7];
-                rows.list_within(start..end, &mut list);
-                assert!(list[1..].iter().map(|row| *row as usize).eq(expected), "{start}..{end}");
+                let mut found = Vec::new();
+                rows.each_within(start..end, |row| found.push(row));
+                assert_eq!(found, expected, "{start}..{end}");
             }
         }
     }

@@ -92,8 +92,8 @@ fn index_of_parts(
 /// The rows that the index does not rule out.
 fn possible(index: &TextIndex, text: &str) -> Option<Vec<usize>> {
     let found = index.rows(&TextHint::default().and(text)).expect("readable")?;
-    assert!(found.sure.iter().all(|row| !found.maybe.contains(row)), "each row once");
-    let mut rows: Vec<usize> = found.sure.iter().chain(found.maybe.iter()).collect();
+    assert!(found.sure.to_vec().iter().all(|row| !found.maybe.contains(*row)), "each row once");
+    let mut rows = [found.sure.to_vec(), found.maybe.to_vec()].concat();
     rows.sort_unstable();
     Some(rows)
 }
@@ -131,7 +131,7 @@ fn the_shapes_of_one_part_are_not_those_of_another() {
     let (_dir, index) = index_of_parts(&texts, 3, 1);
     assert_eq!(possible(&index, "green "), Some((300..600).collect()));
     let sure = index.rows(&TextHint::default().and("red ")).expect("readable").expect("ruled out").sure;
-    assert_eq!(sure.iter().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+    assert_eq!(sure.to_vec(), (0..300).collect::<Vec<_>>());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn rows_of_large_parts_are_known_by_the_shapes_that_were_stored() {
         let matches = |row: &usize| texts[*row].contains(wanted);
         let expected: Vec<usize> = (0..texts.len()).filter(matches).collect();
         let found = index.rows(&TextHint::default().and(wanted)).expect("readable").expect("ruled out");
-        assert_eq!(found.sure.iter().collect::<Vec<_>>(), expected, "{wanted}");
+        assert_eq!(found.sure.to_vec(), expected, "{wanted}");
     }
 }
 
@@ -155,6 +155,25 @@ fn documents_of_many_rows_are_those_of_their_part() {
     // Parts of 250 rows: 0..128 and 128..250 of each.
     assert_eq!(possible(&index, "name30 "), Some((250..378).collect()));
     assert_eq!(possible(&index, "name99 "), Some((878..1_000).collect()));
+}
+
+#[test]
+fn a_part_that_went_bad_after_it_was_looked_at_costs_the_index_and_leaves_nothing() {
+    let texts: Vec<String> = (0..300).map(|row| format!("step {row}")).collect();
+    let (dir, index) = index_of(&texts);
+    let all = tempfile::tempdir().expect("a folder");
+    let mut writer = TextIndexWriter::new(&all.path().join("text"), "body", 1);
+    writer.push(&batch(&texts)).expect("indexed");
+    assert!(writer.append(index.as_part().expect("sound").expect("one segment")).expect("appended"));
+    let files = std::fs::read_dir(dir.path()).expect("a folder").flatten().map(|file| file.path());
+    for path in files.filter(|path| path.extension() == Some("store".as_ref())) {
+        let bytes = std::fs::metadata(&path).expect("there").len() as usize;
+        // In place: what was mapped shows it.
+        let mut file = std::fs::File::options().write(true).open(&path).expect("there");
+        std::io::Write::write_all(&mut file, &vec![0xff; bytes]).expect("written");
+    }
+    writer.finish().expect("the rows are there without it");
+    assert_eq!(std::fs::read_dir(all.path()).expect("a folder").count(), 0);
 }
 
 #[test]
@@ -249,7 +268,7 @@ proptest! {
         };
         let found = possible(&index, &wanted);
         let sure = index.rows(&TextHint::default().and(&wanted)).expect("readable");
-        for row in sure.iter().flat_map(|rows| rows.sure.iter()) {
+        for row in sure.iter().flat_map(|rows| rows.sure.to_vec()) {
             prop_assert!(fold(&texts[row]).contains(&fold(&wanted)), "{:?} {wanted:?}", texts[row]);
         }
         for (row, text) in texts.iter().enumerate() {

@@ -96,32 +96,34 @@ impl TextIndexWriter {
         Ok(true)
     }
 
-    /// Writes the index to disk; making it durable is the caller's.
+    /// Writes the index to disk; making it durable is the caller's. There is none when what is in its parts cannot be put together.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.end_part()?;
-        let own: Vec<PathBuf> = self.whole.iter().filter_map(|part| part.own.clone()).collect();
-        match &own[..] {
-            [only] if self.whole.len() == 1 => {
-                std::fs::rename(only, &self.dir).context(ErrorKind::Retry, || self.doing())?;
-            }
-            _ => {
-                let merged = caught(&self.doing(), || {
-                    self.merge().map_err(|error| Error::new(kind_of(&error), self.doing()).with_source(error))
-                });
-                for part in &own {
-                    std::fs::remove_dir_all(part).context(ErrorKind::Retry, || self.doing())?;
-                }
-                match merged {
-                    Err(error) if error.kind() == ErrorKind::Damaged => {
-                        // It would be tried again for ever.
-                        tracing::error!("{error}: the segment has none, its texts are read");
-                        return std::fs::remove_dir_all(&self.dir).context(ErrorKind::Retry, || self.doing());
-                    }
-                    merged => merged?,
-                }
-            }
+        if let [WholePart { own: Some(only), .. }] = &self.whole[..] {
+            std::fs::rename(only, &self.dir).context(ErrorKind::Retry, || self.doing())?;
+        } else if !self.put_together()? {
+            return Ok(());
         }
         files::write_checksums(&self.dir).context(ErrorKind::Retry, || self.doing())
+    }
+
+    /// Makes one index of the parts and removes those of this writer; `false` when it cannot be done, now or later.
+    fn put_together(&self) -> Result<bool, Error> {
+        let merged = caught(&self.doing(), || {
+            self.merge().map_err(|error| Error::new(kind_of(&error), self.doing()).with_source(error))
+        });
+        for own in self.whole.iter().filter_map(|part| part.own.as_ref()) {
+            std::fs::remove_dir_all(own).context(ErrorKind::Retry, || self.doing())?;
+        }
+        match merged {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                tracing::error!("{error}: the segment has none, its texts are read");
+                std::fs::remove_dir_all(&self.dir).context(ErrorKind::Retry, || self.doing())?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn merge(&self) -> tantivy::Result<()> {
